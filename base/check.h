@@ -1,5 +1,5 @@
-// CHECK: for bugs, never for bad input. A failed check prints the place and both values and ends the
-// process, because a rank that returned early would leave the others in a collective.
+// CHECK: for bugs, never for bad input. A failed check prints the place and both values and ends
+// the process, because a rank that returned early would leave the others in a collective.
 #pragma once
 
 #include <sstream>
@@ -21,11 +21,11 @@ template <typename A, typename B>
 
 #define OCTET_CHECK(condition) \
   ((condition) ? (void)0 : ::octet::CheckFailed(__FILE__, __LINE__, #condition))
-#define OCTET_CHECK_OP(a, op, b)                                                        \
-  do {                                                                                  \
-    const auto& octet_a_ = (a);                                                         \
-    const auto& octet_b_ = (b);                                                         \
-    if (!(octet_a_ op octet_b_))                                                        \
+#define OCTET_CHECK_OP(a, op, b)                                                         \
+  do {                                                                                   \
+    const auto& octet_a_ = (a);                                                          \
+    const auto& octet_b_ = (b);                                                          \
+    if (!(octet_a_ op octet_b_))                                                         \
       ::octet::CheckOpFailed(__FILE__, __LINE__, #a " " #op " " #b, octet_a_, octet_b_); \
   } while (false)
 #define OCTET_CHECK_EQ(a, b) OCTET_CHECK_OP(a, ==, b)

@@ -61,8 +61,8 @@ inline Status DataLoss(std::string m) { return {StatusCode::kDataLoss, std::move
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}                // NOLINT: implicit on purpose
-  Result(Status status) : status_(std::move(status)) {}        // NOLINT: implicit on purpose
+  Result(T value) : value_(std::move(value)) {}          // NOLINT: implicit on purpose
+  Result(Status status) : status_(std::move(status)) {}  // NOLINT: implicit on purpose
 
   bool ok() const { return status_.ok(); }
   const Status& status() const { return status_; }
@@ -82,8 +82,8 @@ class [[nodiscard]] Result {
 }  // namespace octet
 
 // Returns the status of `expr` from the enclosing function when it is not ok.
-#define OCTET_RETURN_IF_ERROR(expr)                     \
-  do {                                                  \
+#define OCTET_RETURN_IF_ERROR(expr)                                                        \
+  do {                                                                                     \
     if (::octet::Status octet_status_ = (expr); !octet_status_.ok()) return octet_status_; \
   } while (false)
 

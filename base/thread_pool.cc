@@ -1,0 +1,138 @@
+#include "base/thread_pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/check.h"
+
+namespace octet {
+namespace {
+
+constexpr int kSpins = 4000;  // about 10 us: longer than the gap between two ops of a layer
+
+inline void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
+
+struct ThreadPool::State {
+  int threads = 1;
+  bool spin = true;
+  std::vector<std::thread> workers;
+
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::atomic<uint64_t> generation{0};
+  std::atomic<int> sleeping{0};
+  std::atomic<bool> stop{false};
+
+  // The job of the current generation.
+  Function function = nullptr;
+  const void* body = nullptr;
+  int64_t count = 0;
+  int64_t grain = 1;
+  bool on_each = false;
+  std::atomic<int64_t> next{0};
+  std::atomic<int> busy{0};
+
+  void Work(int thread) {
+    if (on_each) {
+      function(body, thread, 0);
+      return;
+    }
+    for (;;) {
+      const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
+      if (begin >= count) return;
+      function(body, begin, std::min(begin + grain, count));
+    }
+  }
+
+  void Loop(int thread) {
+    uint64_t seen = 0;
+    for (;;) {
+      for (int i = 0; spin && i < kSpins; ++i) {
+        if (generation.load(std::memory_order_acquire) != seen) break;
+        Pause();
+      }
+      if (generation.load(std::memory_order_acquire) == seen) {
+        std::unique_lock lock(mutex);
+        sleeping.fetch_add(1, std::memory_order_seq_cst);
+        wake.wait(lock, [&] { return generation.load(std::memory_order_seq_cst) != seen; });
+        sleeping.fetch_sub(1, std::memory_order_relaxed);
+      }
+      seen = generation.load(std::memory_order_acquire);
+      if (stop.load(std::memory_order_acquire)) return;
+      Work(thread);
+      busy.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  void Start() {
+    generation.fetch_add(1, std::memory_order_seq_cst);
+    if (sleeping.load(std::memory_order_seq_cst) > 0) {
+      std::lock_guard lock(mutex);
+      wake.notify_all();
+    }
+  }
+};
+
+ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
+  OCTET_CHECK_GE(threads, 1);
+  state_->threads = threads;
+  state_->spin = threads <= static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  for (int i = 1; i < threads; ++i) state_->workers.emplace_back([this, i] { state_->Loop(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  state_->stop.store(true, std::memory_order_release);
+  state_->Start();
+  for (std::thread& worker : state_->workers) worker.join();
+}
+
+int ThreadPool::threads() const { return state_->threads; }
+
+void ThreadPool::Run(int64_t count, int64_t grain, Function function, const void* body) {
+  if (count <= 0) return;
+  grain = std::max<int64_t>(grain, 1);
+  if (state_->threads == 1 || count <= grain) {
+    for (int64_t begin = 0; begin < count; begin += grain) {
+      function(body, begin, std::min(begin + grain, count));
+    }
+    return;
+  }
+  State& s = *state_;
+  s.function = function;
+  s.body = body;
+  s.count = count;
+  s.grain = grain;
+  s.on_each = false;
+  s.next.store(0, std::memory_order_relaxed);
+  s.busy.store(s.threads - 1, std::memory_order_relaxed);
+  s.Start();
+  s.Work(0);
+  while (s.busy.load(std::memory_order_acquire) != 0) {
+    s.spin ? Pause() : std::this_thread::yield();
+  }
+}
+
+void ThreadPool::RunOnEach(Function function, const void* body) {
+  State& s = *state_;
+  s.function = function;
+  s.body = body;
+  s.on_each = true;
+  s.busy.store(s.threads - 1, std::memory_order_relaxed);
+  if (s.threads > 1) s.Start();
+  s.Work(0);
+  while (s.busy.load(std::memory_order_acquire) != 0) {
+    s.spin ? Pause() : std::this_thread::yield();
+  }
+}
+
+}  // namespace octet

@@ -1,0 +1,54 @@
+// Bytes between the ranks of one worker group. Every rank makes the same calls in the same order.
+//
+// Implementations: one rank (single), threads of one process (threads), MPI processes (mpi; within
+// a host the data path is an MPI shared-memory window). All give the same bits: a sum is an
+// exchange of float32 partial sums plus an addition in the order of the tree, done here.
+//
+// One thread per rank calls; nothing is allocated by the data calls. A failure inside a collective
+// ends the process, because the other ranks can not be told.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/device/stream.h"
+#include "base/sum_tree.h"
+
+namespace octet::comm {
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  // Returns when all ranks have called it.
+  virtual void Barrier() = 0;
+
+  // Rank `root`'s bytes reach every rank's `data`. Ranks that wait here block rather than spin:
+  // this is where an idle rank waits for its next plan. REQUIRES: the same size on every rank.
+  virtual void Broadcast(std::span<std::byte> data, int root) = 0;
+
+  // recv = the ranks' bytes side by side in rank order: rank r's part is bytes_of_rank[r] long, and
+  // `send` is this rank's part. REQUIRES: the same bytes_of_rank everywhere; recv.size() = their
+  // sum.
+  virtual void AllGather(std::span<const std::byte> send, std::span<const int64_t> bytes_of_rank,
+                         std::span<std::byte> recv) = 0;
+
+  // out[count] = the sum of all ranks' roots in the tree's order, the same bits on every rank.
+  // `roots` holds this rank's partial sums [tree.roots_of_rank[rank()], count] f32, dense; a rank
+  // may have none. `out` must not overlap `roots`. REQUIRES: count <= max_count given at creation.
+  virtual void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out,
+                             int64_t count, Stream& stream) = 0;
+};
+
+// What the buffers of a communicator are sized by.
+struct CommunicatorLimits {
+  int64_t gather_bytes_max = 0;   // largest sum of bytes_of_rank
+  int64_t reduce_floats_max = 0;  // largest roots_of_rank[r] * count of any rank
+  int64_t broadcast_bytes_max = 0;
+};
+
+}  // namespace octet::comm

@@ -1,0 +1,22 @@
+// The gate of a gated MLP.
+#pragma once
+
+#include <cstdint>
+
+#include "base/device/stream.h"
+
+namespace octet::kernels {
+
+struct SiluMulArgs {
+  const float* gate_up = nullptr;  // [rows, 2 * width] f32: gate, then up
+  float* y = nullptr;              // [rows, width] f32
+  int64_t rows = 0;
+  int64_t width = 0;
+};
+// y = gate / (1 + exp(-gate)) * up
+void SiluMul(const SiluMulArgs& args, Stream& stream);
+namespace cpu {
+void SiluMul(const SiluMulArgs& args, Stream& stream);
+}
+
+}  // namespace octet::kernels

@@ -1,0 +1,28 @@
+// Quantizes the new keys and values of a step and appends them to the paged cache.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/device/stream.h"
+#include "kernels/formats/kv_layout.h"
+
+namespace octet::kernels {
+
+struct AppendKvArgs {
+  KvLayout layout;
+  std::byte* cache = nullptr;  // one layer: [blocks] of layout.block_bytes()
+  const float* k = nullptr;    // [rows, kv_heads * head_dim] f32 after RoPE, row stride kv_stride
+  const float* v = nullptr;    // same
+  int64_t kv_stride = 0;       // elements
+  int64_t rows = 0;
+  const int64_t* slots = nullptr;  // [rows] block id * 64 + position inside the block
+};
+
+// Reads 2 * rows * kv_heads * head_dim floats, writes each row once. Rows have distinct slots.
+void AppendKv(const AppendKvArgs& args, Stream& stream);
+namespace cpu {
+void AppendKv(const AppendKvArgs& args, Stream& stream);
+}
+
+}  // namespace octet::kernels

@@ -1,0 +1,72 @@
+// From logits to a token, the same on every rank and at every TP degree.
+//
+// Each rank holds the logits of its run of vocabulary. A row's route is fixed by its parameters:
+//   kCandidates  greedy, pure temperature and top-k up to 256: the rank sends its best `count`
+//                (score, logit, token); the merged best are enough to choose.
+//   kLogits      top-p or min-p without such a top-k, larger top-k: the rank sends the row's
+//   logits.
+// After one exchange every rank holds the same bytes and picks the same token.
+//
+// Order: higher first, ties to the lowest token id. Randomness: Philox4x32-10 with key = seed and
+// counter = (position, token or draw index, sample_index), so a draw depends on nothing else.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/device/stream.h"
+
+namespace octet::kernels {
+
+inline constexpr int32_t kCandidatesMax = 256;
+
+struct SamplingParams {
+  float temperature = 1.0f;  // 0: greedy
+  int32_t top_k = 0;         // 0: off
+  float top_p = 1.0f;        // (0, 1]; 1: off
+  float min_p = 0.0f;        // [0, 1); 0: off
+  uint64_t seed = 0;
+  uint32_t sample_index = 0;  // which of a request's n samples
+};
+
+enum class SamplingRoute : uint8_t { kCandidates, kLogits };
+SamplingRoute RouteOf(const SamplingParams& params);
+// How many candidates the row asks of each rank: 1, or top_k. 0 on the route kLogits.
+int32_t CandidateCount(const SamplingParams& params);
+
+struct Candidate {
+  float score = 0;  // what is compared: the logit, or logit / temperature + Gumbel noise
+  float logit = 0;
+  int32_t token = -1;  // -1: none (a rank may hold fewer tokens than asked)
+};
+
+// A 32-bit word of randomness times four for (seed, position, index, sample_index).
+std::array<uint32_t, 4> Philox(uint64_t seed, uint64_t position, uint32_t index,
+                               uint32_t sample_index);
+
+struct LocalCandidatesArgs {
+  const float* logits = nullptr;           // [rows, tokens] f32 of this rank
+  int64_t tokens = 0;                      // vocabulary entries held here
+  int64_t token_begin = 0;                 // id of the first
+  std::span<const SamplingParams> params;  // [rows]
+  std::span<const int64_t> positions;      // [rows] of the token being drawn
+  std::span<const int64_t> out_offsets;    // [rows] where the row's candidates start in `out`
+  Candidate* out = nullptr;                // CandidateCount(params[r]) each, best first
+};
+// Rows on route kLogits are skipped.
+void LocalCandidates(const LocalCandidatesArgs& args, Stream& stream);
+namespace cpu {
+void LocalCandidates(const LocalCandidatesArgs& args, Stream& stream);
+}
+
+// Chooses from all ranks' candidates of one row, in any order. REQUIRES: at least one real one.
+// `scratch` has room for candidates.size().
+int32_t ChooseFromCandidates(const SamplingParams& params, int64_t position,
+                             std::span<const Candidate> candidates, std::span<Candidate> scratch);
+// Chooses from a whole row of logits. `scratch` has room for logits.size().
+int32_t ChooseFromLogits(const SamplingParams& params, int64_t position,
+                         std::span<const float> logits, std::span<Candidate> scratch);
+
+}  // namespace octet::kernels

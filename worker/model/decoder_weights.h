@@ -1,0 +1,68 @@
+// The packed weights of one rank, and the shapes they were packed by. All bytes lie in one arena
+// whose size is WeightPlan::bytes, computed from the spec alone before anything is read.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/dtype.h"
+#include "kernels/linear/linear.h"
+#include "worker/model/model_spec.h"
+#include "worker/model/shard_plan.h"
+
+namespace octet::worker {
+
+// How weights are kept in memory. Codes made on load (round to nearest) use `group`.
+struct WeightOptions {
+  kernels::WeightFormat layers = kernels::WeightFormat::kInt4;  // projections of the layers
+  kernels::WeightFormat head = kernels::WeightFormat::kInt8;    // vocabulary head
+  DType embedding = DType::kBF16;                               // as the checkpoint stores it
+  int64_t group = 128;
+};
+
+// Shapes of one rank, the same for every layer.
+struct DecoderShapes {
+  kernels::LinearShape qkv;      // outputs (heads + 2 kv_heads) * head_dim: q, then k, then v
+  kernels::LinearShape o;        // inputs heads * head_dim, leaves of the attention tree
+  kernels::LinearShape gate_up;  // outputs 2 * ffn: gate, then up
+  kernels::LinearShape down;     // inputs ffn, leaves of the ffn tree
+  kernels::LinearShape head;     // outputs vocab
+  static DecoderShapes Make(const ModelSpec& spec, const ShardPlan& shard,
+                            const WeightOptions& options);
+};
+
+struct LayerWeights {
+  const float* attention_norm = nullptr;  // [hidden] f32
+  const float* mlp_norm = nullptr;        // [hidden] f32
+  const std::byte* qkv = nullptr;         // packed
+  const float* qkv_bias = nullptr;        // [(heads + 2 kv_heads) * head_dim] f32 or null
+  const std::byte* o = nullptr;
+  const float* o_bias = nullptr;  // [hidden] f32 or null; added once, after the all-reduce
+  const std::byte* gate_up = nullptr;
+  const std::byte* down = nullptr;
+};
+
+struct DecoderWeights {
+  DecoderShapes shapes;
+  std::vector<LayerWeights> layers;
+  const std::byte* embedding = nullptr;  // [vocab of this rank, hidden]
+  DType embedding_dtype = DType::kBF16;
+  const float* final_norm = nullptr;  // [hidden] f32
+  const std::byte* head = nullptr;    // packed
+  Arena arena;                        // owns all of the above
+};
+
+// Bytes the arena takes, by part, from the config alone.
+struct WeightPlan {
+  int64_t layer_bytes = 0;  // all layers
+  int64_t embedding_bytes = 0;
+  int64_t head_bytes = 0;
+  int64_t norm_bytes = 0;  // final norm
+  int64_t bytes() const { return layer_bytes + embedding_bytes + head_bytes + norm_bytes; }
+  static WeightPlan Make(const ModelSpec& spec, const ShardPlan& shard,
+                         const WeightOptions& options);
+};
+
+}  // namespace octet::worker
