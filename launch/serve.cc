@@ -1,0 +1,47 @@
+// octet serve: starts the coordinator in this process, which starts and watches the worker group.
+#include <unistd.h>
+
+#include <filesystem>
+#include <string>
+
+#include "coordinator/serve.h"
+#include "launch/commands.h"
+#include "worker/engine/worker_flags.h"
+
+namespace octet::launch {
+namespace {
+
+struct ServeFlags {
+  coordinator::ServeOptions serve;
+  worker::WorkerOptions worker;
+};
+
+// octet-worker lies beside octet.
+std::string WorkerBinary() {
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  return error ? "octet-worker" : (self.parent_path() / "octet-worker").string();
+}
+
+int Serve(ServeFlags& flags) {
+  flags.serve.worker_args = flags.worker.ToArguments();
+  return coordinator::Serve(flags.serve);
+}
+
+}  // namespace
+
+void AddServe(CLI::App& app, int* exit_code) {
+  auto flags = std::make_shared<ServeFlags>();
+  coordinator::ServeOptions& serve = flags->serve;
+  serve.worker_binary = WorkerBinary();
+  CLI::App* command = app.add_subcommand("serve", "Serve a checkpoint over gRPC");
+  command->add_option("model,--model", serve.model_dir, "checkpoint directory")->required();
+  command->add_option("--served-model-name", serve.served_model_name,
+                      "the name clients see; default: the directory's");
+  command->add_option("--tp,--tensor-parallel-size", serve.ranks, "ranks")->capture_default_str();
+  command->add_option("--grpc", serve.grpc_address, "address to listen on")->capture_default_str();
+  worker::AddWorkerFlags(*command, &flags->worker);
+  command->callback([flags, exit_code] { *exit_code = Serve(*flags); });
+}
+
+}  // namespace octet::launch

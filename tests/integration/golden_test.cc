@@ -1,0 +1,171 @@
+// Logits against Hugging Face transformers: exact activations, bf16 KV cache, weights as stored.
+// tests/golden/README.md says what the files hold.
+//
+// Tolerance: the reference keeps keys and values in f32, here they are rounded to bf16 (relative
+// 2^-9), which passes through two softmaxes and projections; measured on these models the largest
+// difference is stated beside each case. A wrong rope or mask moves logits by whole units.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "tests/support/engine_group.h"
+#include "worker/engine/worker_options.h"
+#include "worker/weights/safetensors.h"
+
+namespace octet {
+namespace {
+
+using worker::SafetensorsFile;
+using worker::TensorInfo;
+
+const std::string kSource = OCTET_SOURCE_DIR;
+
+struct Case {
+  const char* name;
+  const char* model;
+  const char* logits;
+  double mean_error_max;  // of |ours - reference| over the standard deviation of the reference
+  double error_max;
+};
+
+template <typename T>
+std::vector<T> ReadTensor(const SafetensorsFile& file, const std::string& name) {
+  const TensorInfo* tensor = file.Find(name);
+  if (tensor == nullptr) return {};
+  std::vector<T> values(static_cast<size_t>(tensor->end - tensor->begin) / sizeof(T));
+  const Status status = file.Read(*tensor, 0, tensor->end - tensor->begin,
+                                  reinterpret_cast<std::byte*>(values.data()));
+  EXPECT_TRUE(status.ok()) << status.message();
+  return values;
+}
+
+// A plan for each token, so that every position's logits come out.
+std::vector<worker::StepPlan> TokenByToken(const std::vector<int64_t>& prompt) {
+  std::vector<worker::StepPlan> plans;
+  for (size_t i = 0; i < prompt.size(); ++i) {
+    worker::StepPlan plan;
+    if (i == 0) {
+      plan.admits.push_back({.slot = 0, .sampling = testing::WithLogits()});
+      plan.blocks.push_back(testing::Blocks(0, 0, (static_cast<int64_t>(prompt.size()) + 63) / 64));
+    }
+    plan.prefills.push_back({.slot = 0,
+                             .first_position = static_cast<int64_t>(i),
+                             .tokens = {static_cast<int32_t>(prompt[i])},
+                             .sample = true});
+    plans.push_back(plan);
+  }
+  return plans;
+}
+
+class GoldenTest : public ::testing::TestWithParam<Case> {
+ protected:
+  std::vector<testing::StepOutput> Run(const std::vector<worker::StepPlan>& plans, int64_t ranks,
+                                       const worker::WorkerOptions& options) {
+    const auto checkpoint = worker::Checkpoint::Open(kSource + "/" + GetParam().model);
+    if (!checkpoint.ok()) CheckFailed(__FILE__, __LINE__, checkpoint.status().message());
+    const auto weights = worker::ResolveWeightOptions(*checkpoint, options.weights, options.head,
+                                                      options.group_size);
+    if (!weights.ok()) CheckFailed(__FILE__, __LINE__, weights.status().message());
+    return testing::RunGroup(
+        ranks,
+        [&](int64_t n, int64_t rank) {
+          return worker::MakeEngineConfig(options, checkpoint->spec(), *weights, n, rank).value();
+        },
+        &*checkpoint, plans);
+  }
+
+  static worker::WorkerOptions Exact() {
+    worker::WorkerOptions options;
+    options.activations = "f32";
+    options.kv = "bf16";
+    options.max_num_seqs = 1;
+    options.max_num_batched_tokens = 256;
+    options.threads = 1;
+    return options;
+  }
+};
+
+TEST_P(GoldenTest, LogitsOfTransformers) {
+  const auto golden =
+      SafetensorsFile::Open(kSource + "/" + GetParam().logits, "logits.safetensors");
+  ASSERT_TRUE(golden.ok()) << golden.status().message();
+  double worst = 0;
+  double worst_mean = 0;
+  int prompts = 0;
+  for (;; ++prompts) {
+    const auto prompt = ReadTensor<int64_t>(*golden, "prompt_" + std::to_string(prompts));
+    if (prompt.empty()) break;
+    const auto positions = ReadTensor<int64_t>(*golden, "positions_" + std::to_string(prompts));
+    const auto expected = ReadTensor<float>(*golden, "logits_" + std::to_string(prompts));
+    const auto outputs = Run(TokenByToken(prompt), 1, Exact());
+    const size_t vocab = expected.size() / positions.size();
+    for (size_t p = 0; p < positions.size(); ++p) {
+      const std::vector<float>& ours = outputs[static_cast<size_t>(positions[p])].logits[0];
+      ASSERT_EQ(ours.size(), vocab);
+      const float* theirs = expected.data() + p * vocab;
+      double sum = 0, squares = 0, error = 0, error_max = 0;
+      for (size_t v = 0; v < vocab; ++v) {
+        sum += theirs[v];
+        squares += double{theirs[v]} * theirs[v];
+        const double e = std::abs(double{ours[v]} - theirs[v]);
+        error += e;
+        error_max = std::max(error_max, e);
+      }
+      const double mean = sum / static_cast<double>(vocab);
+      const double deviation = std::sqrt(squares / static_cast<double>(vocab) - mean * mean);
+      worst = std::max(worst, error_max / deviation);
+      worst_mean = std::max(worst_mean, error / static_cast<double>(vocab) / deviation);
+    }
+  }
+  ASSERT_GE(prompts, 4);
+  std::printf("%s: %d prompts, worst error %.5f, worst mean %.5f standard deviations\n",
+              GetParam().name, prompts, worst, worst_mean);
+  EXPECT_LT(worst, GetParam().error_max);
+  EXPECT_LT(worst_mean, GetParam().mean_error_max);
+}
+
+// One prefill of the longest prompt and three decode steps: the same bits at every degree, exact
+// and quantized.
+TEST_P(GoldenTest, SameBitsAtEveryDegree) {
+  const auto golden =
+      SafetensorsFile::Open(kSource + "/" + GetParam().logits, "logits.safetensors");
+  ASSERT_TRUE(golden.ok());
+  const auto prompt = ReadTensor<int64_t>(*golden, "prompt_3");
+  worker::StepPlan prefill;
+  prefill.admits.push_back({.slot = 0, .sampling = testing::WithLogits()});
+  prefill.blocks.push_back(testing::Blocks(0, 0, 3));
+  prefill.prefills.push_back(
+      {.slot = 0, .first_position = 0, .tokens = {prompt.begin(), prompt.end()}, .sample = true});
+  const worker::StepPlan decode{.decode_slots = {0}};
+  const std::vector<worker::StepPlan> plans{prefill, decode, decode, decode};
+
+  worker::WorkerOptions quantized = Exact();
+  quantized.weights = "int4";
+  quantized.activations = "int8";
+  quantized.kv = "int8";
+  for (const worker::WorkerOptions& options : {Exact(), quantized}) {
+    const auto whole = Run(plans, 1, options);
+    for (const int64_t ranks : {2, 3, 4, 8}) {
+      const auto sharded = Run(plans, ranks, options);
+      for (size_t step = 0; step < plans.size(); ++step) {
+        EXPECT_EQ(sharded[step].result.tokens, whole[step].result.tokens);
+        EXPECT_TRUE(sharded[step].logits == whole[step].logits)
+            << "tp " << ranks << " step " << step << " weights " << options.weights;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, GoldenTest,
+    ::testing::Values(
+        Case{"llama", "tests/golden/llama", "tests/golden/llama/logits.safetensors", 0.01, 0.1},
+        Case{"llama_linear", "tests/golden/llama_linear",
+             "tests/golden/llama_linear/logits.safetensors", 0.01, 0.1},
+        Case{"qwen2", "tests/golden/qwen2", "tests/golden/qwen2/logits.safetensors", 0.01, 0.1},
+        Case{"demo", "launch/demo_model/model", "tests/golden/demo/logits.safetensors", 0.01, 0.1}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace octet

@@ -1,0 +1,241 @@
+// The whole as a person meets it: `octet serve` with the demo model on MPI ranks, `octet generate`
+// against it, and what is said when something is wrong.
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "tests/support/process.h"
+
+namespace octet {
+namespace {
+
+using testing::Process;
+using testing::TempDir;
+
+const std::string kOctet = std::string(OCTET_BIN_DIR) + "/octet";
+const std::string kDemo = std::string(OCTET_SOURCE_DIR) + "/launch/demo_model/model";
+constexpr double kStartSeconds = 90;
+constexpr double kAnswerSeconds = 60;
+constexpr double kStopSeconds = 30;
+
+// A port that was free a moment ago.
+std::string FreeAddress() {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  OCTET_CHECK_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), length), 0);
+  OCTET_CHECK_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length), 0);
+  close(fd);
+  return "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+}
+
+std::vector<std::string> ServeCommand(const std::string& model, const std::string& address,
+                                      int ranks, std::vector<std::string> more = {}) {
+  std::vector<std::string> command = {kOctet,   "serve", model,       "--tp", std::to_string(ranks),
+                                      "--grpc", address, "--threads", "1",    "--weights",
+                                      "int4",   "--kv",  "int8"};
+  command.insert(command.end(), more.begin(), more.end());
+  return command;
+}
+
+class Service {
+ public:
+  explicit Service(int ranks, std::vector<std::string> more = {})
+      : address_(FreeAddress()), process_(ServeCommand(kDemo, address_, ranks, std::move(more))) {
+    const auto end =
+        std::chrono::steady_clock::now() + std::chrono::duration<double>(kStartSeconds);
+    while (!ready_ && !process_.Poll().has_value() && std::chrono::steady_clock::now() < end) {
+      Process health({kOctet, "health", "--server", address_});
+      ready_ = health.Wait(5) == 0;
+      if (!ready_) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  }
+
+  bool ready() const { return ready_; }
+  const std::string& address() const { return address_; }
+  Process& process() { return process_; }
+
+  std::unique_ptr<Process> Start(const std::string& prompt, std::vector<std::string> more = {}) {
+    std::vector<std::string> command = {kOctet,     "generate", prompt,
+                                        "--server", address_,   "--quiet"};
+    command.insert(command.end(), more.begin(), more.end());
+    return std::make_unique<Process>(command);
+  }
+
+  std::string Generate(const std::string& prompt, std::vector<std::string> more = {}) {
+    const auto process = Start(prompt, std::move(more));
+    EXPECT_EQ(process->Wait(kAnswerSeconds), 0) << process->err();
+    return process->out();
+  }
+
+ private:
+  std::string address_;
+  Process process_;
+  bool ready_ = false;
+};
+
+const std::vector<std::string> kPrompts = {"And it came to pass", "In the beginning God",
+                                           "The LORD is my", "And Moses said unto"};
+const std::vector<std::string> kSampled = {"--max-tokens", "24",     "--temperature",
+                                           "0.8",          "--seed", "5"};
+
+TEST(Serve, SameTokensAtEveryDegreeAndUnderLoad) {
+  std::vector<std::string> alone;
+  for (const int ranks : {1, 2, 3}) {
+    Service service(ranks);
+    ASSERT_TRUE(service.ready()) << service.process().err();
+    for (size_t i = 0; i < kPrompts.size(); ++i) {
+      const std::string greedy = service.Generate(kPrompts[i], {"--max-tokens", "24"});
+      const std::string sampled = service.Generate(kPrompts[i], kSampled);
+      if (ranks == 1) {
+        EXPECT_GT(greedy.size(), 20u);
+        alone.push_back(greedy);
+        alone.push_back(sampled);
+      }
+      EXPECT_EQ(greedy, alone[2 * i]) << "tp " << ranks;
+      EXPECT_EQ(sampled, alone[2 * i + 1]) << "tp " << ranks;
+    }
+    // All at once, twice over.
+    std::vector<std::unique_ptr<Process>> crowd;
+    for (int round = 0; round < 2; ++round) {
+      for (const std::string& prompt : kPrompts) {
+        crowd.push_back(service.Start(prompt, {"--max-tokens", "24"}));
+        crowd.push_back(service.Start(prompt, kSampled));
+      }
+    }
+    for (size_t i = 0; i < crowd.size(); ++i) {
+      ASSERT_EQ(crowd[i]->Wait(kAnswerSeconds), 0) << crowd[i]->err();
+      EXPECT_EQ(crowd[i]->out(), alone[i % alone.size()]) << "tp " << ranks;
+    }
+    service.process().Signal(SIGTERM);
+    EXPECT_EQ(service.process().Wait(kStopSeconds), 0) << service.process().err();
+  }
+}
+
+// The demo model answers its tasks with int4 weights and an int8 cache too.
+TEST(Serve, SolvesTasksItHasNotSeen) {
+  std::ifstream file(std::string(OCTET_SOURCE_DIR) + "/launch/demo_model/heldout/tasks.jsonl");
+  ASSERT_TRUE(file);
+  Service service(2);
+  ASSERT_TRUE(service.ready()) << service.process().err();
+  std::vector<nlohmann::json> items;
+  for (std::string line; std::getline(file, line);) items.push_back(nlohmann::json::parse(line));
+  ASSERT_GE(items.size(), 100u);
+  constexpr size_t kAsked = 40;
+  size_t solved = 0;
+  for (size_t i = 0; i < kAsked; ++i) {
+    const nlohmann::json& item = items[i * items.size() / kAsked];
+    const std::string answer =
+        service.Generate(item["prompt"].get<std::string>(), {"--max-tokens", "32"});
+    const std::string expected = item["answer"].get<std::string>();
+    const std::string first_line = answer.substr(0, answer.find('\n'));
+    solved += first_line == expected.substr(0, expected.find('\n'));
+  }
+  std::printf("solved %zu of %zu with int4 weights and int8 KV\n", solved, kAsked);
+  EXPECT_GE(solved, kAsked * 8 / 10);
+}
+
+TEST(Serve, RefusesWhatItCanNotDo) {
+  Service service(2, {"--max-model-len", "128"});
+  ASSERT_TRUE(service.ready()) << service.process().err();
+
+  std::string long_prompt;
+  for (int i = 0; i < 400; ++i) long_prompt += "and he said ";
+  const auto too_long = service.Start(long_prompt);
+  EXPECT_NE(too_long->Wait(kAnswerSeconds), 0);
+  EXPECT_NE(too_long->err().find("128"), std::string::npos) << too_long->err();
+  const auto empty = service.Start("");
+  EXPECT_NE(empty->Wait(kAnswerSeconds), 0);
+  EXPECT_NE(empty->err().find("prompt"), std::string::npos) << empty->err();
+  const auto hot = service.Start("x", {"--temperature", "-1"});
+  EXPECT_NE(hot->Wait(kAnswerSeconds), 0);
+  EXPECT_NE(hot->err().find("temperature"), std::string::npos) << hot->err();
+
+  // Another service on the same port says so at once, and the first goes on.
+  Process second(ServeCommand(kDemo, service.address(), 1));
+  EXPECT_EQ(second.Wait(kStopSeconds), 1);
+  EXPECT_NE(second.err().find(service.address()), std::string::npos) << second.err();
+  EXPECT_FALSE(service.Generate("And he said", {"--max-tokens", "4"}).empty());
+}
+
+// Each in a copy of the demo model with one thing wrong; exit 2 and a sentence that names it.
+class BadModel : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    model_ = dir_.path() / "model";
+    std::filesystem::copy(kDemo, model_);
+  }
+
+  std::string ErrorOf(const std::string& model) {
+    Process serve(ServeCommand(model, FreeAddress(), 2));
+    EXPECT_EQ(serve.Wait(kStartSeconds), 2) << serve.err();
+    return serve.err();
+  }
+
+  void EditConfig(const std::string& key, const nlohmann::json& value) {
+    std::ifstream in(model_ / "config.json");
+    nlohmann::json config = nlohmann::json::parse(in);
+    config[key] = value;
+    std::ofstream(model_ / "config.json") << config;
+  }
+
+  TempDir dir_;
+  std::filesystem::path model_;
+};
+
+TEST_F(BadModel, NotThere) {
+  const std::string error = ErrorOf((dir_.path() / "nowhere").string());
+  EXPECT_NE(error.find("nowhere"), std::string::npos) << error;
+}
+
+TEST_F(BadModel, UnknownArchitecture) {
+  EditConfig("architectures", {"GrokForCausalLM"});
+  const std::string error = ErrorOf(model_.string());
+  EXPECT_NE(error.find("GrokForCausalLM"), std::string::npos) << error;
+  EXPECT_NE(error.find("LlamaForCausalLM"), std::string::npos) << error;
+}
+
+TEST_F(BadModel, WeightsMissing) {
+  std::filesystem::remove(model_ / "model.safetensors");
+  const std::string error = ErrorOf(model_.string());
+  EXPECT_NE(error.find("model.safetensors"), std::string::npos) << error;
+}
+
+TEST_F(BadModel, WeightsTruncated) {
+  const auto file = model_ / "model.safetensors";
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) / 2);
+  const std::string error = ErrorOf(model_.string());
+  EXPECT_NE(error.find("model.safetensors"), std::string::npos) << error;
+}
+
+TEST_F(BadModel, HeaderLies) {
+  std::fstream file(model_ / "model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+  const uint64_t length = uint64_t{1} << 60;
+  file.write(reinterpret_cast<const char*>(&length), sizeof(length));
+  file.close();
+  const std::string error = ErrorOf(model_.string());
+  EXPECT_NE(error.find("model.safetensors"), std::string::npos) << error;
+}
+
+TEST_F(BadModel, ConfigAndTensorsDisagree) {
+  EditConfig("intermediate_size", 2048);
+  const std::string error = ErrorOf(model_.string());
+  EXPECT_NE(error.find("mlp"), std::string::npos) << error;
+  EXPECT_NE(error.find("2048"), std::string::npos) << error;
+}
+
+TEST_F(BadModel, MoreRanksThanLeaves) {
+  Process serve(ServeCommand(kDemo, FreeAddress(), 9));
+  EXPECT_EQ(serve.Wait(kStartSeconds), 2) << serve.err();
+  EXPECT_NE(serve.err().find("8"), std::string::npos) << serve.err();
+}
+
+}  // namespace
+}  // namespace octet

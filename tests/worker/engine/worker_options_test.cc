@@ -1,0 +1,70 @@
+#include "worker/engine/worker_options.h"
+
+#include <gtest/gtest.h>
+
+namespace octet::worker {
+namespace {
+
+ModelSpec SmallSpec() {
+  ModelSpec spec;
+  spec.architecture = "LlamaForCausalLM";
+  spec.layers = 2;
+  spec.hidden = 256;
+  spec.ffn = 1024;
+  spec.heads = 8;
+  spec.kv_heads = 2;
+  spec.head_dim = 32;
+  spec.vocab = 4096;
+  spec.context = 1024;
+  return spec;
+}
+
+std::string MessageOf(const WorkerOptions& options, int64_t ranks = 1) {
+  const auto config = MakeEngineConfig(options, SmallSpec(), {}, ranks, 0);
+  return config.ok() ? "" : config.status().message();
+}
+
+TEST(ParseBytesTest, UnitsAndNonsense) {
+  EXPECT_EQ(ParseBytes("8GiB").value(), int64_t{8} << 30);
+  EXPECT_EQ(ParseBytes("512MiB").value(), int64_t{512} << 20);
+  EXPECT_EQ(ParseBytes("1GB").value(), 1000000000);
+  EXPECT_EQ(ParseBytes("4096").value(), 4096);
+  for (const char* bad : {"", "GiB", "-1", "0", "1.5GiB", "8 GiB", "9999999999999GiB", "8gigs"}) {
+    EXPECT_FALSE(ParseBytes(bad).ok()) << bad;
+  }
+}
+
+TEST(WorkerOptionsTest, EachRefusalNamesTheFlag) {
+  WorkerOptions options;
+  EXPECT_EQ(MessageOf(options), "");
+  options.max_model_len = 2000;
+  EXPECT_EQ(MessageOf(options), "--max-model-len is 2000; expected a value from 1 to 1024");
+  options = {};
+  options.kv = "int3";
+  EXPECT_EQ(MessageOf(options), "--kv is 'int3'; expected int8 or bf16");
+  options = {};
+  options.kv_memory = "1KiB";
+  EXPECT_NE(MessageOf(options).find("--kv-memory is 1KiB, room for 0 blocks"), std::string::npos);
+  options = {};
+  options.max_num_seqs = 600;
+  EXPECT_NE(MessageOf(options).find("--max-num-batched-tokens is 512; expected a value from 600"),
+            std::string::npos);
+  options = {};
+  options.device = "cuda";
+  EXPECT_NE(MessageOf(options).find("--device is 'cuda'"), std::string::npos);
+  EXPECT_NE(MessageOf({}, 9).find("9"), std::string::npos);  // above the leaves
+}
+
+TEST(WorkerOptionsTest, SameBlocksOnEveryRank) {
+  WorkerOptions options;
+  options.kv_memory = "1MiB";
+  for (const int64_t ranks : {1, 2, 3, 8}) {
+    const int64_t blocks = MakeEngineConfig(options, SmallSpec(), {}, ranks, 0)->kv_blocks;
+    for (int64_t rank = 1; rank < ranks; ++rank) {
+      EXPECT_EQ(MakeEngineConfig(options, SmallSpec(), {}, ranks, rank)->kv_blocks, blocks);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace octet::worker

@@ -1,0 +1,89 @@
+// Everything that fixes a rank's memory and bits, decided before anything is allocated; and the
+// bytes of every buffer that follow from it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "comm/communicator.h"
+#include "kernels/formats/kv_layout.h"
+#include "kernels/linear/linear.h"
+#include "worker/model/decoder_weights.h"
+#include "worker/model/model_spec.h"
+#include "worker/model/shard_plan.h"
+
+namespace octet::worker {
+
+// Limits on what may be asked for at start.
+inline constexpr int64_t kSlotsMax = 4096;
+inline constexpr int64_t kStepRowsMax = 65536;
+inline constexpr int kThreadsMax = 512;
+// A plan reaches the ranks in one broadcast of this size, and a second one only if it is longer.
+inline constexpr int64_t kPlanMessageBytes = 16384;
+
+struct EngineConfig {
+  ModelSpec spec;
+  ShardPlan shard;
+  WeightOptions weights;
+  kernels::KvFormat kv = kernels::KvFormat::kInt8;
+  kernels::ActivationFormat activations = kernels::ActivationFormat::kInt8;
+  int64_t context = 0;    // tokens a sequence may have
+  int64_t slots = 0;      // sequences that can run at once
+  int64_t step_rows = 0;  // tokens one step may compute
+  int64_t kv_blocks = 0;  // in the pool, the same on every rank
+  int threads = 1;
+
+  kernels::KvLayout kv_layout() const;
+  int64_t blocks_per_sequence() const;  // ceil(context / 64)
+};
+
+// The buffers that a step works in, all in one arena.
+enum class ActivationBuffer {
+  kResidual,
+  kNormed,
+  kDelta,
+  kRoots,
+  kQkv,
+  kAttention,
+  kGateUp,
+  kGated,
+  kCos,
+  kSin,
+  kInverseFrequency,
+  kWorkspace,
+  kTokens,
+  kPositions,
+  kCacheSlots,
+  kBlockTables,
+  kHeadHidden,
+  kLogits,
+  kSendCandidates,
+  kGather,
+  kChoice,
+  kCount,
+};
+
+struct MemoryPlan {
+  int64_t weight_bytes = 0;
+  int64_t kv_bytes = 0;
+  std::array<int64_t, static_cast<size_t>(ActivationBuffer::kCount)> activations{};
+  int64_t communication_bytes = 0;  // this rank's share of the group's shared region
+
+  int64_t activation_bytes() const;  // sum of the buffers, each aligned
+  int64_t total_bytes() const;
+  static MemoryPlan Make(const EngineConfig& config);
+};
+
+std::string_view ActivationBufferName(ActivationBuffer buffer);
+
+// The communicator that a group of this config needs.
+comm::CommunicatorLimits LimitsOf(const EngineConfig& config);
+
+// Bytes of one cache block over all layers on the rank that holds most.
+int64_t KvBlockBytesMax(const ModelSpec& spec, int64_t ranks, kernels::KvFormat kv);
+
+}  // namespace octet::worker

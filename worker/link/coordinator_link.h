@@ -1,0 +1,40 @@
+// A rank's control connection to the coordinator: hello, heartbeats from a thread of its own, and
+// on rank 0 plans down and results up. When the coordinator goes away without saying Shutdown, the
+// process ends: a worker never outlives its coordinator.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/status.h"
+#include "octet/v1/worker_link.pb.h"
+
+namespace octet::worker {
+
+inline constexpr int kHeartbeatMs = 500;
+inline constexpr int kConnectTimeoutSeconds = 20;
+
+class CoordinatorLink {
+ public:
+  // Connects to `address` ("unix:/path" or "host:port"), says hello and waits for the welcome.
+  static Result<std::unique_ptr<CoordinatorLink>> Connect(const std::string& address,
+                                                          const v1::Hello& hello);
+  // For a rank that can not start: connects, says why, and hangs up.
+  static Status ReportFailure(const std::string& address, const Status& failure);
+  ~CoordinatorLink();
+
+  // Rank 0: the next plan's bytes; nothing after Shutdown. Blocks.
+  std::optional<std::string> NextPlan();
+  void SendResult(v1::StepResult result);
+  // Shown in the heartbeat.
+  void CountStep();
+
+ private:
+  struct State;
+  explicit CoordinatorLink(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace octet::worker

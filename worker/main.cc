@@ -1,0 +1,191 @@
+// octet-worker: one rank of a worker group. Started by `mpirun -n N octet-worker …`, it reads its
+// slices of the checkpoint, dials in to the coordinator and computes the steps it is told to.
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+#include "base/build_id.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "comm/mpi_communicator.h"
+#include "kernels/isa.h"
+#include "worker/engine/engine.h"
+#include "worker/engine/worker_flags.h"
+#include "worker/link/coordinator_link.h"
+#include "worker/link/plan_broadcast.h"
+#include "worker/link/plan_codec.h"
+#include "worker/weights/checkpoint.h"
+#include "worker/weights/loader.h"
+
+namespace octet::worker {
+namespace {
+
+constexpr int kExitBadModel = 2;
+
+struct RankOptions {
+  std::string model_dir;
+  std::string coordinator;
+  uint64_t epoch = 0;
+  WorkerOptions worker;
+};
+
+double MiB(int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+
+void LogMemory(const EngineConfig& config, const MemoryPlan& memory) {
+  char line[320];
+  std::snprintf(line, sizeof(line),
+                "rank %lld of %lld: %s weights %.1f MiB, %s KV %.1f MiB (%lld blocks), "
+                "activations %.1f MiB, communication %.1f MiB, %d threads, %s",
+                static_cast<long long>(config.shard.rank),
+                static_cast<long long>(config.shard.ranks),
+                std::string(WeightFormatName(config.weights.layers)).c_str(),
+                MiB(memory.weight_bytes), std::string(KvFormatName(config.kv)).c_str(),
+                MiB(memory.kv_bytes), static_cast<long long>(config.kv_blocks),
+                MiB(memory.activation_bytes()), MiB(memory.communication_bytes), config.threads,
+                std::string(kernels::IsaName(kernels::ActiveIsa())).c_str());
+  Log(LogLevel::kInfo, line);
+}
+
+// A line each quarter of the way; rank 0 speaks for all.
+std::function<void(double)> LoadProgress(int64_t rank) {
+  return [rank, next = 0.25](double fraction) mutable {
+    if (rank != 0 || fraction < next) return;
+    while (next <= fraction) next += 0.25;
+    Log(LogLevel::kInfo,
+        "loading weights: " + std::to_string(static_cast<int>(fraction * 100)) + " %");
+  };
+}
+
+struct LoadedModel {
+  EngineConfig config;
+  std::string config_json;
+  DecoderWeights weights;
+};
+
+Result<LoadedModel> LoadModel(const RankOptions& options, int rank, int ranks) {
+  LoadedModel model;
+  OCTET_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(options.model_dir));
+  OCTET_ASSIGN_OR_RETURN(const WeightOptions weights,
+                         ResolveWeightOptions(checkpoint, options.worker.weights,
+                                              options.worker.head, options.worker.group_size));
+  OCTET_ASSIGN_OR_RETURN(model.config,
+                         MakeEngineConfig(options.worker, checkpoint.spec(), weights, ranks, rank));
+  model.config_json = checkpoint.config_json();
+  ThreadPool pool(model.config.threads);
+  OCTET_ASSIGN_OR_RETURN(model.weights, LoadDecoderWeights(checkpoint, model.config.shard, weights,
+                                                           pool, LoadProgress(rank)));
+  return model;
+}
+
+v1::Hello MakeHello(const RankOptions& options, int rank, int ranks) {
+  v1::Hello hello;
+  hello.set_rank(rank);
+  hello.set_ranks(ranks);
+  hello.set_pid(getpid());
+  hello.set_epoch(options.epoch);
+  const char* secret = std::getenv("OCTET_LINK_SECRET");
+  hello.set_secret(secret != nullptr ? secret : "");
+  hello.set_build_id(std::string(BuildId()));
+  hello.set_isa(std::string(kernels::IsaName(kernels::ActiveIsa())));
+  return hello;
+}
+
+void DescribeModel(const EngineConfig& config, v1::ModelInfo* info) {
+  info->set_architecture(config.spec.architecture);
+  info->set_vocab(config.spec.vocab);
+  info->set_context(config.context);
+  info->mutable_eos_ids()->Add(config.spec.eos_ids.begin(), config.spec.eos_ids.end());
+  info->set_bos_id(config.spec.bos_id);
+  info->set_kv_blocks(config.kv_blocks);
+  info->set_block_tokens(kernels::kKvBlockTokens);
+  info->set_slots(config.slots);
+  info->set_step_rows_max(config.step_rows);
+  info->set_weights(std::string(WeightFormatName(config.weights.layers)));
+  info->set_kv(std::string(KvFormatName(config.kv)));
+  info->set_activations(std::string(ActivationFormatName(config.activations)));
+  for (int64_t rank = 0; rank < config.shard.ranks; ++rank) {
+    EngineConfig of_rank = config;
+    of_rank.shard = ShardPlan::Make(config.spec, config.shard.ranks, rank).value();
+    const MemoryPlan plan = MemoryPlan::Make(of_rank);
+    v1::RankMemory* memory = info->add_memory();
+    memory->set_rank(static_cast<int32_t>(rank));
+    memory->set_weight_bytes(plan.weight_bytes);
+    memory->set_kv_bytes(plan.kv_bytes);
+    memory->set_activation_bytes(plan.activation_bytes());
+    memory->set_communication_bytes(plan.communication_bytes);
+  }
+}
+
+// Computes plans until the coordinator says that there are no more.
+void RunSteps(Engine& engine, comm::Communicator* comm, CoordinatorLink& link) {
+  PlanBroadcast broadcast(comm);
+  for (;;) {
+    std::optional<std::string> bytes;
+    if (comm->rank() == 0) bytes = link.NextPlan();
+    bytes = broadcast.Exchange(std::move(bytes));
+    if (!bytes.has_value()) return;
+    const auto start = std::chrono::steady_clock::now();
+    const Result<StepPlan> plan = DecodePlan(*bytes);
+    OCTET_CHECK(plan.ok());
+    const StepResult& result = engine.Step(*plan);
+    const auto elapsed = std::chrono::steady_clock::now() - start;
+    if (comm->rank() == 0) {
+      link.SendResult(EncodeResult(
+          result, std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count()));
+    }
+    link.CountStep();
+  }
+}
+
+int Run(const RankOptions& options, comm::MpiRuntime& mpi) {
+  const int rank = mpi.rank();
+  const int ranks = mpi.size();
+  v1::Hello hello = MakeHello(options, rank, ranks);
+  Result<LoadedModel> model = LoadModel(options, rank, ranks);
+  if (!model.ok()) {
+    // The coordinator prints it once for all ranks.
+    const Status told = CoordinatorLink::ReportFailure(options.coordinator, model.status());
+    if (!told.ok()) Log(LogLevel::kError, model.status().message());
+  }
+  // All ranks go on or none: one that left alone would leave the others in a collective.
+  if (!mpi.AllAgree(model.ok())) return kExitBadModel;
+
+  const EngineConfig config = model->config;
+  ThreadPool pool(config.threads);
+  const std::unique_ptr<comm::Communicator> comm = comm::MakeMpiCommunicator(LimitsOf(config));
+  Engine engine(config, std::move(model->weights), comm.get(), &pool);
+  LogMemory(config, engine.memory());
+
+  hello.set_config_digest(ConfigDigest(config, model->config_json));
+  if (rank == 0) DescribeModel(config, hello.mutable_model());
+  Result<std::unique_ptr<CoordinatorLink>> link =
+      CoordinatorLink::Connect(options.coordinator, hello);
+  if (!link.ok()) Log(LogLevel::kError, link.status().message());
+  if (!mpi.AllAgree(link.ok())) return 1;
+  RunSteps(engine, comm.get(), **link);
+  return 0;
+}
+
+}  // namespace
+}  // namespace octet::worker
+
+int main(int argc, char** argv) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // never outlive mpirun
+  octet::worker::RankOptions options;
+  CLI::App app("One rank of an Octet worker group; started with mpirun, usually by `octet serve`.",
+               "octet-worker");
+  app.add_option("--model", options.model_dir, "checkpoint directory")->required();
+  app.add_option("--coordinator", options.coordinator, "where to dial in: unix:PATH or HOST:PORT")
+      ->required();
+  app.add_option("--epoch", options.epoch, "number of this launch, said in the hello");
+  octet::worker::AddWorkerFlags(app, &options.worker);
+  CLI11_PARSE(app, argc, argv);
+  octet::comm::MpiRuntime mpi(&argc, &argv);
+  return octet::worker::Run(options, mpi);
+}

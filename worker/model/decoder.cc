@@ -1,0 +1,172 @@
+#include "worker/model/decoder.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "kernels/activation/activation.h"
+#include "kernels/embedding/embedding.h"
+#include "kernels/kv_cache/kv_cache.h"
+#include "kernels/norm/norm.h"
+#include "kernels/rope/rope.h"
+
+namespace octet::worker {
+
+Decoder::Decoder(const ModelSpec& spec, const ShardPlan& shard, const DecoderWeights& weights,
+                 const DecoderOptions& options, const DecoderBuffers& buffers,
+                 comm::Communicator* comm, Stream* stream)
+    : spec_(spec),
+      shard_(shard),
+      weights_(weights),
+      options_(options),
+      buffers_(buffers),
+      comm_(comm),
+      stream_(stream) {
+  OCTET_CHECK_EQ(static_cast<int64_t>(weights.layers.size()), spec.layers);
+  const std::vector<float> frequencies = spec.rope.InverseFrequencies(spec.head_dim);
+  std::copy(frequencies.begin(), frequencies.end(), buffers_.inverse_frequency);
+}
+
+void Decoder::Project(const kernels::LinearShape& shape, const std::byte* weights,
+                      const float* bias, const float* x, int64_t rows, float* out) {
+  kernels::Linear({.shape = &shape,
+                   .weights = weights,
+                   .x = x,
+                   .x_stride = shape.inputs,
+                   .rows = rows,
+                   .bias = bias,
+                   .out = out,
+                   .activation = options_.activations,
+                   .workspace = buffers_.workspace},
+                  *stream_);
+}
+
+// normed -> delta
+void Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
+                             std::byte* cache) {
+  const DecoderBuffers& b = buffers_;
+  const int64_t head_dim = spec_.head_dim;
+  const int64_t q_width = shard_.heads() * head_dim;
+  const int64_t kv_width = shard_.kv_heads() * head_dim;
+  const int64_t stride = q_width + 2 * kv_width;
+
+  Project(weights_.shapes.qkv, layer.qkv, layer.qkv_bias, b.normed, batch.rows, b.qkv);
+  kernels::Rope({.x = b.qkv,
+                 .x_stride = stride,
+                 .cos = b.cos,
+                 .sin = b.sin,
+                 .rows = batch.rows,
+                 .heads = shard_.heads() + shard_.kv_heads(),
+                 .head_dim = head_dim,
+                 .rotary_dim = head_dim},
+                *stream_);
+  kernels::AppendKv({.layout = options_.kv,
+                     .cache = cache,
+                     .k = b.qkv + q_width,
+                     .v = b.qkv + q_width + kv_width,
+                     .kv_stride = stride,
+                     .rows = batch.rows,
+                     .slots = batch.cache_slots},
+                    *stream_);
+  kernels::Attention({.layout = options_.kv,
+                      .cache = cache,
+                      .q = b.qkv,
+                      .q_stride = stride,
+                      .out = b.attention,
+                      .out_stride = q_width,
+                      .sequences = batch.sequences,
+                      .groups = shard_.head_groups,
+                      .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim))),
+                      .window = spec_.sliding_window,
+                      .workspace = b.workspace},
+                     *stream_);
+  Project(weights_.shapes.o, layer.o, nullptr, b.attention, batch.rows, b.roots);
+  comm_->TreeAllReduce(shard_.attention_exchange, b.roots, b.delta, batch.rows * spec_.hidden,
+                       *stream_);
+}
+
+// normed -> delta
+void Decoder::MlpBlock(const LayerWeights& layer, int64_t rows) {
+  const DecoderBuffers& b = buffers_;
+  Project(weights_.shapes.gate_up, layer.gate_up, nullptr, b.normed, rows, b.gate_up);
+  kernels::SiluMul({.gate_up = b.gate_up, .y = b.gated, .rows = rows, .width = shard_.ffn()},
+                   *stream_);
+  Project(weights_.shapes.down, layer.down, nullptr, b.gated, rows, b.roots);
+  comm_->TreeAllReduce(shard_.ffn_exchange, b.roots, b.delta, rows * spec_.hidden, *stream_);
+}
+
+const float* Decoder::Forward(const ForwardBatch& batch, std::byte* cache) {
+  const DecoderBuffers& b = buffers_;
+  const int64_t rows = batch.rows;
+  const auto eps = static_cast<float>(spec_.norm_eps);
+  const int64_t layer_cache_bytes = options_.blocks * options_.kv.block_bytes();
+
+  kernels::Embedding({.table = weights_.embedding,
+                      .dtype = weights_.embedding_dtype,
+                      .token_begin = shard_.vocab_begin,
+                      .token_end = shard_.vocab_end,
+                      .tokens = batch.tokens,
+                      .out = b.roots,
+                      .rows = rows,
+                      .hidden = spec_.hidden},
+                     *stream_);
+  comm_->TreeAllReduce(shard_.embedding_exchange, b.roots, b.residual, rows * spec_.hidden,
+                       *stream_);
+  kernels::RopeAngles({.positions = batch.positions,
+                       .inverse_frequency = b.inverse_frequency,
+                       .cos = b.cos,
+                       .sin = b.sin,
+                       .rows = rows,
+                       .rotary_dim = spec_.head_dim},
+                      *stream_);
+  kernels::RmsNorm({.x = b.residual,
+                    .weight = weights_.layers[0].attention_norm,
+                    .y = b.normed,
+                    .rows = rows,
+                    .hidden = spec_.hidden,
+                    .eps = eps},
+                   *stream_);
+
+  kernels::AddRmsNormArgs add_norm{.residual = b.residual,
+                                   .delta = b.delta,
+                                   .y = b.normed,
+                                   .rows = rows,
+                                   .hidden = spec_.hidden,
+                                   .eps = eps};
+  for (int64_t i = 0; i < spec_.layers; ++i) {
+    const LayerWeights& layer = weights_.layers[i];
+    AttentionBlock(layer, batch, cache + i * layer_cache_bytes);
+    add_norm.delta_bias = layer.o_bias;
+    add_norm.weight = layer.mlp_norm;
+    kernels::AddRmsNorm(add_norm, *stream_);
+
+    MlpBlock(layer, rows);
+    add_norm.delta_bias = nullptr;
+    add_norm.weight =
+        i + 1 < spec_.layers ? weights_.layers[i + 1].attention_norm : weights_.final_norm;
+    kernels::AddRmsNorm(add_norm, *stream_);
+  }
+  return b.normed;
+}
+
+void Decoder::Head(const float* hidden, int64_t rows, float* logits) {
+  Project(weights_.shapes.head, weights_.head, nullptr, hidden, rows, logits);
+}
+
+int64_t Decoder::WorkspaceBytes(const ModelSpec& spec, const ShardPlan& shard,
+                                const DecoderShapes& shapes, kernels::ActivationFormat activations,
+                                int64_t rows, int64_t head_rows, int threads) {
+  const auto linear = [&](const kernels::LinearShape& shape, int64_t shape_rows) {
+    return kernels::LinearWorkspaceBytes(shape, activations, shape_rows);
+  };
+  return std::max({linear(shapes.qkv, rows), linear(shapes.o, rows), linear(shapes.gate_up, rows),
+                   linear(shapes.down, rows), linear(shapes.head, head_rows),
+                   kernels::AttentionWorkspaceBytes(shard.heads(), spec.head_dim, threads)});
+}
+
+int64_t Decoder::RootsMax(const ShardPlan& shard) {
+  return std::max<int64_t>({1, shard.attention_exchange.roots_of_rank[shard.rank],
+                            shard.ffn_exchange.roots_of_rank[shard.rank]});
+}
+
+}  // namespace octet::worker

@@ -1,0 +1,88 @@
+// One decoder for every spec: norm, qkv, rope, append, attention, output, all-reduce; norm,
+// gate/up, activation, down, all-reduce; vocabulary head. It owns no memory: weights, cache and
+// buffers are given. One thread per rank; every rank calls with the same batch.
+//
+// A forward pass makes 1 + 2 * layers collectives: the embedding and two a layer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/device/stream.h"
+#include "comm/communicator.h"
+#include "kernels/attention/attention.h"
+#include "kernels/formats/kv_layout.h"
+#include "worker/model/decoder_weights.h"
+#include "worker/model/model_spec.h"
+#include "worker/model/shard_plan.h"
+
+namespace octet::worker {
+
+// The rows of one step: consecutive runs of rows, one run per sequence.
+struct ForwardBatch {
+  int64_t rows = 0;
+  const int32_t* tokens = nullptr;       // [rows]
+  const int32_t* positions = nullptr;    // [rows] absolute
+  const int64_t* cache_slots = nullptr;  // [rows] block id * 64 + position inside the block
+  std::span<const kernels::AttentionSequence> sequences;
+};
+
+struct DecoderBuffers {
+  float* residual = nullptr;           // [rows, hidden]
+  float* normed = nullptr;             // [rows, hidden]
+  float* delta = nullptr;              // [rows, hidden]
+  float* roots = nullptr;              // [most roots of any row-parallel linear, rows, hidden]
+  float* qkv = nullptr;                // [rows, (heads + 2 kv_heads) * head_dim] of this rank
+  float* attention = nullptr;          // [rows, heads * head_dim] of this rank
+  float* gate_up = nullptr;            // [rows, 2 * ffn] of this rank
+  float* gated = nullptr;              // [rows, ffn] of this rank
+  float* cos = nullptr;                // [rows, head_dim / 2]
+  float* sin = nullptr;                // [rows, head_dim / 2]
+  float* inverse_frequency = nullptr;  // [head_dim / 2], filled once
+  std::byte* workspace = nullptr;      // Decoder::WorkspaceBytes
+};
+
+struct DecoderOptions {
+  kernels::ActivationFormat activations = kernels::ActivationFormat::kInt8;
+  kernels::KvLayout kv;
+  int64_t blocks = 0;  // of the cache, per layer
+};
+
+class Decoder {
+ public:
+  Decoder(const ModelSpec& spec, const ShardPlan& shard, const DecoderWeights& weights,
+          const DecoderOptions& options, const DecoderBuffers& buffers, comm::Communicator* comm,
+          Stream* stream);
+
+  // Appends the rows' keys and values to `cache` ([layers, blocks] of block_bytes) and leaves the
+  // final-normed hidden state of every row in the returned buffer ([rows, hidden] f32).
+  const float* Forward(const ForwardBatch& batch, std::byte* cache);
+
+  // logits[rows, vocab of this rank] of hidden[rows, hidden].
+  void Head(const float* hidden, int64_t rows, float* logits);
+
+  // Scratch of the largest op, for steps of up to `rows` rows of which `head_rows` are sampled.
+  static int64_t WorkspaceBytes(const ModelSpec& spec, const ShardPlan& shard,
+                                const DecoderShapes& shapes, kernels::ActivationFormat activations,
+                                int64_t rows, int64_t head_rows, int threads);
+  // The most roots that this rank sends in one all-reduce.
+  static int64_t RootsMax(const ShardPlan& shard);
+
+ private:
+  void AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch, std::byte* cache);
+  void MlpBlock(const LayerWeights& layer, int64_t rows);
+  void Project(const kernels::LinearShape& shape, const std::byte* weights, const float* bias,
+               const float* x, int64_t rows, float* out);
+
+  const ModelSpec& spec_;
+  const ShardPlan& shard_;
+  const DecoderWeights& weights_;
+  DecoderOptions options_;
+  DecoderBuffers buffers_;
+  comm::Communicator* comm_;
+  Stream* stream_;
+};
+
+}  // namespace octet::worker
