@@ -44,11 +44,13 @@ class Communicator {
                              int64_t count, Stream& stream) = 0;
 };
 
-// What the buffers of a communicator are sized by.
+// What the buffers of a communicator are sized by, and what tells whether its waits may spin. The
+// same on every rank.
 struct CommunicatorLimits {
   int64_t gather_bytes_max = 0;   // largest sum of bytes_of_rank
   int64_t reduce_floats_max = 0;  // largest roots_of_rank[r] * count of any rank
   int64_t broadcast_bytes_max = 0;
+  int threads_per_rank = 1;  // threads that compute on each rank, its caller included
 };
 
 }  // namespace octet::comm

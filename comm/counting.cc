@@ -1,0 +1,37 @@
+#include "comm/counting.h"
+
+namespace octet::comm {
+namespace {
+
+void Count(Traffic& traffic, int64_t bytes) {
+  ++traffic.calls;
+  traffic.bytes += bytes;
+}
+
+}  // namespace
+
+void CountingCommunicator::Barrier() {
+  Count(counts_.barrier, 0);
+  inner_->Barrier();
+}
+
+void CountingCommunicator::Broadcast(std::span<std::byte> data, int root) {
+  Count(counts_.broadcast, static_cast<int64_t>(data.size()));
+  inner_->Broadcast(data, root);
+}
+
+void CountingCommunicator::AllGather(std::span<const std::byte> send,
+                                     std::span<const int64_t> bytes_of_rank,
+                                     std::span<std::byte> recv) {
+  Count(counts_.all_gather, static_cast<int64_t>(recv.size()));
+  inner_->AllGather(send, bytes_of_rank, recv);
+}
+
+void CountingCommunicator::TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out,
+                                         int64_t count, Stream& stream) {
+  const auto total = static_cast<int64_t>(tree.merges.size());
+  Count(counts_.tree_all_reduce, total * count * static_cast<int64_t>(sizeof(float)));
+  inner_->TreeAllReduce(tree, roots, out, count, stream);
+}
+
+}  // namespace octet::comm

@@ -1,0 +1,43 @@
+// Ranks that are MPI processes. MPI starts the job and maps the memory; within one host the data
+// path is a shared-memory window with the algorithms of shared_group.h, and no message is sent
+// after start-up. Ranks on several hosts exchange messages (mpi_messages.h). Same bits either way.
+//
+// When a process of the group dies, the launcher (mpirun, Slurm) kills the job: that, or the stop
+// flag, is what ends the others' waits. One thread per process calls MPI (MPI_THREAD_FUNNELED).
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "comm/communicator.h"
+
+namespace octet::comm {
+
+// MPI from construction to destruction: one per process, made by the thread that will call the
+// communicators, destroyed after them. The destructor waits for all ranks.
+class MpiRuntime {
+ public:
+  MpiRuntime(int* argc, char*** argv);
+  ~MpiRuntime();
+  MpiRuntime(const MpiRuntime&) = delete;
+  MpiRuntime& operator=(const MpiRuntime&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+
+ private:
+  int rank_ = 0;
+  int size_ = 1;
+};
+
+struct MpiOptions {
+  bool force_messages = false;              // as if each rank were on a host of its own
+  const std::atomic<bool>* stop = nullptr;  // see wait_word.h
+};
+
+// The communicator of the whole job. All ranks call it together, and destroy it together.
+// REQUIRES: a live MpiRuntime; the same limits and force_messages everywhere.
+std::unique_ptr<Communicator> MakeMpiCommunicator(const CommunicatorLimits& limits,
+                                                  const MpiOptions& options = {});
+
+}  // namespace octet::comm

@@ -1,0 +1,34 @@
+// The sum of partial sums in the order of the tree: the one place where ranks' floats are added.
+// Pure arithmetic on any thread; it knows nothing of how the roots got here.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/sum_tree.h"
+
+namespace octet::comm {
+
+// Roots of one exchange, over all ranks: every leaf may be a root of its own, and every rank may
+// hold a root where a sum is not over leaves (embedding).
+inline constexpr int64_t kRootsMax = 64;
+
+// Where a rank's roots lie in the rank-ordered list of all roots.
+struct RootShare {
+  int64_t total = 0;         // roots of all ranks
+  int64_t first = 0;         // the rank's first
+  int64_t own = 0;           // the rank's count
+  int64_t own_max = 0;       // the largest count of any rank
+};
+
+// Checks that `tree` is a program for `ranks` ranks that leaves one sum.
+RootShare ShareOf(const ExchangeTree& tree, int rank, int ranks);
+
+// out[k] = the sum of roots[i][k] over all i in the order of `merges`, for k in [begin, end): after
+// root i, add the two topmost partial sums merges[i] times, left operand + right operand.
+// The bits of out[k] do not depend on begin and end. `out` must not overlap a root.
+// REQUIRES: merges.size() = roots.size() <= kRootsMax; the merges leave exactly one sum.
+void OrderedSum(std::span<const float* const> roots, std::span<const int32_t> merges, int64_t begin,
+                int64_t end, float* out);
+
+}  // namespace octet::comm

@@ -1,0 +1,235 @@
+// Every collective on every kind of rank, against a scalar reference, bit for bit: run by itself
+// for one rank and for threads, under mpirun for MPI.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "comm/counting.h"
+#include "tests/comm/mpi_main.h"
+#include "tests/comm/tree_cases.h"
+
+namespace octet::comm {
+namespace {
+
+constexpr CommunicatorLimits kLimits = {.gather_bytes_max = int64_t{3} << 20,
+                                        .reduce_floats_max = int64_t{1} << 20,
+                                        .broadcast_bytes_max = int64_t{3} << 20};
+
+std::vector<std::byte> RandomBytes(int64_t bytes, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<std::byte> data(bytes);
+  for (int64_t begin = 0; begin < bytes; begin += 8) {
+    const uint64_t draw = random();
+    std::memcpy(data.data() + begin, &draw, static_cast<size_t>(std::min<int64_t>(8, bytes - begin)));
+  }
+  return data;
+}
+
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+void CheckReduce(Communicator& comm, const TreeCase& sum, Stream& stream) {
+  std::vector<float> out(sum.sum.size(), -1.0f);
+  comm.TreeAllReduce(sum.exchange, sum.roots[comm.rank()].data(), out.data(),
+                     static_cast<int64_t>(out.size()), stream);
+  EXPECT_TRUE(SameBits(out, sum.sum)) << "rank " << comm.rank() << " of " << comm.size()
+                                      << ", count " << out.size();
+}
+
+// Parts of [ranks] bytes whose content follows from `seed`.
+void CheckGather(Communicator& comm, const std::vector<int64_t>& bytes_of_rank, uint64_t seed) {
+  const int64_t total = std::accumulate(bytes_of_rank.begin(), bytes_of_rank.end(), int64_t{0});
+  const std::vector<std::byte> expected = RandomBytes(total, seed);
+  const int64_t begin = std::accumulate(bytes_of_rank.begin(), bytes_of_rank.begin() + comm.rank(),
+                                        int64_t{0});
+  const std::span<const std::byte> send(expected.data() + begin, bytes_of_rank[comm.rank()]);
+  std::vector<std::byte> recv(total, std::byte{0});
+  comm.AllGather(send, bytes_of_rank, recv);
+  EXPECT_TRUE(recv == expected) << "rank " << comm.rank() << " of " << comm.size() << ", "
+                                << total << " bytes";
+}
+
+void CheckBroadcast(Communicator& comm, int64_t bytes, int root, uint64_t seed) {
+  const std::vector<std::byte> expected = RandomBytes(bytes, seed);
+  std::vector<std::byte> data(bytes, std::byte{0});
+  if (comm.rank() == root) data = expected;
+  comm.Broadcast(data, root);
+  EXPECT_TRUE(data == expected) << "rank " << comm.rank() << " of " << comm.size() << ", root "
+                                << root << ", " << bytes << " bytes";
+}
+
+class CommunicatorParity : public testing::TestWithParam<World> {
+ protected:
+  // Each rank's body gets a pool of one thread, as ranks on few cores have.
+  void OnRanks(const std::function<void(Communicator&, Stream&)>& body) {
+    RunOnRanks(GetParam(), kLimits, [&](Communicator& comm) {
+      ThreadPool pool(1);
+      Stream stream(&pool);
+      body(comm, stream);
+    });
+  }
+};
+
+TEST_P(CommunicatorParity, RanksAreNumbered) {
+  std::atomic<int> rank_sum{0};
+  std::atomic<int> size{0};
+  OnRanks([&](Communicator& comm, Stream&) {
+    rank_sum += comm.rank();
+    size = comm.size();
+    EXPECT_LT(comm.rank(), comm.size());
+  });
+  const int ranks = GetParam().ranks;
+  if (ranks == 0) return;
+  EXPECT_EQ(size, ranks);
+  EXPECT_EQ(rank_sum, ranks * (ranks - 1) / 2);
+}
+
+TEST_P(CommunicatorParity, TreeAllReduceHasTheBitsOfTheUnshardedSum) {
+  const std::vector<SumTree> trees = {SumTree::OverInputs(256), SumTree::OverInputs(1024),
+                                      SumTree::OverInputs(29568), SumTree::OverHeads(14, 2, 64)};
+  OnRanks([&](Communicator& comm, Stream& stream) {
+    uint64_t seed = 1;
+    for (const SumTree& tree : trees) {
+      for (const Deal deal : {Deal::kEven, Deal::kEvenLast, Deal::kRandom, Deal::kRandom,
+                              Deal::kFirstOnly, Deal::kLastOnly}) {
+        for (const int64_t count : {1, 7, 256, 4100}) {
+          CheckReduce(comm, MakeTreeCase(tree, comm.size(), deal, count, ++seed), stream);
+        }
+      }
+    }
+  });
+}
+
+TEST_P(CommunicatorParity, LargeTreeAllReduceHasTheSameBits) {
+  const SumTree tree = SumTree::OverInputs(1024);
+  OnRanks([&](Communicator& comm, Stream& stream) {
+    uint64_t seed = 100;
+    for (const Deal deal : {Deal::kEven, Deal::kRandom, Deal::kLastOnly}) {
+      for (const int64_t count : {8192, 100003}) {
+        CheckReduce(comm, MakeTreeCase(tree, comm.size(), deal, count, ++seed), stream);
+      }
+    }
+  });
+}
+
+TEST_P(CommunicatorParity, PoolThreadsDoNotChangeBits) {
+  const SumTree tree = SumTree::OverInputs(1024);
+  RunOnRanks(GetParam(), kLimits, [&](Communicator& comm) {
+    ThreadPool pool(3);
+    Stream stream(&pool);
+    CheckReduce(comm, MakeTreeCase(tree, comm.size(), Deal::kEven, 70001, 7), stream);
+  });
+}
+
+TEST_P(CommunicatorParity, AllGatherPutsPartsSideBySide) {
+  OnRanks([&](Communicator& comm, Stream&) {
+    std::mt19937_64 random(11);
+    for (const int64_t bytes_max : {1, 5, 64, 4096, 300000}) {
+      for (int round = 0; round < 6; ++round) {
+        std::vector<int64_t> bytes(comm.size());
+        for (int64_t& b : bytes) {
+          b = random() % 3 == 0 ? 0 : static_cast<int64_t>(random() % (bytes_max + 1));
+        }
+        CheckGather(comm, bytes, random());
+      }
+    }
+    CheckGather(comm, std::vector<int64_t>(comm.size(), 0), 1);
+    std::vector<int64_t> all_from_one(comm.size(), 0);
+    all_from_one.back() = kLimits.gather_bytes_max;
+    CheckGather(comm, all_from_one, 2);
+  });
+}
+
+TEST_P(CommunicatorParity, BroadcastReachesAllFromAnyRoot) {
+  OnRanks([&](Communicator& comm, Stream&) {
+    for (const int root : {0, comm.size() / 2, comm.size() - 1}) {
+      for (const int64_t bytes : {0, 1, 63, 4096, 300000, 1 << 20, (1 << 21) + 5}) {
+        CheckBroadcast(comm, bytes, root, static_cast<uint64_t>(bytes) + root);
+      }
+    }
+  });
+}
+
+TEST_P(CommunicatorParity, BarrierWaitsForAll) {
+  // Only threads share the counter; elsewhere this is a barrier that returns.
+  const int ranks = GetParam().ranks;
+  std::atomic<int> arrived{0};
+  OnRanks([&](Communicator& comm, Stream&) {
+    for (int round = 1; round <= 20; ++round) {
+      ++arrived;
+      comm.Barrier();
+      if (ranks != 0) {
+        EXPECT_GE(arrived.load(), round * ranks);
+      }
+      comm.Barrier();
+    }
+  });
+}
+
+TEST_P(CommunicatorParity, ThousandMixedCallsBackToBack) {
+  const SumTree tree = SumTree::OverInputs(4096);
+  const int ranks = GetParam().ranks;
+  OnRanks([&](Communicator& comm, Stream& stream) {
+    std::mt19937_64 random(99);  // the same stream of calls on every rank
+    std::mt19937_64 delay(1234 + comm.rank());
+    std::vector<TreeCase> sums;
+    for (int i = 0; i < 12; ++i) {
+      const int64_t count = std::vector<int64_t>{3, 256, 2048, 9000}[i % 4];
+      sums.push_back(MakeTreeCase(tree, comm.size(), static_cast<Deal>(i % 5), count, 500 + i));
+    }
+    for (int call = 0; call < 1000; ++call) {
+      if (ranks <= 4 && delay() % 32 == 0) std::this_thread::yield();
+      const uint64_t draw = random();
+      const auto size = static_cast<int64_t>(draw >> 8) % 2000;
+      switch (draw % 8) {
+        case 0:
+          CheckBroadcast(comm, size, static_cast<int>((draw >> 32) % comm.size()), draw);
+          break;
+        case 1: {
+          std::vector<int64_t> bytes(comm.size(), 0);
+          for (int64_t& b : bytes) b = static_cast<int64_t>(random() % 300);
+          CheckGather(comm, bytes, draw);
+          break;
+        }
+        case 2:
+          comm.Barrier();
+          break;
+        default:
+          CheckReduce(comm, sums[(draw >> 16) % sums.size()], stream);
+      }
+    }
+  });
+}
+
+TEST_P(CommunicatorParity, CountsAreThoseOfTheWholeExchange) {
+  const SumTree tree = SumTree::OverInputs(1024);
+  OnRanks([&](Communicator& inner, Stream& stream) {
+    CountingCommunicator comm(&inner);
+    const TreeCase sum = MakeTreeCase(tree, comm.size(), Deal::kRandom, 40, 3);
+    CheckReduce(comm, sum, stream);
+    CheckReduce(comm, sum, stream);
+    CheckGather(comm, std::vector<int64_t>(comm.size(), 12), 4);
+    CheckBroadcast(comm, 100, 0, 5);
+    comm.Barrier();
+    const auto roots = static_cast<int64_t>(sum.exchange.merges.size());
+    const TrafficCounts expected = {.barrier = {1, 0},
+                                    .broadcast = {1, 100},
+                                    .all_gather = {1, int64_t{12} * comm.size()},
+                                    .tree_all_reduce = {2, 2 * roots * 40 * 4}};
+    EXPECT_TRUE(comm.counts() == expected);
+    EXPECT_EQ(comm.counts().collectives(), 3);
+    comm.Reset();
+    EXPECT_TRUE(comm.counts() == TrafficCounts{});
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, CommunicatorParity, testing::ValuesIn(AllWorlds()),
+                         [](const auto& info) { return info.param.name(); });
+
+}  // namespace
+}  // namespace octet::comm
+
+int main(int argc, char** argv) { return octet::comm::RunTests(argc, argv); }

@@ -1,0 +1,87 @@
+// Runs the body of a test on every rank of a group, whatever the ranks are. In a process that
+// mpirun started, this process is one rank and the others run the same test; else the ranks are
+// threads made here.
+//
+// Bodies run on many threads at once: they share nothing that is written, and use EXPECT rather than
+// ASSERT, because a rank that returns early leaves the others in a collective.
+#pragma once
+
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "comm/single.h"
+#include "comm/threads.h"
+#ifdef OCTET_HAVE_MPI
+#include "comm/mpi_communicator.h"
+#endif
+
+namespace octet::comm {
+
+struct World {
+  enum class Kind { kSingle, kThreads, kMpiWindow, kMpiMessages };
+  Kind kind;
+  int ranks;  // 0: as many as mpirun started
+
+  std::string name() const {
+    switch (kind) {
+      case Kind::kSingle:
+        return "Single";
+      case Kind::kThreads:
+        return "Threads" + std::to_string(ranks);
+      case Kind::kMpiWindow:
+        return "MpiWindow";
+      case Kind::kMpiMessages:
+        return "MpiMessages";
+    }
+    return "";
+  }
+};
+inline void PrintTo(const World& world, std::ostream* out) { *out << world.name(); }
+
+inline bool UnderMpi() { return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr; }
+
+inline std::vector<World> AllWorlds() {
+  using Kind = World::Kind;
+  if (UnderMpi()) return {{Kind::kMpiWindow, 0}, {Kind::kMpiMessages, 0}};
+  return {{Kind::kSingle, 1},  {Kind::kThreads, 1}, {Kind::kThreads, 2},
+          {Kind::kThreads, 3}, {Kind::kThreads, 4}, {Kind::kThreads, 8}};
+}
+
+inline void RunOnThreads(int ranks, const CommunicatorLimits& limits,
+                         const std::function<void(Communicator&)>& body) {
+  ThreadGroup group(ranks, limits);
+  std::vector<std::thread> threads;
+  for (int rank = 1; rank < ranks; ++rank) {
+    threads.emplace_back([&, rank] { body(group.communicator(rank)); });
+  }
+  body(group.communicator(0));
+  for (std::thread& thread : threads) thread.join();
+}
+
+inline void RunOnRanks(const World& world, const CommunicatorLimits& limits,
+                       const std::function<void(Communicator&)>& body) {
+  switch (world.kind) {
+    case World::Kind::kSingle: {
+      SingleCommunicator single;
+      body(single);
+      return;
+    }
+    case World::Kind::kThreads:
+      RunOnThreads(world.ranks, limits, body);
+      return;
+    default:
+#ifdef OCTET_HAVE_MPI
+      const bool messages = world.kind == World::Kind::kMpiMessages;
+      const auto communicator = MakeMpiCommunicator(limits, {.force_messages = messages});
+      body(*communicator);
+#endif
+      return;
+  }
+}
+
+}  // namespace octet::comm
