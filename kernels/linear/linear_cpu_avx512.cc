@@ -30,7 +30,10 @@ inline void MultiplyQuad(const __m512i (&codes)[V], const int8_t* q, Tile<V, R>&
     __builtin_memcpy(&quad, q + r * 4, 4);
     const __m512i x = _mm512_set1_epi32(quad);
 #pragma GCC unroll 3
-    for (int v = 0; v < V; ++v) tile.sum[r][v] = _mm512_dpbusd_epi32(tile.sum[r][v], codes[v], x);
+    for (int v = 0; v < V; ++v) {
+      // As an instruction, because GCC 12 moves the accumulators of the intrinsic to memory.
+      asm("vpdpbusd %2, %1, %0" : "+v"(tile.sum[r][v]) : "v"(codes[v]), "v"(x));
+    }
   }
 }
 
