@@ -1,0 +1,52 @@
+// What the two AVX-512 files of the linear share. Compiled into each, hence the unnamed namespace
+// (see panel.h).
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/linear/panel.h"
+
+namespace octet::kernels {
+
+// The float modes, in linear_cpu_float_avx512.cc.
+void SumPanelFloatAvx512(const PanelArgs& args, float* slots);
+
+namespace {
+
+// 16 inputs, zeros where fewer than 16 are `left`.
+[[maybe_unused]] inline __m512 LoadInputs(const float* x, int64_t left) {
+  if (left >= 16) return _mm512_loadu_ps(x);
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << left) - 1), x);
+}
+
+// The scales, and offsets if any, of V vectors of outputs in one group.
+template <int V>
+struct GroupScales {
+  __m512 scale[V];
+  __m512 offset[V];
+
+  inline GroupScales(const PanelArgs& args, int64_t first, int64_t group) {
+    const int64_t bytes = args.scale_format == ScaleFormat::kF32 ? 4 : 2;
+    const int64_t parts = args.asymmetric ? 2 : 1;
+    const std::byte* from = args.scales + (group * parts * args.width + first) * bytes;
+    Load(args.scale_format, from, scale);
+    if (args.asymmetric) {
+      Load(args.scale_format, from + args.width * bytes, offset);
+    } else {
+      for (int v = 0; v < V; ++v) offset[v] = _mm512_setzero_ps();
+    }
+  }
+
+  static inline void Load(ScaleFormat format, const std::byte* from, __m512 (&to)[V]) {
+    for (int v = 0; v < V; ++v) {
+      if (format == ScaleFormat::kF32) {
+        to[v] = _mm512_load_ps(reinterpret_cast<const float*>(from) + v * 16);
+      } else {
+        to[v] = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(from) + v));
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace octet::kernels

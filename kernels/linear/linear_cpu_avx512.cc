@@ -1,0 +1,197 @@
+// AVX-512 VNNI: int8 activations. A tile is V vectors of 16 outputs times R rows; its V * R int32
+// accumulators live in registers over a segment and are then added, scaled, to the leaf in L1.
+// Per 64-byte load of int4 codes and row: two vpdpbusd and two broadcasts from the row block.
+#pragma GCC diagnostic push
+// GCC 12 warns of its own reductions (its bug 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+
+#include "kernels/linear/avx512.h"
+#include "kernels/linear/leaf_sum.h"
+
+namespace octet::kernels {
+namespace {
+
+constexpr int64_t kPrefetchBytes = 4096;  // how far ahead of a panel that streams from memory
+constexpr int kStreamRowsMax = 4;         // tiles of so few rows wait for memory
+
+template <int V, int R>
+struct Tile {
+  __m512i sum[R][V];
+};
+
+template <int V, int R>
+inline void MultiplyQuad(const __m512i (&codes)[V], const int8_t* q, Tile<V, R>& tile) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    int32_t quad;
+    __builtin_memcpy(&quad, q + r * 4, 4);
+    const __m512i x = _mm512_set1_epi32(quad);
+#pragma GCC unroll 3
+    for (int v = 0; v < V; ++v) {
+      // As an instruction, because GCC 12 moves the accumulators of the intrinsic to memory.
+      asm("vpdpbusd %2, %1, %0" : "+v"(tile.sum[r][v]) : "v"(codes[v]), "v"(x));
+    }
+  }
+}
+
+template <int V, int R, bool kInt4>
+inline void MultiplyChunks(const uint8_t* codes, int64_t chunk_bytes, int64_t chunks,
+                           const int8_t* q, Tile<V, R>& tile) {
+  const __m512i mask = _mm512_set1_epi8(0x0f);
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+    if (R <= kStreamRowsMax) {
+      for (int64_t line = 0; line < chunk_bytes; line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
+      }
+    }
+    __m512i low[V], high[V];
+    for (int v = 0; v < V; ++v) {
+      const __m512i raw = _mm512_load_si512(codes + v * 64);
+      low[v] = kInt4 ? _mm512_and_si512(raw, mask) : raw;
+    }
+    MultiplyQuad<V, R>(low, q, tile);
+    for (int v = 0; v < V; ++v) {
+      const __m512i raw = _mm512_load_si512(codes + (kInt4 ? 0 : chunk_bytes / 2) + v * 64);
+      high[v] = kInt4 ? _mm512_and_si512(_mm512_srli_epi16(raw, 4), mask) : raw;
+    }
+    MultiplyQuad<V, R>(high, q + R * 4, tile);
+    codes += chunk_bytes;
+    q += R * 8;
+  }
+}
+
+template <int V, int R>
+inline void AddToLeaf(const PanelArgs& args, int64_t first, const Segment& segment, int64_t index,
+                      const Tile<V, R>& tile, float* leaf) {
+  const GroupScales<V> group(args, first, segment.group);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    const __m512 x_scale = _mm512_set1_ps(args.block.scales[index * R + r]);
+    const __m512 x_sum = _mm512_castsi512_ps(_mm512_set1_epi32(args.block.sums[index * R + r]));
+    float* to = leaf + r * kPanelOutputs + first;
+#pragma GCC unroll 3
+    for (int v = 0; v < V; ++v) {
+      const __m512 exact = _mm512_cvtepi32_ps(tile.sum[r][v]);
+      const __m512 scale = _mm512_mul_ps(group.scale[v], x_scale);
+      __m512 sum = _mm512_add_ps(_mm512_load_ps(to + v * 16), _mm512_mul_ps(exact, scale));
+      if (args.asymmetric) sum = _mm512_add_ps(sum, _mm512_mul_ps(group.offset[v], x_sum));
+      _mm512_store_ps(to + v * 16, sum);
+    }
+  }
+}
+
+// Outputs [first, first + 16 V) of a panel times a block of R rows.
+template <int V, int R, bool kInt4>
+void SumTile(const PanelArgs& args, int64_t first, float* slots) {
+  const auto* codes = reinterpret_cast<const uint8_t*>(args.codes) + first * 4;
+  const int64_t chunk_bytes = args.width * (kInt4 ? 4 : 8);
+  SumLeaves(args, first, V * 16, slots, [&](const Segment& segment, int64_t index, float* leaf) {
+    Tile<V, R> tile;
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const int32_t start = args.asymmetric ? 0 : args.block.sums[index * R + r];
+      for (int v = 0; v < V; ++v) tile.sum[r][v] = _mm512_set1_epi32(start);
+    }
+    const int64_t chunk = segment.padded_begin / kChunkInputs;
+    const int64_t chunks = (segment.inputs + kChunkInputs - 1) / kChunkInputs;
+    MultiplyChunks<V, R, kInt4>(codes + chunk * chunk_bytes, chunk_bytes, chunks,
+                                args.block.codes + chunk * kChunkInputs * R, tile);
+    AddToLeaf<V, R>(args, first, segment, index, tile, leaf);
+  });
+}
+
+using TileFunction = void (*)(const PanelArgs& args, int64_t first, float* slots);
+template <int V, bool kInt4>
+constexpr TileFunction kTiles[kBlockRows] = {
+    SumTile<V, 1, kInt4>, SumTile<V, 2, kInt4>, SumTile<V, 3, kInt4>, SumTile<V, 4, kInt4>,
+    SumTile<V, 5, kInt4>, SumTile<V, 6, kInt4>, SumTile<V, 7, kInt4>, SumTile<V, 8, kInt4>};
+
+template <bool kInt4>
+void SumPanelInt8(const PanelArgs& args, float* slots) {
+  const int64_t rows = args.block.rows;
+  if (args.width == kPanelOutputs) {
+    kTiles<3, kInt4>[rows - 1](args, 0, slots);
+    return;
+  }
+  for (int64_t first = 0; first < args.width; first += kVectorOutputs) {
+    kTiles<1, kInt4>[rows - 1](args, first, slots);
+  }
+}
+
+struct RowScale {
+  float scale;    // amax / 127
+  float inverse;  // 127 / amax
+};
+
+RowScale ScaleOf(const float* x, int64_t inputs) {
+  __m512i amax = _mm512_setzero_si512();  // as integers, so that a NaN is the largest
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+  for (int64_t k = 0; k < inputs; k += 16) {
+    const __m512i bits = _mm512_castps_si512(LoadInputs(x + k, inputs - k));
+    amax = _mm512_max_epu32(amax, _mm512_and_si512(bits, magnitude));
+  }
+  const uint32_t bits = _mm512_reduce_max_epu32(amax);
+  if (bits >= 0x7f800000u) return {__builtin_nanf(""), 0};
+  float value;
+  __builtin_memcpy(&value, &bits, 4);
+  if (value < kAmaxMin) return {0, 0};
+  return {value / 127.0f, 127.0f / value};
+}
+
+// Writes one row's codes of one segment and returns their sum.
+int32_t QuantizeRow(const float* x, const Segment& segment, float inverse, int64_t rows,
+                    int8_t* to) {
+  __m512i sum = _mm512_setzero_si512();
+  const int64_t quads = (segment.inputs + kChunkInputs - 1) / kChunkInputs * 2;
+  for (int64_t quad = 0; quad < quads; quad += 4, to += rows * 16) {
+    const __m512 values = LoadInputs(x + quad * 4, segment.inputs - quad * 4);
+    __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(values, _mm512_set1_ps(inverse)));
+    if (inverse == 0) q = _mm512_setzero_si512();
+    sum = _mm512_add_epi32(sum, q);
+    const __m128i bytes = _mm512_cvtepi32_epi8(q);
+    const int32_t parts[4] = {_mm_cvtsi128_si32(bytes), _mm_extract_epi32(bytes, 1),
+                              _mm_extract_epi32(bytes, 2), _mm_extract_epi32(bytes, 3)};
+    const int64_t left = quads - quad;  // even, as chunks are two quads
+    __builtin_memcpy(to, &parts[0], 4);
+    __builtin_memcpy(to + rows * 4, &parts[1], 4);
+    if (left < 4) break;
+    __builtin_memcpy(to + rows * 8, &parts[2], 4);
+    __builtin_memcpy(to + rows * 12, &parts[3], 4);
+  }
+  return _mm512_reduce_add_epi32(sum);
+}
+
+}  // namespace
+
+void QuantizeAvx512(const QuantizeArgs& args) {
+  const int64_t rows = args.block.rows;
+  for (int64_t index = args.begin; index < args.end; ++index) {
+    const Segment& segment = args.segments[index];
+    for (int64_t row = 0; row < rows; ++row) {
+      const float* x = args.x + row * args.x_stride + segment.begin;
+      const RowScale scale = ScaleOf(x, segment.inputs);
+      int8_t* to = args.block.codes + segment.padded_begin * rows + row * 4;
+      const int32_t sum = QuantizeRow(x, segment, scale.inverse, rows, to);
+      const float x_sum = scale.scale * static_cast<float>(sum);
+      int32_t start = args.code_offset * sum;
+      if (args.code_offset == 0) __builtin_memcpy(&start, &x_sum, 4);
+      args.block.scales[index * rows + row] = scale.scale;
+      args.block.sums[index * rows + row] = start;
+    }
+  }
+}
+
+void SumPanelAvx512(const PanelArgs& args, float* slots) {
+  if (!args.int8_activations) {
+    SumPanelFloatAvx512(args, slots);
+  } else if (args.format == WeightFormat::kInt4) {
+    SumPanelInt8<true>(args, slots);
+  } else {
+    SumPanelInt8<false>(args, slots);
+  }
+}
+
+}  // namespace octet::kernels

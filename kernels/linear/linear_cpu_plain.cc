@@ -1,0 +1,204 @@
+// The portable family: plain C++ that any compiler can vectorize, and the reading of panel.h's
+// definition that the others are tested against.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/dtype.h"
+#include "kernels/linear/leaf_sum.h"
+#include "kernels/linear/panel.h"
+
+namespace octet::kernels {
+namespace {
+
+constexpr int64_t kStripInputs = 32;  // inputs that the float modes dequantize at a time
+
+// Adding and subtracting 1.5 * 2^23 rounds to an integer, ties to even; |value| < 2^22.
+int32_t RoundToInt(float value) {
+  const float rounded = (value + 0x1.8p23f) - 0x1.8p23f;
+  return static_cast<int32_t>(rounded);
+}
+
+void LoadScales(ScaleFormat format, int64_t width, const std::byte* from, float* to) {
+  for (int64_t i = 0; i < width; ++i) {
+    if (format == ScaleFormat::kF32) {
+      std::memcpy(to + i, from + i * 4, 4);
+    } else {
+      uint16_t bits = 0;
+      std::memcpy(&bits, from + i * 2, 2);
+      to[i] = F16ToFloat(bits);
+    }
+  }
+}
+
+struct GroupScales {
+  float scale[kPanelOutputs];
+  float offset[kPanelOutputs];  // asymmetric only
+
+  GroupScales(const PanelArgs& args, int64_t group) {
+    const int64_t bytes = args.width * (args.scale_format == ScaleFormat::kF32 ? 4 : 2);
+    const std::byte* from = args.scales + group * bytes * (args.asymmetric ? 2 : 1);
+    LoadScales(args.scale_format, args.width, from, scale);
+    if (args.asymmetric) LoadScales(args.scale_format, args.width, from + bytes, offset);
+  }
+};
+
+// Spreads one chunk to codes [kChunkInputs][kPanelOutputs].
+void UnpackChunk(const PanelArgs& args, int64_t chunk, int16_t* to) {
+  const int64_t width = args.width;
+  const auto* bytes = reinterpret_cast<const uint8_t*>(args.codes);
+  for (int64_t j = 0; j < 4; ++j) {
+    int16_t* low = to + j * kPanelOutputs;
+    int16_t* high = to + (4 + j) * kPanelOutputs;
+    if (args.format == WeightFormat::kInt4) {
+      const uint8_t* from = bytes + chunk * width * 4 + j;
+      for (int64_t i = 0; i < width; ++i) low[i] = static_cast<int16_t>(from[i * 4] & 0x0f);
+      for (int64_t i = 0; i < width; ++i) high[i] = static_cast<int16_t>(from[i * 4] >> 4);
+    } else {
+      const uint8_t* from = bytes + chunk * width * 8 + j;
+      for (int64_t i = 0; i < width; ++i) low[i] = from[i * 4];
+      for (int64_t i = 0; i < width; ++i) high[i] = from[(width + i) * 4];
+    }
+  }
+}
+
+void AddInt8Segment(const PanelArgs& args, const Segment& segment, int64_t index, float* leaf) {
+  const int64_t rows = args.block.rows;
+  // Unsigned, because the sum may pass through any value before it reaches its own.
+  uint32_t sum[kBlockRows][kPanelOutputs];
+  for (int64_t row = 0; row < rows; ++row) {
+    const int32_t from = args.asymmetric ? 0 : args.block.sums[index * rows + row];
+    std::fill_n(sum[row], args.width, static_cast<uint32_t>(from));
+  }
+  for (int64_t done = 0; done < segment.inputs; done += kChunkInputs) {
+    int16_t codes[kChunkInputs * kPanelOutputs];
+    const int64_t padded = segment.padded_begin + done;
+    UnpackChunk(args, padded / kChunkInputs, codes);
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t j = 0; j < kChunkInputs; ++j) {
+        const int64_t quad = (padded + j) / 4;
+        const int16_t q = args.block.codes[(quad * rows + row) * 4 + j % 4];
+        const int16_t* code = codes + j * kPanelOutputs;
+        for (int64_t i = 0; i < args.width; ++i) {
+          sum[row][i] += static_cast<uint32_t>(int32_t{code[i]} * q);
+        }
+      }
+    }
+  }
+  const GroupScales scales(args, segment.group);
+  for (int64_t row = 0; row < rows; ++row) {
+    const float x_scale = args.block.scales[index * rows + row];
+    const float x_sum = std::bit_cast<float>(args.block.sums[index * rows + row]);
+    float* to = leaf + row * kPanelOutputs;
+    for (int64_t i = 0; i < args.width; ++i) {
+      const auto exact = static_cast<float>(static_cast<int32_t>(sum[row][i]));
+      to[i] += exact * (scales.scale[i] * x_scale);
+      if (args.asymmetric) to[i] += scales.offset[i] * x_sum;
+    }
+  }
+}
+
+// Dequantizes inputs [done, done + count) of a segment to [count][kPanelOutputs].
+void LoadStrip(const PanelArgs& args, const Segment& segment, int64_t done, int64_t count,
+               float* to) {
+  if (!IsQuantized(args.format)) {
+    const int64_t bytes = args.format == WeightFormat::kF32 ? 4 : 2;
+    const std::byte* from = args.codes + (segment.begin + done) * args.width * bytes;
+    for (int64_t k = 0; k < count; ++k) {
+      for (int64_t i = 0; i < args.width; ++i, from += bytes) {
+        float& value = to[k * kPanelOutputs + i];
+        uint16_t bits = 0;
+        std::memcpy(bytes == 4 ? static_cast<void*>(&value) : &bits, from, bytes);
+        if (args.format == WeightFormat::kBF16) value = BF16ToFloat(bits);
+        if (args.format == WeightFormat::kF16) value = F16ToFloat(bits);
+      }
+    }
+    return;
+  }
+  const GroupScales scales(args, segment.group);
+  const int zero = args.asymmetric ? 0 : args.format == WeightFormat::kInt4 ? 8 : 128;
+  int16_t codes[kStripInputs * kPanelOutputs];
+  for (int64_t k = 0; k < count; k += kChunkInputs) {
+    const int64_t chunk = (segment.padded_begin + done + k) / kChunkInputs;
+    UnpackChunk(args, chunk, codes + k * kPanelOutputs);
+  }
+  for (int64_t k = 0; k < count; ++k) {
+    for (int64_t i = 0; i < args.width; ++i) {
+      const int64_t at = k * kPanelOutputs + i;
+      const float product = scales.scale[i] * static_cast<float>(codes[at] - zero);
+      to[at] = args.asymmetric ? product + scales.offset[i] : product;
+    }
+  }
+}
+
+void AddFloatSegment(const PanelArgs& args, const Segment& segment, float* leaf) {
+  const int64_t rows = args.block.rows;
+  float strip[kStripInputs * kPanelOutputs];
+  for (int64_t done = 0; done < segment.inputs; done += kStripInputs) {
+    const int64_t count = std::min<int64_t>(kStripInputs, segment.inputs - done);
+    LoadStrip(args, segment, done, count, strip);
+    for (int64_t row = 0; row < rows; ++row) {
+      float* to = leaf + row * kPanelOutputs;
+      for (int64_t k = 0; k < count; ++k) {
+        const float x = args.block.values[(segment.begin + done + k) * rows + row];
+        const float* w = strip + k * kPanelOutputs;
+        for (int64_t i = 0; i < args.width; ++i) to[i] += w[i] * x;
+      }
+    }
+  }
+}
+
+struct RowScale {
+  float scale = 0;    // amax / 127
+  float inverse = 0;  // 127 / amax
+};
+
+RowScale ScaleOf(uint32_t amax_bits) {
+  if (amax_bits >= 0x7f800000u) return {std::bit_cast<float>(0x7fc00000u), 0};
+  const auto amax = std::bit_cast<float>(amax_bits);
+  if (amax < kAmaxMin) return {};
+  return {amax / 127.0f, 127.0f / amax};
+}
+
+}  // namespace
+
+void QuantizePlain(const QuantizeArgs& args) {
+  const int64_t rows = args.block.rows;
+  for (int64_t index = args.begin; index < args.end; ++index) {
+    const Segment& segment = args.segments[index];
+    for (int64_t row = 0; row < rows; ++row) {
+      const float* x = args.x + row * args.x_stride + segment.begin;
+      uint32_t amax_bits = 0;  // as integers, so that a NaN is the largest
+      for (int64_t k = 0; k < segment.inputs; ++k) {
+        amax_bits = std::max(amax_bits, std::bit_cast<uint32_t>(x[k]) & 0x7fffffffu);
+      }
+      const RowScale scale = ScaleOf(amax_bits);
+      int32_t sum = 0;
+      for (int64_t k = 0; k < segment.inputs + (-segment.inputs & (kChunkInputs - 1)); ++k) {
+        const bool padding = k >= segment.inputs || scale.inverse == 0;
+        const int32_t q = padding ? 0 : RoundToInt(x[k] * scale.inverse);
+        const int64_t padded = segment.padded_begin + k;
+        args.block.codes[(padded / 4 * rows + row) * 4 + padded % 4] = static_cast<int8_t>(q);
+        sum += q;
+      }
+      args.block.scales[index * rows + row] = scale.scale;
+      const float x_sum = scale.scale * static_cast<float>(sum);
+      args.block.sums[index * rows + row] =
+          args.code_offset != 0 ? args.code_offset * sum : std::bit_cast<int32_t>(x_sum);
+    }
+  }
+}
+
+void SumPanelPlain(const PanelArgs& args, float* slots) {
+  SumLeaves(args, 0, args.width, slots, [&](const Segment& segment, int64_t index, float* leaf) {
+    if (args.int8_activations) {
+      AddInt8Segment(args, segment, index, leaf);
+    } else {
+      AddFloatSegment(args, segment, leaf);
+    }
+  });
+}
+
+}  // namespace octet::kernels

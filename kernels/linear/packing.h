@@ -1,0 +1,43 @@
+// The packed form of a linear's weights on the CPU.
+//
+// Outputs are cut into panels of 48; the last panel holds the rest, rounded up to 16 (its width is
+// 16, 32 or 48). Panels follow each other, each a multiple of 64 bytes:
+//
+//   quantized:  codes   [padded_inputs / 8 chunks] of `width` outputs x 8 inputs
+//               scales  [groups][width] f16 or f32; asymmetric: each group's scales are followed
+//                       by its offsets, [width] in the same format
+//   float:      values  [inputs][width] in the format's own bits
+//
+// An int4 chunk is [width][4 bytes]: byte j of an output holds the code of input j in its low
+// nibble and of input 4 + j in its high nibble, so that one 64-byte load gives 16 outputs x 8
+// inputs, and one shift and two masks make it the unsigned operand of two vpdpbusd.
+// An int8 chunk is [2][width][4 bytes]: inputs 0..3, then inputs 4..7.
+//
+// Segments (segments.h) are padded to whole chunks, so that a chunk never spans two scales. Codes
+// of padded inputs, and scales, offsets and values of padded outputs, are zero.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/linear/linear.h"
+
+namespace octet::kernels {
+
+inline constexpr int64_t kPanelOutputs = 48;
+inline constexpr int64_t kVectorOutputs = 16;  // outputs are padded to this
+
+// Where the panels of a shape lie.
+struct PanelLayout {
+  int64_t outputs = 0;
+  int64_t panel_count = 0;
+  int64_t code_bytes_per_output = 0;  // codes, or float values
+  int64_t scale_bytes_per_output = 0;
+
+  static PanelLayout Of(const LinearShape& shape);
+  int64_t width(int64_t panel) const;
+  int64_t begin_bytes(int64_t panel) const { return panel * panel_bytes(kPanelOutputs); }
+  int64_t code_bytes(int64_t width) const { return width * code_bytes_per_output; }
+  int64_t panel_bytes(int64_t width) const;
+};
+
+}  // namespace octet::kernels

@@ -1,0 +1,84 @@
+// What the instruction families implement: preparing a block of rows, and the arithmetic of one
+// panel (packing.h) times one block. Knows nothing of threads, bias or where the output goes.
+//
+// The definition that every family reproduces bit for bit, in float32, every operation rounded by
+// itself (no fused multiply-add; Zen multiplies and adds on different ports, so it costs nothing):
+//
+//   kInt8   per row and segment: amax = max |x|; q = round_to_even(x * (127 / amax)),
+//           x_scale = amax / 127. An amax below 2^-100 counts as 0: q = 0, x_scale = 0. An
+//           infinite or NaN amax gives q = 0, x_scale = NaN, which reaches every output.
+//           symmetric:   leaf += float(sum((code - 2^(bits-1)) * q)) * (w_scale * x_scale)
+//           asymmetric:  leaf += float(sum(code * q)) * (w_scale * x_scale), then
+//                        leaf += w_offset * (x_scale * float(sum(q)))
+//           segments ascending, integer sums exact.
+//   floats  w = w_scale * float(code - 2^(bits-1)), or w_scale * float(code) + w_offset, or the
+//           value itself; leaf += w * x, inputs ascending.
+//
+// A leaf starts from +0. Leaves are then added by the postorder program, left + right.
+//
+// Nothing here, and nothing that an *_avx512.cc file includes, may define an inline function that
+// is used there with external linkage: the linker could pick the AVX-512 copy for everyone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/linear/linear.h"
+#include "kernels/linear/packing.h"
+#include "kernels/linear/segments.h"
+
+namespace octet::kernels {
+
+inline constexpr int64_t kBlockRows = 8;  // rows that share a pass over a panel
+inline constexpr int64_t kSlotFloats = kBlockRows * kPanelOutputs;  // one partial sum of a block
+inline constexpr int64_t kSlotsMax = 32;                            // partial sums held at once
+inline constexpr float kAmaxMin = 0x1p-100f;
+
+// One block of rows, prepared. `rows` <= kBlockRows is also the stride below. Int8 activations use
+// codes, scales and sums; the others use values.
+struct RowBlock {
+  int64_t rows = 0;
+  int8_t* codes = nullptr;  // [padded_inputs / 4][rows][4]; padded inputs are 0
+  float* scales = nullptr;  // [segments][rows] x_scale
+  int32_t* sums = nullptr;  // [segments][rows] symmetric: -2^(bits-1) * sum(q), what the int32
+                            // accumulator starts from; asymmetric: x_scale * float(sum(q)), bits
+  float* values = nullptr;  // [inputs][rows]
+};
+
+// Scales and rounds segments [begin, end) of a block to int8.
+struct QuantizeArgs {
+  const float* x = nullptr;  // [block.rows, inputs]
+  int64_t x_stride = 0;
+  const Segment* segments = nullptr;
+  int64_t begin = 0;
+  int64_t end = 0;
+  int32_t code_offset = 0;  // symmetric: -2^(bits-1); asymmetric: 0
+  RowBlock block;
+};
+
+struct PanelArgs {
+  WeightFormat format = WeightFormat::kBF16;
+  bool asymmetric = false;
+  ScaleFormat scale_format = ScaleFormat::kF16;
+  bool int8_activations = false;
+  int64_t width = 0;                 // 16, 32 or 48
+  const std::byte* codes = nullptr;  // codes or values of the panel, 64-byte aligned
+  const std::byte* scales = nullptr;
+  const Segment* segments = nullptr;
+  int64_t segment_count = 0;
+  RowBlock block;
+};
+
+// Both leave root i of row r in slots[i * kSlotFloats + r * kPanelOutputs + output]. `slots` has
+// room for the deepest stack of the program, 64-byte aligned, its content on entry does not matter.
+using QuantizeFunction = void (*)(const QuantizeArgs& args);
+using SumPanelFunction = void (*)(const PanelArgs& args, float* slots);
+
+void QuantizePlain(const QuantizeArgs& args);
+void SumPanelPlain(const PanelArgs& args, float* slots);
+#if defined(__x86_64__)
+void QuantizeAvx512(const QuantizeArgs& args);
+void SumPanelAvx512(const PanelArgs& args, float* slots);
+#endif
+
+}  // namespace octet::kernels

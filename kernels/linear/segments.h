@@ -1,0 +1,39 @@
+// How the inputs of a linear are cut for arithmetic. A segment is a maximal run of local inputs
+// that neither a leaf boundary nor a group boundary cuts: all of its inputs share one weight scale
+// per output and, for int8 activations, one activation scale per row.
+//
+// In quantized formats a segment is padded to whole chunks of kChunkInputs, with zeros in both
+// operands; the table below says where it begins with and without the padding. The table is
+// rebuilt in the workspace of each call, so that a step allocates nothing.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/linear/linear.h"
+
+namespace octet::kernels {
+
+inline constexpr int64_t kChunkInputs = 8;  // inputs that a packed chunk of codes holds
+// sum(code * q) over one segment must fit in int32: 65536 * 255 * 127 < 2^31.
+inline constexpr int64_t kSegmentInputsMax = 65536;
+
+struct Segment {
+  int32_t begin = 0;         // first local input
+  int32_t inputs = 0;        // at least 1
+  int32_t padded_begin = 0;  // first input counted with the padding of the segments before
+  int32_t group = 0;         // local index of its group; 0 in float formats
+  int32_t merges = -1;       // -1: the leaf goes on; else its leaf ends here, then merge so often
+};
+
+// Inputs of `shape` counted with padding, and how many segments they make.
+struct SegmentCount {
+  int64_t segments = 0;
+  int64_t padded_inputs = 0;
+};
+
+SegmentCount CountSegments(const LinearShape& shape);
+
+// Fills `segments` (CountSegments(shape).segments entries).
+void BuildSegments(const LinearShape& shape, Segment* segments);
+
+}  // namespace octet::kernels

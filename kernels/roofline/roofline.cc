@@ -1,0 +1,75 @@
+#include "kernels/roofline/roofline.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+
+#include "base/buffer.h"
+#include "base/check.h"
+#include "kernels/isa.h"
+#include "kernels/roofline/probes.h"
+
+namespace octet::kernels {
+namespace {
+
+// Repetitions are short, so that on a busy machine some are not interrupted. Reads go through a
+// buffer several times the largest last-level caches, a slice per thread and repetition.
+constexpr int64_t kReadBytes = int64_t{256} << 20;
+constexpr int64_t kSliceBytes = int64_t{4} << 20;
+constexpr int kReadRepetitions = 400;
+constexpr int64_t kPeakSteps = 40000;  // about 0.1 ms
+constexpr int kPeakRepetitions = 400;
+
+struct Probes {
+  ReadProbe read;
+  PeakProbe peak;
+};
+
+Probes ActiveProbes() {
+#if defined(__x86_64__)
+  if (ActiveIsa() == Isa::kAvx512Vnni) return {ReadAvx512, PeakAvx512};
+#endif
+  return {ReadPlain, PeakPlain};
+}
+
+// Runs body(repetition, thread) on all threads `repetitions` times; the seconds of the shortest.
+template <typename Body>
+double BestSeconds(ThreadPool& pool, int repetitions, const Body& body) {
+  double best = 1e30;
+  for (int i = 0; i < repetitions; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    pool.OnEachThread([&](int thread) { body(i, thread); });
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+    best = std::min(best, taken.count());
+  }
+  return best;
+}
+
+}  // namespace
+
+double MeasureReadBandwidth(Stream& stream) {
+  OCTET_CHECK(stream.device() == Device::kCpu);
+  const Probes probes = ActiveProbes();
+  const Buffer buffer(kReadBytes);
+  const int64_t threads = stream.pool().threads();
+  constexpr int64_t kSlices = kReadBytes / kSliceBytes;
+  // A page that was never written may be one shared page of zeros, which lives in the cache.
+  for (int64_t at = 0; at < kReadBytes; at += 4096) buffer.data()[at] = std::byte{1};
+  std::atomic<uint64_t> kept{0};  // so that the reads may not be left out
+  const double seconds = BestSeconds(stream.pool(), kReadRepetitions, [&](int64_t i, int thread) {
+    const int64_t slice = (i * threads + thread) % kSlices;
+    kept += probes.read(buffer.data() + slice * kSliceBytes, kSliceBytes);
+  });
+  return static_cast<double>(kSliceBytes * threads) / seconds;
+}
+
+double MeasureInt8Peak(Stream& stream) {
+  OCTET_CHECK(stream.device() == Device::kCpu);
+  const Probes probes = ActiveProbes();
+  std::atomic<int64_t> operations{0};
+  const double seconds = BestSeconds(stream.pool(), kPeakRepetitions,
+                                     [&](int64_t, int) { operations += probes.peak(kPeakSteps); });
+  return static_cast<double>(operations) / kPeakRepetitions / seconds;
+}
+
+}  // namespace octet::kernels

@@ -1,0 +1,183 @@
+// Made-up linears for the tests: shapes, seeded weights and activations, packing and running them.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/dtype.h"
+#include "base/sum_tree.h"
+#include "kernels/isa.h"
+#include "kernels/linear/linear.h"
+
+namespace octet::kernels {
+
+inline constexpr WeightFormat kFormats[] = {WeightFormat::kF32, WeightFormat::kF16,
+                                            WeightFormat::kBF16, WeightFormat::kInt8,
+                                            WeightFormat::kInt4};
+inline constexpr ActivationFormat kActivations[] = {ActivationFormat::kF32, ActivationFormat::kBF16,
+                                                    ActivationFormat::kInt8};
+
+inline std::vector<Isa> Isas() {
+  if (IsaAvailable(Isa::kAvx512Vnni)) return {Isa::kPlain, Isa::kAvx512Vnni};
+  return {Isa::kPlain};
+}
+
+// Forces an instruction family for a scope.
+class WithIsa {
+ public:
+  explicit WithIsa(Isa isa) : before_(ActiveIsa()) { ForceIsa(isa); }
+  ~WithIsa() { ForceIsa(before_); }
+  WithIsa(const WithIsa&) = delete;
+  WithIsa& operator=(const WithIsa&) = delete;
+
+ private:
+  Isa before_;
+};
+
+// The leaves of `range` of a linear over `tree`, which is `shape` but for inputs, leaves, merges.
+inline LinearShape WithLeaves(LinearShape shape, const SumTree& tree, LeafRange range) {
+  shape.input_begin = tree.bounds()[range.begin];
+  shape.inputs = tree.bounds()[range.end] - shape.input_begin;
+  shape.leaf_bounds.clear();
+  for (int64_t leaf = range.begin; leaf <= range.end; ++leaf) {
+    shape.leaf_bounds.push_back(tree.bounds()[leaf] - shape.input_begin);
+  }
+  shape.merges = tree.MergesWithin(range);
+  return shape;
+}
+
+inline LinearShape WholeShape(const SumTree& tree, WeightFormat format, int64_t outputs,
+                              int64_t group, bool asymmetric = false) {
+  LinearShape shape;
+  shape.format = format;
+  shape.outputs = outputs;
+  shape.group = group;
+  shape.asymmetric = asymmetric && IsQuantized(format);
+  return WithLeaves(shape, tree, {0, tree.leaf_count()});
+}
+
+inline std::vector<float> RandomFloats(int64_t count, float spread, std::mt19937& random) {
+  std::normal_distribution<float> normal(0, spread);
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+inline std::vector<float> ExactInF16(std::vector<float> values) {
+  for (float& value : values) value = F16ToFloat(FloatToF16(value));
+  return values;
+}
+
+inline NeutralRows RandomWeights(const LinearShape& shape, std::mt19937& random) {
+  NeutralRows weights;
+  weights.rows = shape.outputs;
+  const int64_t count = shape.outputs * shape.inputs;
+  if (IsQuantized(shape.format)) {
+    const int64_t scales = shape.outputs * shape.group_count();
+    weights.codes.resize(count);
+    for (uint8_t& code : weights.codes) {
+      code = random() & (shape.format == WeightFormat::kInt4 ? 15 : 255);
+    }
+    weights.scales = RandomFloats(scales, 0.01f, random);
+    if (shape.asymmetric) weights.offsets = RandomFloats(scales, 0.05f, random);
+    if (shape.scale_format == ScaleFormat::kF16) {
+      weights.scales = ExactInF16(weights.scales);
+      weights.offsets = ExactInF16(weights.offsets);
+    }
+    return weights;
+  }
+  const int64_t bytes = shape.format == WeightFormat::kF32 ? 4 : 2;
+  const std::vector<float> values = RandomFloats(count, 0.05f, random);
+  weights.values.resize(count * bytes);
+  for (int64_t i = 0; i < count; ++i) {
+    const uint16_t half =
+        shape.format == WeightFormat::kF16 ? FloatToF16(values[i]) : FloatToBF16(values[i]);
+    const void* from = bytes == 4 ? static_cast<const void*>(&values[i]) : &half;
+    std::memcpy(weights.values.data() + i * bytes, from, bytes);
+  }
+  return weights;
+}
+
+// Rows [begin, end) and local inputs of `part` out of `whole`, whose shape is `shape`.
+inline NeutralRows Slice(const NeutralRows& whole, const LinearShape& shape, int64_t begin,
+                         int64_t end, const LinearShape& part) {
+  NeutralRows rows;
+  rows.rows = end - begin;
+  const int64_t bytes = shape.format == WeightFormat::kF32 ? 4 : 2;
+  const auto take = [](const auto& from, auto& to, int64_t at, int64_t count) {
+    to.insert(to.end(), from.begin() + at, from.begin() + at + count);
+  };
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t at = row * shape.inputs + part.input_begin - shape.input_begin;
+    if (!IsQuantized(shape.format)) {
+      take(whole.values, rows.values, at * bytes, part.inputs * bytes);
+      continue;
+    }
+    const int64_t group_at = row * shape.group_count() + part.group_begin() - shape.group_begin();
+    take(whole.codes, rows.codes, at, part.inputs);
+    take(whole.scales, rows.scales, group_at, part.group_count());
+    if (shape.asymmetric) take(whole.offsets, rows.offsets, group_at, part.group_count());
+  }
+  return rows;
+}
+
+inline Buffer Pack(const LinearShape& shape, const NeutralRows& weights) {
+  Buffer packed(PackedLinearBytes(shape));
+  PackLinearRows(shape, 0, weights, packed.data());
+  return packed;
+}
+
+struct RunArgs {
+  const LinearShape& shape;
+  const Buffer& packed;
+  const std::vector<float>& x;  // [rows, inputs]
+  int64_t rows;
+  ActivationFormat activation;
+  int threads = 1;
+  const std::vector<float>& bias = {};
+};
+
+// [roots, rows, outputs]. The workspace is filled with noise first and watched past its end.
+inline std::vector<float> RunLinear(const RunArgs& run) {
+  const int64_t bytes = LinearWorkspaceBytes(run.shape, run.activation, run.rows);
+  Buffer workspace(bytes + 64);
+  std::memset(workspace.data(), 0xa5, workspace.bytes());
+  std::vector<float> out(run.shape.root_count() * run.rows * run.shape.outputs, -1e30f);
+  ThreadPool pool(run.threads);
+  Stream stream(&pool);
+  LinearArgs args;
+  args.shape = &run.shape;
+  args.weights = run.packed.data();
+  args.x = run.x.data();
+  args.x_stride = run.shape.inputs;
+  args.rows = run.rows;
+  args.bias = run.bias.empty() ? nullptr : run.bias.data();
+  args.out = out.data();
+  args.activation = run.activation;
+  args.workspace = workspace.data();
+  Linear(args, stream);
+  for (int64_t i = bytes; i < workspace.bytes(); ++i) {
+    OCTET_CHECK_EQ(static_cast<int>(workspace.data()[i]), 0xa5);
+  }
+  return out;
+}
+
+inline std::string Describe(const LinearShape& shape, ActivationFormat activation, Isa isa) {
+  constexpr const char* kFormatNames[] = {"f32", "f16", "bf16", "int8", "int4"};
+  constexpr const char* kActivationNames[] = {"f32", "bf16", "int8"};
+  return std::string(kFormatNames[static_cast<int>(shape.format)]) +
+         (shape.asymmetric ? " asymmetric" : "") + " g" + std::to_string(shape.group) + " x " +
+         kActivationNames[static_cast<int>(activation)] + " " + std::to_string(shape.outputs) +
+         "x" + std::to_string(shape.inputs) + " " + std::string(IsaName(isa));
+}
+
+// Equality of bits, which == on floats is not.
+inline bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * 4) == 0);
+}
+
+}  // namespace octet::kernels

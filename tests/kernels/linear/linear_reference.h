@@ -1,0 +1,21 @@
+// A linear written straight from its definition (kernels/linear/linear.h and panel.h): one output,
+// one row, one input at a time, over the neutral form. Knows nothing of packing, panels or blocks.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/linear/linear.h"
+
+namespace octet::kernels {
+
+// The weight at [output, input] as float32.
+float ReferenceWeight(const LinearShape& shape, const NeutralRows& weights, int64_t output,
+                      int64_t input);
+
+// x [rows, inputs] -> [roots, rows, outputs]; `bias` is empty or [outputs].
+std::vector<float> ReferenceLinear(const LinearShape& shape, const NeutralRows& weights,
+                                   const std::vector<float>& x, int64_t rows,
+                                   const std::vector<float>& bias, ActivationFormat activation);
+
+}  // namespace octet::kernels
