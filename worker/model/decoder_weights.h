@@ -54,6 +54,9 @@ struct DecoderWeights {
   Arena arena;                        // owns all of the above
 };
 
+// PackedLinearBytes, and 0 for a linear of which this rank holds nothing.
+int64_t PackedBytes(const kernels::LinearShape& shape);
+
 // Bytes the arena takes, by part, from the config alone.
 struct WeightPlan {
   int64_t layer_bytes = 0;  // all layers

@@ -1,0 +1,66 @@
+#include "worker/model/decoder_weights.h"
+
+#include "base/check.h"
+
+namespace octet::worker {
+namespace {
+
+kernels::LinearShape MakeShape(kernels::WeightFormat format, int64_t group, int64_t outputs,
+                               const SumTree& tree, LeafRange leaves) {
+  kernels::LinearShape shape;
+  shape.format = format;
+  shape.group = group;
+  shape.outputs = outputs;
+  shape.input_begin = tree.bounds()[leaves.begin];
+  shape.inputs = tree.bounds()[leaves.end] - shape.input_begin;
+  for (int64_t leaf = leaves.begin; leaf <= leaves.end; ++leaf) {
+    shape.leaf_bounds.push_back(tree.bounds()[leaf] - shape.input_begin);
+  }
+  shape.merges = tree.MergesWithin(leaves);
+  return shape;
+}
+
+int64_t FloatBytes(int64_t count) { return AlignUp(count * int64_t{sizeof(float)}); }
+
+}  // namespace
+
+DecoderShapes DecoderShapes::Make(const ModelSpec& spec, const ShardPlan& shard,
+                                  const WeightOptions& options) {
+  const LeafRange whole = {0, shard.hidden_tree.leaf_count()};
+  OCTET_CHECK_EQ(shard.hidden_tree.inputs(), spec.hidden);
+  OCTET_CHECK_EQ(shard.ffn_tree.inputs(), spec.ffn);
+  DecoderShapes shapes;
+  shapes.qkv =
+      MakeShape(options.layers, options.group,
+                (shard.heads() + 2 * shard.kv_heads()) * spec.head_dim, shard.hidden_tree, whole);
+  shapes.o = MakeShape(options.layers, options.group, spec.hidden, shard.attention_tree,
+                       shard.attention_leaves);
+  shapes.gate_up =
+      MakeShape(options.layers, options.group, 2 * shard.ffn(), shard.hidden_tree, whole);
+  shapes.down =
+      MakeShape(options.layers, options.group, spec.hidden, shard.ffn_tree, shard.ffn_leaves);
+  shapes.head = MakeShape(options.head, options.group, shard.vocab(), shard.hidden_tree, whole);
+  return shapes;
+}
+
+WeightPlan WeightPlan::Make(const ModelSpec& spec, const ShardPlan& shard,
+                            const WeightOptions& options) {
+  const DecoderShapes shapes = DecoderShapes::Make(spec, shard, options);
+  int64_t layer = 2 * FloatBytes(spec.hidden);  // both norms
+  for (const kernels::LinearShape* shape :
+       {&shapes.qkv, &shapes.o, &shapes.gate_up, &shapes.down}) {
+    layer += AlignUp(PackedBytes(*shape));
+  }
+  if (spec.qkv_bias) layer += FloatBytes(shapes.qkv.outputs);
+  if (spec.output_bias) layer += FloatBytes(spec.hidden);
+  return {.layer_bytes = spec.layers * layer,
+          .embedding_bytes = AlignUp(shard.vocab() * spec.hidden * DTypeBytes(options.embedding)),
+          .head_bytes = AlignUp(PackedBytes(shapes.head)),
+          .norm_bytes = FloatBytes(spec.hidden)};
+}
+
+int64_t PackedBytes(const kernels::LinearShape& shape) {
+  return shape.outputs == 0 || shape.inputs == 0 ? 0 : kernels::PackedLinearBytes(shape);
+}
+
+}  // namespace octet::worker
