@@ -1,0 +1,15 @@
+#include "kernels/activation/activation.h"
+
+#include "kernels/dispatch.h"
+
+namespace octet::kernels {
+
+void SiluMul(const SiluMulArgs& args, Stream& stream) {
+  OCTET_CHECK_GE(args.rows, 0);
+  OCTET_CHECK_GE(args.width, 0);
+  if (args.rows == 0 || args.width == 0) return;
+  OCTET_CHECK(args.gate_up != nullptr && args.y != nullptr);
+  Dispatch(cpu::SiluMul, args, stream);
+}
+
+}  // namespace octet::kernels

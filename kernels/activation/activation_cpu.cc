@@ -1,0 +1,34 @@
+#include <algorithm>
+
+#include "kernels/activation/activation.h"
+#include "kernels/activation/activation_isa.h"
+#include "kernels/activation/activation_lanes.h"
+#include "kernels/isa.h"
+
+namespace octet::kernels::cpu {
+namespace {
+
+// Elements of one item of work: a few microseconds. Spans start on whole lanes, but an element's
+// bits do not depend on where its span starts.
+constexpr int64_t kSpan = 4096;
+
+}  // namespace
+
+void SiluMul(const SiluMulArgs& args, Stream& stream) {
+  const bool avx512 = ActiveIsa() == Isa::kAvx512Vnni;
+  const int64_t width = args.width;
+  const int64_t spans = (width + kSpan - 1) / kSpan;
+  stream.pool().ParallelFor(args.rows * spans, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t row = item / spans;
+      const int64_t first = item % spans * kSpan;
+      const int64_t count = std::min(kSpan, width - first);
+      const float* gate = args.gate_up + row * 2 * width + first;
+      float* y = args.y + row * width + first;
+      avx512 ? avx512::SiluMulSpan(gate, gate + width, y, count)
+             : SiluMulSpan(gate, gate + width, y, count);
+    }
+  });
+}
+
+}  // namespace octet::kernels::cpu

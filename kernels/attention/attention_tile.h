@@ -1,0 +1,71 @@
+// One item of attention work on the CPU: a few rows of one sequence times the query heads of one kv
+// head. Every (row, head) is a vector, row by row. What a vector computes does not depend on the
+// other vectors of its tile; the tile only shares the reading and widening of keys and values.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/formats/kv_layout.h"
+
+namespace octet::kernels {
+
+inline constexpr int64_t kTileVectors = 32;
+// A state is what a split (or several, merged) leaves of one vector: 16 floats, of which
+// maximum score, sum of weights, sum of weighted zeros and 1 where it has seen a token; then the
+// accumulated values [padded_dim].
+inline constexpr int64_t kStateHead = 16;
+enum StateField { kStateMax, kStateSum, kStateZero, kStateSeen };
+
+struct AttentionTile {
+  // One kv head of one layer's cache.
+  KvFormat format = KvFormat::kInt8;
+  const std::byte* cache = nullptr;
+  const int32_t* block_table = nullptr;
+  int64_t block_bytes = 0;
+  int64_t k_data = 0, v_data = 0, k_scale = 0, v_scale = 0;  // byte offsets inside a block
+  int64_t head_dim = 0;
+  int64_t padded_dim = 0;  // head_dim rounded up to 16 lanes
+
+  int64_t rows = 0;
+  int64_t heads = 0;           // rows * heads <= kTileVectors
+  int64_t first_position = 0;  // of row 0
+  int64_t window = 0;
+  float scale = 1.0f;
+  const float* source = nullptr;  // of row 0, first head; [rows, heads * head_dim]
+  int64_t source_stride = 0;
+  float* out = nullptr;  // same shape
+  int64_t out_stride = 0;
+
+  // Scratch of the thread.
+  float* q = nullptr;       // [kTileVectors, padded_dim] scaled
+  float* q_sum = nullptr;   // [kTileVectors]
+  float* scores = nullptr;  // [kTileVectors, 64] scores, then weights
+  float* wide = nullptr;    // [64, padded_dim] keys, then values, widened
+  float* scales = nullptr;  // [4, 64] K scale, K zero, V scale, V zero
+
+  int64_t vectors() const { return rows * heads; }
+  int64_t state_floats() const { return kStateHead + padded_dim; }
+  int64_t position(int64_t vector) const { return first_position + vector / heads; }
+  // The first cache position that the vector attends to.
+  int64_t oldest(int64_t vector) const {
+    const int64_t p = position(vector);
+    return window > 0 && p + 1 > window ? p + 1 - window : 0;
+  }
+};
+
+// The body, from each instruction family. `states` is [vectors, state_floats].
+struct AttentionBody {
+  // Scales the queries into tile.q and sums them.
+  void (*prepare)(const AttentionTile& tile);
+  // Positions [512 split, 512 split + 512) of the context, from empty states.
+  void (*attend)(const AttentionTile& tile, int64_t split, float* states);
+  // merged += part; `merged` covers earlier splits.
+  void (*merge)(const AttentionTile& tile, const float* part, float* merged);
+  void (*write)(const AttentionTile& tile, const float* states);
+};
+
+extern const AttentionBody kPlainAttention;
+extern const AttentionBody kAvx512Attention;
+
+}  // namespace octet::kernels

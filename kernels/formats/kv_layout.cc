@@ -1,0 +1,67 @@
+#include "kernels/formats/kv_layout.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/dtype.h"
+#include "kernels/formats/kv_quantize.h"
+
+namespace octet::kernels {
+namespace {
+
+constexpr float kF16Max = 65504.0f;
+constexpr uint16_t kF16Nan = 0x7e00;
+
+// The least f16 that is not below `value`, at most kF16Max. REQUIRES: value >= 0.
+uint16_t NarrowUpward(float value) {
+  if (value >= kF16Max) return FloatToF16(kF16Max);
+  const uint16_t nearest = FloatToF16(value);
+  return F16ToFloat(nearest) < value ? nearest + 1 : nearest;
+}
+
+}  // namespace
+
+// The zero is narrowed first; the scale then covers what is on its wider side, so that a rounded
+// zero can not make codes clip. With an exact zero this is (max - min) / 255.
+KvScale KvScaleOf(float min, float max, bool finite) {
+  KvScale result;
+  if (!finite) {  // poison: the token's scores become NaN, where they came from stays visible
+    result.scale_bits = kF16Nan;
+    result.zero_bits = kF16Nan;
+    result.scale = F16ToFloat(kF16Nan);
+    result.zero = F16ToFloat(kF16Nan);
+    return result;
+  }
+  const float middle = min * 0.5f + max * 0.5f;
+  // + 0.0f: a vector of zeros of both signs has one result, whatever the order of comparisons.
+  result.zero_bits = FloatToF16(std::clamp(middle, -kF16Max, kF16Max) + 0.0f);
+  result.zero = F16ToFloat(result.zero_bits);
+  const float reach = std::max(max - result.zero, result.zero - min) + 0.0f;
+  result.scale_bits = NarrowUpward(reach / 127.5f);
+  result.scale = F16ToFloat(result.scale_bits);
+  result.has_codes = result.scale > 0;
+  return result;
+}
+
+void QuantizeKvVector(const float* values, int64_t head_dim, int8_t* codes, uint16_t* scale,
+                      uint16_t* zero) {
+  float min = values[0];
+  float max = values[0];
+  bool finite = true;
+  for (int64_t i = 0; i < head_dim; ++i) {
+    min = std::min(min, values[i]);
+    max = std::max(max, values[i]);
+    finite = finite && std::isfinite(values[i]);
+  }
+  const KvScale s = KvScaleOf(min, max, finite);
+  *scale = s.scale_bits;
+  *zero = s.zero_bits;
+  for (int64_t i = 0; i < head_dim; ++i) {
+    // 127.5 is reached and would round to 128: it is half a step off either way.
+    const float code =
+        s.has_codes ? std::clamp((values[i] - s.zero) / s.scale, -128.0f, 127.0f) : 0;
+    codes[i] = static_cast<int8_t>(std::nearbyint(code));
+  }
+}
+
+}  // namespace octet::kernels

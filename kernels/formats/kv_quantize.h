@@ -1,0 +1,20 @@
+// The scale and zero of one key or value vector, shared by the scalar definition and the lanes.
+#pragma once
+
+#include <cstdint>
+
+namespace octet::kernels {
+
+struct KvScale {
+  uint16_t scale_bits = 0;  // f16
+  uint16_t zero_bits = 0;   // f16
+  float scale = 0;
+  float zero = 0;
+  // False: every code is 0, because the vector is constant or not finite.
+  bool has_codes = false;
+};
+
+// Of a vector whose least and greatest values are given; `finite` is false if any is not.
+KvScale KvScaleOf(float min, float max, bool finite);
+
+}  // namespace octet::kernels

@@ -1,0 +1,24 @@
+#include "kernels/norm/norm.h"
+
+#include "kernels/dispatch.h"
+
+namespace octet::kernels {
+
+void RmsNorm(const RmsNormArgs& args, Stream& stream) {
+  OCTET_CHECK_GE(args.rows, 0);
+  OCTET_CHECK_GT(args.hidden, 0);
+  if (args.rows == 0) return;
+  OCTET_CHECK(args.x != nullptr && args.weight != nullptr && args.y != nullptr);
+  Dispatch(cpu::RmsNorm, args, stream);
+}
+
+void AddRmsNorm(const AddRmsNormArgs& args, Stream& stream) {
+  OCTET_CHECK_GE(args.rows, 0);
+  OCTET_CHECK_GT(args.hidden, 0);
+  if (args.rows == 0) return;
+  OCTET_CHECK(args.residual != nullptr && args.delta != nullptr && args.weight != nullptr);
+  OCTET_CHECK(args.y != nullptr && args.y != args.residual);
+  Dispatch(cpu::AddRmsNorm, args, stream);
+}
+
+}  // namespace octet::kernels

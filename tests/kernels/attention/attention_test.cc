@@ -1,0 +1,151 @@
+#include "kernels/attention/attention.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/kernels/attention/paged_context.h"
+
+namespace octet::kernels::test {
+namespace {
+
+using Rows = PagedContext::Rows;
+
+void ExpectNearReference(const ContextShape& shape, const std::vector<Rows>& runs) {
+  const PagedContext context(shape);
+  for (Isa isa : AvailableIsas()) {
+    IsaScope scope(isa);
+    const std::vector<float> out = context.Attend(runs, 2);
+    size_t row = 0;
+    double worst = 0;
+    for (const Rows& run : runs) {
+      for (int64_t i = 0; i < run.count; ++i, ++row) {
+        const std::vector<double> expected =
+            context.Reference(run.sequence, run.first_position + i);
+        for (size_t d = 0; d < expected.size(); ++d) {
+          worst = std::max(worst, std::abs(out[row * expected.size() + d] - expected[d]));
+        }
+      }
+    }
+    // f32 sums: a score of |q||k| ~ 20 carries about 1e-6 * sqrt(dim), which the softmax turns
+    // into a relative error of its weights; the values are of size 1.
+    EXPECT_LT(worst, 1e-5) << IsaName(isa) << " head_dim " << shape.head_dim;
+  }
+}
+
+TEST(AttentionTest, MatchesDoublePrecisionForEveryHeadDim) {
+  for (KvFormat format : {KvFormat::kInt8, KvFormat::kBF16}) {
+    for (int64_t head_dim : {32, 64, 80, 96, 128, 256, 6, 40, 70}) {
+      for (int64_t window : {0, 100}) {
+        ContextShape shape{format, 6, 2, head_dim, window, {67, 1, 545}};
+        ExpectNearReference(shape, {{0, 50, 17}, {1, 0, 1}, {2, 544, 1}});
+      }
+    }
+  }
+}
+
+TEST(AttentionTest, MatchesDoublePrecisionForEveryGroupSize) {
+  for (int64_t group : {1, 2, 3, 4, 5, 7, 8, 33, 40}) {
+    ExpectNearReference({KvFormat::kInt8, group, 1, 32, 0, {130}}, {{0, 120, 10}});
+  }
+}
+
+struct Walk {
+  KvFormat format;
+  int64_t window;
+  int64_t head_dim;
+};
+
+class AttentionBits : public testing::TestWithParam<Walk> {
+ protected:
+  // 200 rows that cross a split's end, and neighbours.
+  static constexpr int64_t kFirst = 400;
+  static constexpr int64_t kRows = 200;
+  ContextShape Shape() const {
+    return {GetParam().format, 6, 2, GetParam().head_dim, GetParam().window, {600, 90, 1030}};
+  }
+  static std::vector<float> InChunks(const PagedContext& context, int64_t chunk, int threads) {
+    std::vector<float> all;
+    for (int64_t i = 0; i < kRows; i += chunk) {
+      const std::vector<float> part =
+          context.Attend({{0, kFirst + i, std::min(chunk, kRows - i)}}, threads);
+      all.insert(all.end(), part.begin(), part.end());
+    }
+    return all;
+  }
+};
+
+TEST_P(AttentionBits, DependOnTheRowAlone) {
+  const PagedContext context(Shape());
+  std::vector<std::vector<float>> of_isa;
+  for (Isa isa : AvailableIsas()) {
+    IsaScope scope(isa);
+    const std::vector<float> whole = InChunks(context, kRows, 1);
+    EXPECT_EQ(whole, InChunks(context, kRows, 2)) << IsaName(isa);
+    EXPECT_EQ(whole, InChunks(context, kRows, 3)) << IsaName(isa);
+    EXPECT_EQ(whole, InChunks(context, 16, 1)) << IsaName(isa);
+    EXPECT_EQ(whole, InChunks(context, 7, 2)) << IsaName(isa);
+    EXPECT_EQ(whole, InChunks(context, 1, 1)) << IsaName(isa);
+    const std::vector<float> batched =
+        context.Attend({{1, 89, 1}, {0, kFirst, kRows}, {2, 1000, 30}}, 2);
+    const auto begin = batched.begin() + context.q_width();
+    EXPECT_EQ(whole, std::vector<float>(begin, begin + kRows * context.q_width()));
+    of_isa.push_back(whole);
+  }
+  for (const std::vector<float>& bits : of_isa) EXPECT_EQ(of_isa[0], bits);
+}
+
+TEST_P(AttentionBits, DoNotDependOnWhichRankHoldsTheHead) {
+  const PagedContext context(Shape());
+  const std::vector<Rows> runs = {{0, 590, 10}, {2, 1029, 1}};
+  const std::vector<float> whole = context.Attend(runs, 1);
+  const int64_t dim = Shape().head_dim;
+  // Heads {2}, then {3, 4}, of kv heads 0 and 1: a rank's cut need not respect the groups.
+  const std::vector<HeadGroup> groups = {{0, 0, 1}, {1, 1, 2}};
+  const std::vector<int32_t> heads = {2, 3, 4};
+  const std::vector<float> part = context.Attend(runs, 1, groups, heads);
+  for (size_t row = 0; row < 11; ++row) {
+    for (size_t i = 0; i < heads.size(); ++i) {
+      for (int64_t d = 0; d < dim; ++d) {
+        EXPECT_EQ(part[(row * heads.size() + i) * dim + d], whole[(row * 6 + heads[i]) * dim + d]);
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, AttentionBits,
+                         testing::Values(Walk{KvFormat::kInt8, 0, 64}, Walk{KvFormat::kBF16, 0, 32},
+                                         Walk{KvFormat::kInt8, 100, 80},
+                                         Walk{KvFormat::kBF16, 5, 64},
+                                         Walk{KvFormat::kInt8, 70, 40}));
+
+TEST(AttentionTest, SplitsHandedToThreadsKeepTheBits) {
+  // One decode row with a long context: units of (tile, split), several rounds of them.
+  const PagedContext context({KvFormat::kInt8, 7, 1, 64, 0, {9000, 700}});
+  const std::vector<float> alone = context.Attend({{0, 8999, 1}}, 1);
+  for (int threads : {2, 3}) {
+    EXPECT_EQ(alone, context.Attend({{0, 8999, 1}}, threads));
+    const std::vector<float> pair = context.Attend({{1, 699, 1}, {0, 8999, 1}}, threads);
+    EXPECT_EQ(alone, std::vector<float>(pair.begin() + context.q_width(), pair.end()));
+  }
+}
+
+TEST(AttentionTest, StaleSlotsDoNotMatter) {
+  // 0xff bytes are NaN as bf16, as f16 scales and as zeros.
+  for (KvFormat format : {KvFormat::kInt8, KvFormat::kBF16}) {
+    const ContextShape shape{format, 4, 2, 64, 0, {70}};
+    for (Isa isa : AvailableIsas()) {
+      IsaScope scope(isa);
+      EXPECT_EQ(PagedContext(shape, 0).Attend({{0, 60, 10}}, 1),
+                PagedContext(shape, 0xff).Attend({{0, 60, 10}}, 1));
+    }
+  }
+}
+
+TEST(AttentionTest, AcceptsNothingToDo) {
+  const PagedContext context({KvFormat::kInt8, 4, 2, 64, 0, {70}});
+  EXPECT_TRUE(context.Attend({}, 1).empty());
+  EXPECT_TRUE(context.Attend({{0, 5, 0}}, 2).empty());
+  EXPECT_EQ(AttentionWorkspaceBytes(0, 64, 4), 0);
+}
+
+}  // namespace
+}  // namespace octet::kernels::test
