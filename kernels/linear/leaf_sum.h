@@ -9,31 +9,48 @@
 namespace octet::kernels {
 namespace {
 
-// accumulate(segment, index, leaf) adds one segment to `leaf` [rows][kPanelOutputs]. Only outputs
-// [first, first + width) are touched.
+// Outputs [first, first + width) of the rows of a partial sum.
+[[maybe_unused]] inline void ClearSum(float* sum, int64_t rows, int64_t first, int64_t width) {
+  for (int64_t row = 0; row < rows; ++row) {
+    float* to = sum + row * kPanelOutputs + first;
+    for (int64_t i = 0; i < width; ++i) to[i] = 0;
+  }
+}
+
+[[maybe_unused]] inline void AddSum(float* sum, const float* right, int64_t rows, int64_t first,
+                                    int64_t width) {
+  for (int64_t row = 0; row < rows; ++row) {
+    float* to = sum + row * kPanelOutputs + first;
+    const float* from = right + row * kPanelOutputs + first;
+    for (int64_t i = 0; i < width; ++i) to[i] += from[i];
+  }
+}
+
+// Where the sum of one segment goes: to = (leaf so far, +0 if there is none) + segment, and at the
+// end of a leaf that has a left neighbour to join, neighbour = neighbour + leaf at once.
+struct LeafStep {
+  float* leaf = nullptr;  // [rows][kPanelOutputs]
+  bool first = false;     // the leaf holds nothing yet
+  float* left = nullptr;  // the partial sum to join, or null
+};
+
+// accumulate(segment, index, step) does one step. Only outputs [first, first + width) are touched.
 template <typename Accumulate>
 inline void SumLeaves(const PanelArgs& args, int64_t first, int64_t width, float* slots,
                       const Accumulate& accumulate) {
-  const int64_t rows = args.block.rows;
   float* leaf = slots;
   bool fresh = true;
   for (int64_t index = 0; index < args.segment_count; ++index) {
     const Segment& segment = args.segments[index];
-    for (int64_t row = 0; fresh && row < rows; ++row) {
-      float* to = leaf + row * kPanelOutputs + first;
-      for (int64_t i = 0; i < width; ++i) to[i] = 0;
-    }
-    accumulate(segment, index, leaf);
+    accumulate(segment, index,
+               LeafStep{leaf, fresh, segment.merges > 0 ? leaf - kSlotFloats : nullptr});
     fresh = segment.merges >= 0;
     if (!fresh) continue;
-    for (int32_t merge = 0; merge < segment.merges; ++merge) {
+    if (segment.merges > 0) leaf -= kSlotFloats;
+    for (int32_t merge = 1; merge < segment.merges; ++merge) {
       const float* right = leaf;
       leaf -= kSlotFloats;
-      for (int64_t row = 0; row < rows; ++row) {
-        float* to = leaf + row * kPanelOutputs + first;
-        const float* from = right + row * kPanelOutputs + first;
-        for (int64_t i = 0; i < width; ++i) to[i] += from[i];
-      }
+      AddSum(leaf, right, args.block.rows, first, width);
     }
     leaf += kSlotFloats;
   }

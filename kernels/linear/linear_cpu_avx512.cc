@@ -65,20 +65,25 @@ inline void MultiplyChunks(const uint8_t* codes, int64_t chunk_bytes, int64_t ch
 
 template <int V, int R>
 inline void AddToLeaf(const PanelArgs& args, int64_t first, const Segment& segment, int64_t index,
-                      const Tile<V, R>& tile, float* leaf) {
+                      const Tile<V, R>& tile, const LeafStep& step) {
   const GroupScales<V> group(args, first, segment.group);
+  const __mmask16 begun = step.first ? 0 : 0xffff;
+  const __mmask16 joins = step.left != nullptr ? 0xffff : 0;
+  float* to = step.left != nullptr ? step.left : step.leaf;
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     const __m512 x_scale = _mm512_set1_ps(args.block.scales[index * R + r]);
     const __m512 x_sum = _mm512_castsi512_ps(_mm512_set1_epi32(args.block.sums[index * R + r]));
-    float* to = leaf + r * kPanelOutputs + first;
+    const int64_t at = r * kPanelOutputs + first;
 #pragma GCC unroll 3
     for (int v = 0; v < V; ++v) {
       const __m512 exact = _mm512_cvtepi32_ps(tile.sum[r][v]);
       const __m512 scale = _mm512_mul_ps(group.scale[v], x_scale);
-      __m512 sum = _mm512_add_ps(_mm512_load_ps(to + v * 16), _mm512_mul_ps(exact, scale));
+      const __m512 before = _mm512_maskz_load_ps(begun, step.leaf + at + v * 16);
+      __m512 sum = _mm512_add_ps(before, _mm512_mul_ps(exact, scale));
       if (args.asymmetric) sum = _mm512_add_ps(sum, _mm512_mul_ps(group.offset[v], x_sum));
-      _mm512_store_ps(to + v * 16, sum);
+      sum = _mm512_add_ps(_mm512_maskz_load_ps(joins, to + at + v * 16), sum);
+      _mm512_store_ps(to + at + v * 16, sum);
     }
   }
 }
@@ -88,19 +93,20 @@ template <int V, int R, bool kInt4>
 void SumTile(const PanelArgs& args, int64_t first, float* slots) {
   const auto* codes = reinterpret_cast<const uint8_t*>(args.codes) + first * 4;
   const int64_t chunk_bytes = args.width * (kInt4 ? 4 : 8);
-  SumLeaves(args, first, V * 16, slots, [&](const Segment& segment, int64_t index, float* leaf) {
-    Tile<V, R> tile;
+  SumLeaves(args, first, V * 16, slots,
+            [&](const Segment& segment, int64_t index, const LeafStep& step) {
+              Tile<V, R> tile;
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const int32_t start = args.asymmetric ? 0 : args.block.sums[index * R + r];
-      for (int v = 0; v < V; ++v) tile.sum[r][v] = _mm512_set1_epi32(start);
-    }
-    const int64_t chunk = segment.padded_begin / kChunkInputs;
-    const int64_t chunks = (segment.inputs + kChunkInputs - 1) / kChunkInputs;
-    MultiplyChunks<V, R, kInt4>(codes + chunk * chunk_bytes, chunk_bytes, chunks,
-                                args.block.codes + chunk * kChunkInputs * R, tile);
-    AddToLeaf<V, R>(args, first, segment, index, tile, leaf);
-  });
+              for (int r = 0; r < R; ++r) {
+                const int32_t start = args.asymmetric ? 0 : args.block.sums[index * R + r];
+                for (int v = 0; v < V; ++v) tile.sum[r][v] = _mm512_set1_epi32(start);
+              }
+              const int64_t chunk = segment.padded_begin / kChunkInputs;
+              const int64_t chunks = (segment.inputs + kChunkInputs - 1) / kChunkInputs;
+              MultiplyChunks<V, R, kInt4>(codes + chunk * chunk_bytes, chunk_bytes, chunks,
+                                          args.block.codes + chunk * kChunkInputs * R, tile);
+              AddToLeaf<V, R>(args, first, segment, index, tile, step);
+            });
 }
 
 using TileFunction = void (*)(const PanelArgs& args, int64_t first, float* slots);

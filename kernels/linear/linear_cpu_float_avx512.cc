@@ -94,25 +94,33 @@ constexpr StripFunction kStrips[kBlockRows] = {
     MultiplyStrip<V, 1>, MultiplyStrip<V, 2>, MultiplyStrip<V, 3>, MultiplyStrip<V, 4>,
     MultiplyStrip<V, 5>, MultiplyStrip<V, 6>, MultiplyStrip<V, 7>, MultiplyStrip<V, 8>};
 
+template <int V>
+void AddSegment(const PanelArgs& args, int64_t first, const Segment& segment, float* leaf) {
+  const int64_t rows = args.block.rows;
+  alignas(64) float strip[kStripInputs * V * 16];
+  for (int64_t done = 0; done < segment.inputs; done += kStripInputs) {
+    const int64_t left = segment.inputs - done;
+    const int64_t count = left < kStripInputs ? left : kStripInputs;
+    if (args.format == WeightFormat::kInt4) {
+      LoadCodes<V, true>(args, first, segment, done, count, strip);
+    } else if (args.format == WeightFormat::kInt8) {
+      LoadCodes<V, false>(args, first, segment, done, count, strip);
+    } else {
+      LoadValues<V>(args, first, segment, done, count, strip);
+    }
+    const float* x = args.block.values + (segment.begin + done) * rows;
+    kStrips<V>[rows - 1](strip, x, count, leaf + first);
+  }
+}
+
 // Outputs [first, first + 16 V) of a panel times a block of rows.
 template <int V>
 void SumTile(const PanelArgs& args, int64_t first, float* slots) {
   const int64_t rows = args.block.rows;
-  const StripFunction multiply = kStrips<V>[rows - 1];
-  SumLeaves(args, first, V * 16, slots, [&](const Segment& segment, int64_t, float* leaf) {
-    alignas(64) float strip[kStripInputs * V * 16];
-    for (int64_t done = 0; done < segment.inputs; done += kStripInputs) {
-      const int64_t left = segment.inputs - done;
-      const int64_t count = left < kStripInputs ? left : kStripInputs;
-      if (args.format == WeightFormat::kInt4) {
-        LoadCodes<V, true>(args, first, segment, done, count, strip);
-      } else if (args.format == WeightFormat::kInt8) {
-        LoadCodes<V, false>(args, first, segment, done, count, strip);
-      } else {
-        LoadValues<V>(args, first, segment, done, count, strip);
-      }
-      multiply(strip, args.block.values + (segment.begin + done) * rows, count, leaf + first);
-    }
+  SumLeaves(args, first, V * 16, slots, [&](const Segment& segment, int64_t, const LeafStep& step) {
+    if (step.first) ClearSum(step.leaf, rows, first, V * 16);
+    AddSegment<V>(args, first, segment, step.leaf);
+    if (step.left != nullptr) AddSum(step.left, step.leaf, rows, first, V * 16);
   });
 }
 

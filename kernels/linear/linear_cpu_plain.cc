@@ -192,13 +192,17 @@ void QuantizePlain(const QuantizeArgs& args) {
 }
 
 void SumPanelPlain(const PanelArgs& args, float* slots) {
-  SumLeaves(args, 0, args.width, slots, [&](const Segment& segment, int64_t index, float* leaf) {
-    if (args.int8_activations) {
-      AddInt8Segment(args, segment, index, leaf);
-    } else {
-      AddFloatSegment(args, segment, leaf);
-    }
-  });
+  SumLeaves(args, 0, args.width, slots,
+            [&](const Segment& segment, int64_t index, const LeafStep& step) {
+              const int64_t rows = args.block.rows;
+              if (step.first) ClearSum(step.leaf, rows, 0, args.width);
+              if (args.int8_activations) {
+                AddInt8Segment(args, segment, index, step.leaf);
+              } else {
+                AddFloatSegment(args, segment, step.leaf);
+              }
+              if (step.left != nullptr) AddSum(step.left, step.leaf, rows, 0, args.width);
+            });
 }
 
 }  // namespace octet::kernels

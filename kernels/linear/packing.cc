@@ -47,21 +47,21 @@ void StoreChunk(WeightFormat format, int64_t width, int64_t lane, int64_t chunk,
 
 void PackQuantizedRow(const LinearShape& shape, const std::vector<Segment>& segments,
                       const NeutralRows& rows, int64_t row, int64_t width, int64_t lane,
-                      std::byte* panel, int64_t code_bytes) {
+                      std::byte* scales, std::byte* codes) {
   for (const Segment& segment : segments) {
     const uint8_t* from = rows.codes.data() + row * shape.inputs + segment.begin;
     for (int64_t done = 0; done < segment.inputs; done += kChunkInputs) {
-      uint8_t codes[kChunkInputs] = {};
-      std::memcpy(codes, from + done, std::min(kChunkInputs, segment.inputs - done));
+      uint8_t chunk_codes[kChunkInputs] = {};
+      std::memcpy(chunk_codes, from + done, std::min(kChunkInputs, segment.inputs - done));
       const int64_t chunk = (segment.padded_begin + done) / kChunkInputs;
-      StoreChunk(shape.format, width, lane, chunk, codes, panel);
+      StoreChunk(shape.format, width, lane, chunk, chunk_codes, codes);
     }
   }
   const int64_t groups = shape.group_count();
   const int64_t bytes = ScaleBytes(shape);
   const int64_t parts = shape.asymmetric ? 2 : 1;  // scales, then offsets
   for (int64_t group = 0; group < groups; ++group) {
-    std::byte* to = panel + code_bytes + (group * parts * width + lane) * bytes;
+    std::byte* to = scales + (group * parts * width + lane) * bytes;
     StoreScale(shape.scale_format, rows.scales[row * groups + group], to);
     if (!shape.asymmetric) continue;
     StoreScale(shape.scale_format, rows.offsets[row * groups + group], to + width * bytes);
@@ -104,8 +104,12 @@ int64_t PanelLayout::width(int64_t panel) const {
   return std::min(kPanelOutputs, AlignUp(outputs - panel * kPanelOutputs, kVectorOutputs));
 }
 
+int64_t PanelLayout::codes_at(int64_t width) const {
+  return AlignUp(width * scale_bytes_per_output);
+}
+
 int64_t PanelLayout::panel_bytes(int64_t width) const {
-  return AlignUp(width * (code_bytes_per_output + scale_bytes_per_output));
+  return codes_at(width) + AlignUp(width * code_bytes_per_output);
 }
 
 int64_t PackedLinearBytes(const LinearShape& shape) {
@@ -127,7 +131,8 @@ void PackLinearRows(const LinearShape& shape, int64_t row_begin, const NeutralRo
     const int64_t width = layout.width(panel_index);
     std::byte* panel = packed + layout.begin_bytes(panel_index);
     if (IsQuantized(shape.format)) {
-      PackQuantizedRow(shape, segments, rows, row, width, lane, panel, layout.code_bytes(width));
+      PackQuantizedRow(shape, segments, rows, row, width, lane, panel,
+                       panel + layout.codes_at(width));
       continue;
     }
     const int64_t bytes = ValueBytes(shape.format);

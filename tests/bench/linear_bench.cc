@@ -5,7 +5,7 @@
 //
 // Weights rotate through copies that together exceed the caches, so that they come from memory.
 //
-//   octet_linear_bench [--float] [--threads N]
+//   octet_linear_bench [--float] [--threads N] [--shape OUTPUTSxINPUTS]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -141,16 +141,19 @@ void BenchShape(const Kind& kind, int64_t outputs, int64_t inputs, Machine& mach
   std::fflush(stdout);
 }
 
+struct Size {
+  int64_t outputs;
+  int64_t inputs;
+};
+
 template <size_t kCount>
-void Bench(const Kind (&kinds)[kCount], int threads) {
+void Bench(const Kind (&kinds)[kCount], int threads, const std::vector<Size>& sizes) {
   ThreadPool pool(threads);
   Stream stream(&pool);
   Machine machine;
   machine.Measure(stream);
   for (const Kind& kind : kinds) {
-    BenchShape(kind, 2048, 2048, machine, stream);
-    BenchShape(kind, 8192, 2048, machine, stream);
-    BenchShape(kind, 2048, 8192, machine, stream);
+    for (const Size& size : sizes) BenchShape(kind, size.outputs, size.inputs, machine, stream);
   }
   std::printf("%s, %d threads: read %.1f GB/s, int8 %.3f TOPS\n", IsaName(ActiveIsa()).data(),
               threads, machine.read_bytes_per_s * 1e-9, machine.int8_ops_per_s * 1e-12);
@@ -163,22 +166,28 @@ int main(int argc, char** argv) {
   using namespace octet::kernels;
   bool floats = false;
   std::vector<int> threads = {1, 2};
+  std::vector<Size> sizes = {{2048, 2048}, {8192, 2048}, {2048, 8192}};
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
     if (argument == "--float") {
       floats = true;
     } else if (argument == "--threads" && i + 1 < argc) {
       threads = {std::max(1, std::atoi(argv[++i]))};
+    } else if (argument == "--shape" && i + 1 < argc) {
+      char* rest = nullptr;
+      const int64_t outputs = std::strtol(argv[++i], &rest, 10);
+      sizes = {{outputs, *rest == 'x' ? std::strtol(rest + 1, nullptr, 10) : outputs}};
     } else {
-      std::fprintf(stderr, "usage: octet_linear_bench [--float] [--threads N]\n");
+      std::fprintf(stderr,
+                   "usage: octet_linear_bench [--float] [--threads N] [--shape OUTPUTSxINPUTS]\n");
       return 2;
     }
   }
   for (const int count : threads) {
     if (floats) {
-      Bench(kFloatKinds, count);
+      Bench(kFloatKinds, count, sizes);
     } else {
-      Bench(kInt8Kinds, count);
+      Bench(kInt8Kinds, count, sizes);
     }
   }
   return 0;

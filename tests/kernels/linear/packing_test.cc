@@ -18,17 +18,17 @@ TEST(Packing, PlacesCodesAsDocumented) {
   weights.codes[18 * 16 + 8 + 2] = 0x5;  // output 18, second chunk, inputs 2 and 6
   weights.codes[18 * 16 + 8 + 6] = 0xa;
   Buffer packed = Pack(shape, weights);
-  // Width 32; two chunks of 32 x 4 bytes, then one f16 scale each.
+  // Width 32: one f16 scale each, then two chunks of 32 x 4 bytes.
   ASSERT_EQ(PackedLinearBytes(shape), 2 * 32 * 4 + 32 * 2);
-  EXPECT_EQ(static_cast<int>(packed.data()[(32 + 18) * 4 + 2]), 0xa5);
-  EXPECT_EQ(static_cast<int>(packed.data()[256 + 19 * 2 + 1]), 0x38);  // 0.5 in f16 is 0x3800
-  EXPECT_EQ(static_cast<int>(packed.data()[256 + 20 * 2 + 1]), 0);     // no such output
+  EXPECT_EQ(static_cast<int>(packed.data()[64 + (32 + 18) * 4 + 2]), 0xa5);
+  EXPECT_EQ(static_cast<int>(packed.data()[19 * 2 + 1]), 0x38);  // 0.5 in f16 is 0x3800
+  EXPECT_EQ(static_cast<int>(packed.data()[20 * 2 + 1]), 0);     // no such output
 
   shape.format = WeightFormat::kInt8;
   packed = Pack(shape, weights);
   ASSERT_EQ(PackedLinearBytes(shape), 2 * 32 * 8 + 32 * 2);
-  EXPECT_EQ(static_cast<int>(packed.data()[256 + 18 * 4 + 2]), 0x5);
-  EXPECT_EQ(static_cast<int>(packed.data()[256 + 128 + 18 * 4 + 2]), 0xa);
+  EXPECT_EQ(static_cast<int>(packed.data()[64 + 256 + 18 * 4 + 2]), 0x5);
+  EXPECT_EQ(static_cast<int>(packed.data()[64 + 256 + 128 + 18 * 4 + 2]), 0xa);
 }
 
 TEST(Packing, BytesAreWhatTheShapeNeeds) {
