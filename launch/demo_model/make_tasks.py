@@ -7,11 +7,13 @@ compared byte for byte. Whether an item is held out is decided by a hash of its 
 that belongs to one split can never occur in the other, whatever the seed and the count.
 
   make_tasks.py --split train --items 300000 --seed 1 > train.jsonl
-  make_tasks.py --split heldout --items 300 --seed 2 --unique > heldout.jsonl
+  make_tasks.py --split heldout --items 300 --seed 2 --unique > validation.jsonl
+  make_tasks.py --split heldout --items 300 --seed 2 --unique --skip 300 > heldout/tasks.jsonl
 """
 
 import argparse
 import hashlib
+import itertools
 import json
 import random
 import sys
@@ -88,8 +90,10 @@ def main():
     parser.add_argument("--items", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--unique", action="store_true", help="no content twice")
+    parser.add_argument("--skip", type=int, default=0, help="leave out that many at the front")
     args = parser.parse_args()
-    for item in make_items(args.split, args.items, args.seed, args.unique):
+    items = make_items(args.split, args.skip + args.items, args.seed, args.unique)
+    for item in itertools.islice(items, args.skip, None):
         sys.stdout.write(json.dumps(item) + "\n")
 
 

@@ -3,7 +3,7 @@
 
 Reads the King James text through the `bible` program (Debian packages bible-kjv and
 bible-kjv-text) and the tasks that make_tasks.py wrote. Everything that grows during training lies
-in --work: corpus.json, tokenizer.json, checkpoint.pt, log.txt. `--export DIR` writes the Hugging
+in --work: tokenizer.json, checkpoint.pt, log.txt. `--export DIR` writes the Hugging
 Face files. The learning rate follows training time spent against --minutes, which a checkpoint
 carries, so a run that was stopped ends like one that was not.
 """
@@ -21,10 +21,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("KMP_BLOCKTIME", "0")
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
-from torch import nn  # noqa: E402
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
 
 VOCAB = 4096
 HIDDEN = 256
@@ -188,7 +188,7 @@ class Muon(torch.optim.Optimizer):
     """Momentum whose update is brought near an orthogonal matrix (Jordan et al., 2024)."""
 
     def __init__(self, params, lr, momentum=0.95, weight_decay=0.0):
-        super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self):
@@ -341,7 +341,7 @@ def write_heldout_text(path, text):
 
 def export(model, tokenizer, folder):
     """Writes config, generation config, bf16 weights and tokenizer as Hugging Face reads them."""
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
         vocab_size=VOCAB, hidden_size=HIDDEN, intermediate_size=INTERMEDIATE,
@@ -357,133 +357,124 @@ def export(model, tokenizer, folder):
         raise ValueError(f"names differ: missing {missing}, unexpected {unexpected}")
     reference.tie_weights()
     reference = reference.to(torch.bfloat16)
-    reference.generation_config.do_sample = False
+    reference.generation_config = GenerationConfig(
+        bos_token_id=END_ID, eos_token_id=END_ID, do_sample=False
+    )
     folder.mkdir(parents=True, exist_ok=True)
     reference.save_pretrained(folder)
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=END, eos_token=END,
-        model_max_length=MAX_POSITIONS, clean_up_tokenization_spaces=False,
-    ).save_pretrained(folder)  # fmt: skip
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END, "eos_token": END,
+        "model_max_length": MAX_POSITIONS, "clean_up_tokenization_spaces": False,
+    }  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def make_optimizers(model, args):
+    """Muon for the matrices of the layers, AdamW for the embedding and the norms."""
     matrices = [p for p in model.layers.parameters() if p.dim() == 2]
     norms = [p for p in model.parameters() if p.dim() == 1]
-    rest = [model.embed_tokens.weight]
-    if args.optimizer == "muon":
-        adam = [dict(params=rest, lr=args.adam_lr), dict(params=norms, lr=args.adam_lr)]
-        first = [Muon(matrices, lr=args.muon_lr, weight_decay=args.weight_decay)]
-    else:
-        adam = [dict(params=matrices + rest, lr=args.adam_lr, weight_decay=0.05)]
-        adam.append(dict(params=norms, lr=args.adam_lr))
-        first = []
-    optimizers = first + [torch.optim.AdamW(adam, betas=(0.9, 0.95), weight_decay=0.0)]
-    for optimizer in optimizers:
+    muon = Muon(matrices, lr=args.muon_lr, weight_decay=args.weight_decay)
+    adam = torch.optim.AdamW(
+        [{"params": [model.embed_tokens.weight]}, {"params": norms}],
+        lr=args.adam_lr, betas=(0.9, 0.95), weight_decay=0.0,
+    )  # fmt: skip
+    for optimizer in (muon, adam):
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
-    return optimizers
+    return [muon, adam]
 
 
-def learning_rate_share(step, progress):
+def set_learning_rate(optimizers, step, progress):
     """Warm-up by steps, then a cosine over the time budget down to 2 percent."""
     cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return min(1.0, (step + 1) / 60) * cosine
+    share = min(1.0, (step + 1) / 60) * cosine
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * share
 
 
-def save_checkpoint(path, model, optimizers, step, seconds, tokens, weights):
+def save_checkpoint(path, model, optimizers, progress):
     temporary = path.with_suffix(".tmp")
-    state = {
-        "model": model.state_dict(),
-        "optimizers": [o.state_dict() for o in optimizers],
-        "step": step, "seconds": seconds, "tokens": tokens, "weights": weights,
-    }  # fmt: skip
-    torch.save(state, temporary)
+    state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
+    torch.save(state | progress, temporary)
     temporary.replace(path)
 
 
-def train(args):
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    tokenizer, text, heldout, heldout_text = prepare(args)
-    if args.heldout_text:
-        write_heldout_text(args.heldout_text, heldout_text)
-    model = Llama()
-    optimizers = make_optimizers(model, args)
-    path = args.work / "checkpoint.pt"
-    step, seconds, tokens, weights = 0, 0.0, 0, None
-    if path.exists():
-        state = torch.load(path, weights_only=True)
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        step, seconds, tokens = state["step"], state["seconds"], state["tokens"]
-        weights = state["weights"]
-    if args.export:
-        export(model, tokenizer, args.export)
-        print(f"exported step {step}, {tokens} tokens, {seconds / 60:.1f} min")
-        return
-    train_tasks = read_tasks(args.tasks, tokenizer)
-    heldout_tasks = read_tasks(args.heldout_tasks, tokenizer)
-    weights = weights or {name: 1.0 for name in train_tasks}
-    batches = Batches(text, train_tasks, args.seed)
-    parameters = sum(p.numel() for p in model.parameters())
-    log = open(args.work / "log.txt", "a", encoding="utf-8", buffering=1)
+def load_checkpoint(path, model, optimizers):
+    """Fills model and optimizers if there is a checkpoint. Returns where training stands."""
+    if not path.exists():
+        return {"step": 0, "seconds": 0.0, "tokens": 0, "weights": None}
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    return {key: state[key] for key in ("step", "seconds", "tokens", "weights")}
 
-    def say(line):
-        print(line, flush=True)
+
+def train_step(model, forward, optimizers, batch, args):
+    """One update from a text and a task batch. Returns their losses."""
+    losses = []
+    shares = (1.0 - args.task_share, args.task_share)
+    for (ids, weight), share in zip(batch, shares, strict=True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+            loss = batch_loss(forward, ids, weight)
+        (loss * share).backward()
+        losses.append(loss.item())
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return losses
+
+
+def say(args, line):
+    print(line, flush=True)
+    with open(args.work / "log.txt", "a", encoding="utf-8") as log:
         log.write(line + "\n")
 
-    say(f"{parameters} parameters, {len(text)} text tokens, start at step {step}")
+
+def train(args, model, optimizers, progress, tokenizer, text, heldout):
+    """Trains until the time budget is spent, with a checkpoint after every evaluation."""
+    train_tasks = read_tasks(args.tasks, tokenizer)
+    validation_tasks = read_tasks(args.validation_tasks, tokenizer)
+    progress["weights"] = progress["weights"] or dict.fromkeys(train_tasks, 1.0)
+    batches = Batches(text, train_tasks, args.seed)
+    parameters = sum(p.numel() for p in model.parameters())
+    say(args, f"{parameters} parameters, {len(text)} text tokens, at step {progress['step']}")
     forward = torch.compile(model, dynamic=False) if args.compile else model
-    running = []
-    while seconds < args.minutes * 60:
+    recent = []
+    budget = args.minutes * 60
+    while progress["seconds"] < budget:
         begin = time.monotonic()
-        share = learning_rate_share(step, seconds / (args.minutes * 60))
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * share
-        parts = []
-        for (ids, weight), part_share in zip(
-            batches.draw(step, weights), (1.0 - args.task_share, args.task_share), strict=True
-        ):
-            with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-                loss = batch_loss(forward, ids, weight)
-            (loss * part_share).backward()
-            parts.append(loss.item())
-            tokens += weight.numel()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        step += 1
-        seconds += time.monotonic() - begin
-        running.append(parts)
+        set_learning_rate(optimizers, progress["step"], progress["seconds"] / budget)
+        batch = batches.draw(progress["step"], progress["weights"])
+        recent.append(train_step(model, forward, optimizers, batch, args))
+        progress["tokens"] += sum(weight.numel() for _, weight in batch)
+        progress["step"] += 1
+        progress["seconds"] += time.monotonic() - begin
+        step, minutes = progress["step"], progress["seconds"] / 60
         if step % 20 == 0:
-            mean = np.mean(running, axis=0)
-            running = []
-            say(
-                f"step {step} min {seconds / 60:.1f} tokens {tokens} lr {share:.3f} "
-                f"text {mean[0]:.3f} tasks {mean[1]:.3f}"
-            )
-        if args.stop_after and step >= args.stop_after:
-            return
-        if step % args.evaluate_every == 0 or seconds >= args.minutes * 60:
-            loss, exact = evaluate(model, heldout[:8200], heldout_tasks, args.bf16)
+            mean = np.mean(recent, axis=0)
+            recent = []
+            losses = f"text {mean[0]:.3f} tasks {mean[1]:.3f}"
+            say(args, f"step {step} min {minutes:.1f} tokens {progress['tokens']} {losses}")
+        if step % args.evaluate_every == 0 or progress["seconds"] >= budget:
+            loss, exact = evaluate(model, heldout[:8200], validation_tasks, args.bf16)
             shown = " ".join(f"{name} {value:.2f}" for name, value in exact.items())
-            say(f"held out at {step}: text {loss:.3f} {shown}")
+            say(args, f"held out at {step}: text {loss:.3f} {shown}")
             # A task that is not yet sure is drawn more often than one that is.
-            weights = {name: 0.3 + 1.5 * (1 - value) for name, value in exact.items()}
-            save_checkpoint(path, model, optimizers, step, seconds, tokens, weights)
+            progress["weights"] = {name: 0.3 + 1.5 * (1 - v) for name, v in exact.items()}
+            save_checkpoint(args.work / "checkpoint.pt", model, optimizers, progress)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what grows")
     parser.add_argument("--tasks", type=Path, required=True, help="train split of make_tasks.py")
-    parser.add_argument("--heldout-tasks", type=Path, required=True)
+    parser.add_argument("--validation-tasks", type=Path, required=True)
     parser.add_argument("--heldout-text", type=Path, help="write the held-out chapters there")
     parser.add_argument("--minutes", type=float, default=90.0, help="time spent in steps")
-    parser.add_argument("--optimizer", choices=["muon", "adamw"], default="muon")
     parser.add_argument("--muon-lr", type=float, default=0.02)
     parser.add_argument("--adam-lr", type=float, default=3e-3)
     parser.add_argument("--weight-decay", type=float, default=0.1)
@@ -493,11 +484,23 @@ def main():
     parser.add_argument("--bf16", action="store_true", help="bf16 autocast")
     parser.add_argument("--compile", action="store_true", help="torch.compile (needs a compiler)")
     parser.add_argument("--evaluate-every", type=int, default=100)
-    parser.add_argument("--stop-after", type=int, default=0, help="steps, for measurements")
     parser.add_argument("--export", type=Path, help="write the model there and stop")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    train(args)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    tokenizer, text, heldout, heldout_text = prepare(args)
+    if args.heldout_text:
+        write_heldout_text(args.heldout_text, heldout_text)
+    model = Llama()
+    optimizers = make_optimizers(model, args)
+    progress = load_checkpoint(args.work / "checkpoint.pt", model, optimizers)
+    if args.export:
+        export(model, tokenizer, args.export)
+        minutes = progress["seconds"] / 60
+        print(f"exported step {progress['step']}, {progress['tokens']} tokens, {minutes:.1f} min")
+    else:
+        train(args, model, optimizers, progress, tokenizer, text, heldout)
 
 
 if __name__ == "__main__":
