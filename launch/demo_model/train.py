@@ -16,10 +16,12 @@ import os
 import re
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("KMP_BLOCKTIME", "0")
+# Two threads of our own, one per batch, wait for each other once per step; two OpenMP threads would
+# at every operation, which costs most when the processor is shared.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import torch
@@ -190,18 +192,20 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, params, lr, momentum=0.95, weight_decay=0.0):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self):
+    def step(self, pool):
         for group in self.param_groups:
-            for p in group["params"]:
-                state = self.state[p]
-                if "momentum" not in state:
-                    state["momentum"] = torch.zeros_like(p)
-                m = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                update = orthogonalise(p.grad.lerp(m, group["momentum"]))
-                scale = math.sqrt(max(1.0, p.shape[0] / p.shape[1]))
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update, alpha=-group["lr"] * scale)
+            list(pool.map(lambda p, group=group: self._update(p, group), group["params"]))
+
+    @torch.no_grad()
+    def _update(self, p, group):
+        state = self.state[p]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(p)
+        m = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
+        update = orthogonalise(p.grad.lerp(m, group["momentum"]))
+        scale = math.sqrt(max(1.0, p.shape[0] / p.shape[1]))
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        p.add_(update, alpha=-group["lr"] * scale)
 
 
 def orthogonalise(g):
@@ -412,20 +416,25 @@ def load_checkpoint(path, model, optimizers):
     return {key: state[key] for key in ("step", "seconds", "tokens", "weights")}
 
 
-def train_step(model, forward, optimizers, batch, args):
-    """One update from a text and a task batch. Returns their losses."""
-    losses = []
-    shares = (1.0 - args.task_share, args.task_share)
-    for (ids, weight), share in zip(batch, shares, strict=True):
+def train_step(model, forward, optimizers, batch, args, pool):
+    """One update from a text and a task batch, each on a thread. Returns their losses."""
+    params = list(model.parameters())
+
+    def gradients(part, share):
+        ids, weight = part
         with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
             loss = batch_loss(forward, ids, weight)
-        (loss * share).backward()
-        losses.append(loss.item())
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    return losses
+        return loss.item(), torch.autograd.grad(loss * share, params)
+
+    shares = (1.0 - args.task_share, args.task_share)
+    (text_loss, text_grads), (task_loss, task_grads) = pool.map(gradients, batch, shares)
+    for p, text_grad, task_grad in zip(params, text_grads, task_grads, strict=True):
+        p.grad = text_grad.add_(task_grad)
+    torch.nn.utils.clip_grad_norm_(params, 1.0)
+    muon, adam = optimizers
+    muon.step(pool)
+    adam.step()
+    return text_loss, task_loss
 
 
 def say(args, line):
@@ -443,13 +452,14 @@ def train(args, model, optimizers, progress, tokenizer, text, heldout):
     parameters = sum(p.numel() for p in model.parameters())
     say(args, f"{parameters} parameters, {len(text)} text tokens, at step {progress['step']}")
     forward = torch.compile(model, dynamic=False) if args.compile else model
+    pool = ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,))
     recent = []
     budget = args.minutes * 60
     while progress["seconds"] < budget:
         begin = time.monotonic()
         set_learning_rate(optimizers, progress["step"], progress["seconds"] / budget)
         batch = batches.draw(progress["step"], progress["weights"])
-        recent.append(train_step(model, forward, optimizers, batch, args))
+        recent.append(train_step(model, forward, optimizers, batch, args, pool))
         progress["tokens"] += sum(weight.numel() for _, weight in batch)
         progress["step"] += 1
         progress["seconds"] += time.monotonic() - begin
@@ -479,7 +489,6 @@ def main():
     parser.add_argument("--adam-lr", type=float, default=3e-3)
     parser.add_argument("--weight-decay", type=float, default=0.1)
     parser.add_argument("--task-share", type=float, default=0.4, help="share of the loss")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bf16", action="store_true", help="bf16 autocast")
     parser.add_argument("--compile", action="store_true", help="torch.compile (needs a compiler)")
@@ -487,7 +496,7 @@ def main():
     parser.add_argument("--export", type=Path, help="write the model there and stop")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     tokenizer, text, heldout, heldout_text = prepare(args)
     if args.heldout_text:
