@@ -68,6 +68,13 @@ MpiRuntime::MpiRuntime(int* argc, char*** argv) {
 
 MpiRuntime::~MpiRuntime() { OCTET_MPI(MPI_Finalize()); }
 
+bool MpiRuntime::AllAgree(bool ok) const {
+  const int own = ok ? 1 : 0;
+  int all = 0;
+  OCTET_MPI(MPI_Allreduce(&own, &all, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD));
+  return all == 1;
+}
+
 std::unique_ptr<Communicator> MakeMpiCommunicator(const CommunicatorLimits& limits,
                                                   const MpiOptions& options) {
   int ranks = 0;

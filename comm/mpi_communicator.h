@@ -25,6 +25,9 @@ class MpiRuntime {
   int rank() const { return rank_; }
   int size() const { return size_; }
 
+  // Whether `ok` holds on every rank; all ranks call it. For start-up, when ranks still fail alone.
+  bool AllAgree(bool ok) const;
+
  private:
   int rank_ = 0;
   int size_ = 1;

@@ -26,8 +26,9 @@ struct AddRmsNormArgs {
   int64_t rows = 0;
   int64_t hidden = 0;
   float eps = 1e-6f;
+  const float* delta_bias = nullptr;  // [hidden] f32 or null: the bias of a row-parallel linear
 };
-// residual += delta; y = RmsNorm(residual)
+// residual += delta, then delta_bias if there is one; y = RmsNorm(residual)
 void AddRmsNorm(const AddRmsNormArgs& args, Stream& stream);
 
 namespace cpu {

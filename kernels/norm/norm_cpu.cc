@@ -28,9 +28,11 @@ void AddRmsNorm(const AddRmsNormArgs& args, Stream& stream) {
       float* y = args.y + row * hidden;
       if (avx512) {
         avx512::AddRow(residual, delta, hidden);
+        if (args.delta_bias != nullptr) avx512::AddRow(residual, args.delta_bias, hidden);
         avx512::RmsNormRow(residual, args.weight, y, hidden, args.eps);
       } else {
         AddRow(residual, delta, hidden);
+        if (args.delta_bias != nullptr) AddRow(residual, args.delta_bias, hidden);
         RmsNormRow(residual, args.weight, y, hidden, args.eps);
       }
     }

@@ -75,6 +75,20 @@ TEST(NormTest, FusedAddIsAddThenNorm) {
                  stream);
       EXPECT_EQ(residual, sum);
       EXPECT_EQ(y, Norm(sum, weight, 1));
+
+      // A bias is added after delta.
+      for (int64_t i = 0; i < rows * hidden; ++i) sum[i] += weight[i % hidden];
+      AddRmsNorm({.residual = residual.data(),
+                  .delta = std::vector<float>(x.size()).data(),
+                  .weight = weight.data(),
+                  .y = y.data(),
+                  .rows = rows,
+                  .hidden = hidden,
+                  .eps = kEps,
+                  .delta_bias = weight.data()},
+                 stream);
+      EXPECT_EQ(residual, sum);
+      EXPECT_EQ(y, Norm(sum, weight, 1));
     }
   }
 }
