@@ -1,0 +1,115 @@
+// The commands of `octet` that need no service: what they print and how they refuse.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tests/support/process.h"
+
+namespace octet {
+namespace {
+
+using testing::Process;
+
+const std::string kOctet = std::string(OCTET_BIN_DIR) + "/octet";
+const std::string kDemo = std::string(OCTET_SOURCE_DIR) + "/launch/demo_model/model";
+constexpr double kSeconds = 120;
+
+nlohmann::json JsonOf(std::vector<std::string> command) {
+  command.insert(command.begin(), kOctet);
+  Process process(command);
+  EXPECT_EQ(process.Wait(kSeconds), 0) << process.err();
+  return nlohmann::json::parse(process.out(), nullptr, /*allow_exceptions=*/false);
+}
+
+TEST(PlanCommand, SumsUpAndShrinksWithTheDegree) {
+  int64_t whole = 0;
+  for (const int ranks : {1, 2, 3, 5, 7, 8}) {
+    const nlohmann::json plan =
+        JsonOf({"plan", "qwen2.5-72b", "--tp", std::to_string(ranks), "--weights", "int4",
+                "--context", "4096", "--device-memory", "141GB", "--json"});
+    ASSERT_EQ(plan["ranks"].size(), static_cast<size_t>(ranks));
+    int64_t heads = 0, ffn = 0, vocab = 0, weights = 0;
+    for (const auto& rank : plan["ranks"]) {
+      heads += rank["heads"].get<int64_t>();
+      ffn += rank["ffn"].get<int64_t>();
+      vocab += rank["vocab"].get<int64_t>();
+      weights += rank["weight_bytes"].get<int64_t>();
+      EXPECT_LE(rank["total_bytes"].get<int64_t>(), 141000000000);
+      EXPECT_EQ(rank["total_bytes"].get<int64_t>(), rank["weight_bytes"].get<int64_t>() +
+                                                        rank["kv_bytes"].get<int64_t>() +
+                                                        rank["activation_bytes"].get<int64_t>() +
+                                                        rank["communication_bytes"].get<int64_t>());
+    }
+    EXPECT_EQ(heads, 64);
+    EXPECT_EQ(ffn, 29568);
+    EXPECT_EQ(vocab, 152064);
+    if (ranks == 1) whole = weights;
+    // 70.2 G weights in int4 with f16 scales, 1.25 G of int8 head, 1.25 G of bf16 embedding.
+    EXPECT_GT(weights, 39000000000);
+    EXPECT_LT(weights, whole * 101 / 100);  // nothing but norms is held twice
+    EXPECT_GT(plan["full_context_sequences"].get<int64_t>(), 0);
+  }
+}
+
+TEST(PlanCommand, Refusals) {
+  Process unknown({kOctet, "plan", "gpt-99"});
+  EXPECT_EQ(unknown.Wait(kSeconds), 2);
+  EXPECT_NE(unknown.err().find("gpt-99"), std::string::npos) << unknown.err();
+  Process small({kOctet, "plan", "qwen2.5-72b", "--weights", "int4", "--device-memory", "8GiB"});
+  EXPECT_NE(small.Wait(kSeconds), 0);
+  EXPECT_NE(small.err().find("--device-memory"), std::string::npos) << small.err();
+  Process wide({kOctet, "plan", kDemo, "--tp", "9"});
+  EXPECT_EQ(wide.Wait(kSeconds), 2);
+  EXPECT_NE(wide.err().find("9"), std::string::npos) << wide.err();
+}
+
+TEST(BenchCommand, OneJsonObjectWithStableKeys) {
+  for (const std::string ranks : {"1", "2"}) {
+    for (const std::vector<std::string>& model :
+         {std::vector<std::string>{"--shape", kDemo}, std::vector<std::string>{kDemo}}) {
+      std::vector<std::string> command = {"bench"};
+      command.insert(command.end(), model.begin(), model.end());
+      for (const char* argument : {"--weights", "int4", "--kv", "int8", "--threads", "1", "--batch",
+                                   "1,3", "--prompt", "20", "--generate", "4", "--json", "--tp"}) {
+        command.emplace_back(argument);
+      }
+      command.push_back(ranks);
+      const nlohmann::json report = JsonOf(command);
+      ASSERT_TRUE(report.is_object());
+      EXPECT_GT(report["read_bandwidth_bytes_per_s"].get<double>(), 0);
+      EXPECT_GT(report["int8_peak_ops_per_s"].get<double>(), 0);
+      ASSERT_EQ(report["results"].size(), 2u);
+      for (const auto& result : report["results"]) {
+        EXPECT_EQ(result["prompt_tokens"], 20);
+        EXPECT_EQ(result["generated_tokens"], 4);
+        EXPECT_GT(result["prefill_tokens_per_s"].get<double>(), 0);
+        EXPECT_GT(result["decode_tokens_per_s"].get<double>(), 0);
+        EXPECT_GT(result["step_ms"].get<double>(), 0);
+      }
+      EXPECT_EQ(report["results"][1]["batch"], 3);
+    }
+  }
+}
+
+TEST(GenerateCommand, SaysThatNobodyAnswers) {
+  Process generate({kOctet, "generate", "x", "--server", "127.0.0.1:1"});
+  EXPECT_EQ(generate.Wait(kSeconds), 1);
+  EXPECT_NE(generate.err().find("127.0.0.1:1"), std::string::npos) << generate.err();
+  EXPECT_EQ(generate.out(), "");
+  Process health({kOctet, "health", "--server", "127.0.0.1:1"});
+  EXPECT_EQ(health.Wait(kSeconds), 1);
+}
+
+TEST(Command, WrongUsageIsTwo) {
+  Process none({kOctet});
+  EXPECT_EQ(none.Wait(kSeconds), 2);
+  Process unknown({kOctet, "frobnicate"});
+  EXPECT_EQ(unknown.Wait(kSeconds), 2);
+  Process help({kOctet, "serve", "--help"});
+  EXPECT_EQ(help.Wait(kSeconds), 0);
+  EXPECT_NE(help.out().find("--kv-memory"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace octet
