@@ -6,8 +6,8 @@
 
 namespace octet::comm {
 
-// Bytes are those of the whole exchange, so that every rank counts the same: the broadcast data, the
-// gathered data, the roots of all ranks.
+// Bytes are those of the whole exchange, so that every rank counts the same: the broadcast data,
+// the gathered data, the roots of all ranks.
 struct Traffic {
   int64_t calls = 0;
   int64_t bytes = 0;

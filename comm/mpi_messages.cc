@@ -52,8 +52,8 @@ class MessageCommunicator final : public Communicator {
     OCTET_CHECK_LE(static_cast<int64_t>(data.size()), limits_.broadcast_bytes_max);
     OCTET_CHECK_LE(data.size(), size_t{INT_MAX});
     MPI_Request request;
-    OCTET_MPI(MPI_Ibcast(data.data(), static_cast<int>(data.size()), MPI_BYTE, root, comm_,
-                         &request));
+    OCTET_MPI(
+        MPI_Ibcast(data.data(), static_cast<int>(data.size()), MPI_BYTE, root, comm_, &request));
     Await(request);
   }
 

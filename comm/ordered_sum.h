@@ -15,10 +15,10 @@ inline constexpr int64_t kRootsMax = 64;
 
 // Where a rank's roots lie in the rank-ordered list of all roots.
 struct RootShare {
-  int64_t total = 0;         // roots of all ranks
-  int64_t first = 0;         // the rank's first
-  int64_t own = 0;           // the rank's count
-  int64_t own_max = 0;       // the largest count of any rank
+  int64_t total = 0;    // roots of all ranks
+  int64_t first = 0;    // the rank's first
+  int64_t own = 0;      // the rank's count
+  int64_t own_max = 0;  // the largest count of any rank
 };
 
 // Checks that `tree` is a program for `ranks` ranks that leaves one sum.

@@ -7,8 +7,8 @@
 // which they do after their last read of round e - 2: so one wait a round is enough, and calls may
 // follow each other without a barrier. A broadcasting root does not wait.
 //
-// A SharedGroup is one rank's view of the region and is used by that rank's thread alone. It refuses
-// to know where the region came from.
+// A SharedGroup is one rank's view of the region and is used by that rank's thread alone. It
+// refuses to know where the region came from.
 #pragma once
 
 #include <atomic>

@@ -13,7 +13,9 @@
 namespace octet::comm {
 namespace {
 
-constexpr int kSpins = 2000;
+// About 25 us. A wait that sleeps costs 5 us or more and the ranks of a layer drift apart by some
+// ten, so spinning pays; but where other work holds the peer's core, every wait loses this much.
+constexpr int kSpins = 1000;
 
 // Not the private futex: the waiters may be of other processes.
 void SleepWhile(std::atomic<uint32_t>& word, uint32_t seen) {

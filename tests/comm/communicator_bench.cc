@@ -6,8 +6,8 @@
 #include <cstdio>
 #include <cstring>
 
-#include "tests/comm/worlds.h"
 #include "base/sum_tree.h"
+#include "tests/comm/worlds.h"
 
 namespace octet::comm {
 namespace {
@@ -52,9 +52,8 @@ void MeasureAll(Communicator& comm) {
   for (const int64_t count : {256, 896, 2048, 8192, 16384, 32768, 65536, 262144, 1048576}) {
     std::vector<float> roots(own * count, 1.0f);
     std::vector<float> out(count);
-    Measure(comm, "tree_all_reduce", count * 4, [&] {
-      comm.TreeAllReduce(exchange, roots.data(), out.data(), count, stream);
-    });
+    Measure(comm, "tree_all_reduce", count * 4,
+            [&] { comm.TreeAllReduce(exchange, roots.data(), out.data(), count, stream); });
   }
   for (const int64_t bytes : {256, 8192, 262144}) {
     std::vector<std::byte> data(bytes);
@@ -74,7 +73,7 @@ int Main(int argc, char** argv) {
 #ifdef OCTET_HAVE_MPI
   MpiRuntime runtime(&argc, &argv);
   const bool messages = argc > 1 && std::strcmp(argv[1], "messages") == 0;
-  RunOnRanks({messages ? World::Kind::kMpiMessages : World::Kind::kMpiWindow, 0}, kLimits,
+  RunOnRanks({messages ? World::Kind::kMpiMessages : World::Kind::kMpiWindow, MpiRanks()}, kLimits,
              MeasureAll);
 #endif
   return 0;

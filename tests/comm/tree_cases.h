@@ -1,8 +1,9 @@
-// Sums with a known answer: leaves of random floats, dealt to ranks, and the scalar sum of the whole
-// unsharded tree.
+// Sums with a known answer: leaves of random floats, dealt to ranks, and the scalar sum of the
+// whole unsharded tree.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <random>
@@ -12,8 +13,8 @@
 
 namespace octet::comm {
 
-// Magnitudes over 2^12, both signs: wide enough that most orders of addition have bits of their own,
-// narrow enough that no addend vanishes.
+// Magnitudes over 2^12, both signs: wide enough that most orders of addition have bits of their
+// own, narrow enough that no addend vanishes.
 inline float WildFloat(std::mt19937_64& random) {
   const auto draw = random();
   const float mantissa = 1.0f + static_cast<float>(draw & 0x7fffff) * 0x1p-23f;
@@ -23,16 +24,16 @@ inline float WildFloat(std::mt19937_64& random) {
 
 // The postorder program over `parts` of one element each, `stride` apart.
 inline float ScalarTreeSum(const float* parts, int64_t stride, const std::vector<int32_t>& merges) {
-  std::vector<float> stack;
+  std::array<float, 64> stack;
+  size_t depth = 0;
   for (size_t i = 0; i < merges.size(); ++i) {
-    stack.push_back(parts[static_cast<int64_t>(i) * stride]);
+    stack.at(depth++) = parts[static_cast<int64_t>(i) * stride];
     for (int32_t merge = 0; merge < merges[i]; ++merge) {
-      const float right = stack.back();
-      stack.pop_back();
-      stack.back() = stack.back() + right;
+      --depth;
+      stack[depth - 1] = stack[depth - 1] + stack[depth];
     }
   }
-  return stack.back();
+  return stack[0];
 }
 
 struct TreeCase {

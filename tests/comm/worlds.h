@@ -2,8 +2,8 @@
 // mpirun started, this process is one rank and the others run the same test; else the ranks are
 // threads made here.
 //
-// Bodies run on many threads at once: they share nothing that is written, and use EXPECT rather than
-// ASSERT, because a rank that returns early leaves the others in a collective.
+// Bodies run on many threads at once: they share nothing that is written, and use EXPECT rather
+// than ASSERT, because a rank that returns early leaves the others in a collective.
 #pragma once
 
 #include <cstdlib>
@@ -25,7 +25,7 @@ namespace octet::comm {
 struct World {
   enum class Kind { kSingle, kThreads, kMpiWindow, kMpiMessages };
   Kind kind;
-  int ranks;  // 0: as many as mpirun started
+  int ranks;
 
   std::string name() const {
     switch (kind) {
@@ -43,11 +43,16 @@ struct World {
 };
 inline void PrintTo(const World& world, std::ostream* out) { *out << world.name(); }
 
-inline bool UnderMpi() { return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr; }
+// The ranks that mpirun started, 0 outside of it.
+inline int MpiRanks() {
+  const char* ranks = std::getenv("OMPI_COMM_WORLD_SIZE");
+  return ranks == nullptr ? 0 : std::atoi(ranks);
+}
+inline bool UnderMpi() { return MpiRanks() > 0; }
 
 inline std::vector<World> AllWorlds() {
   using Kind = World::Kind;
-  if (UnderMpi()) return {{Kind::kMpiWindow, 0}, {Kind::kMpiMessages, 0}};
+  if (UnderMpi()) return {{Kind::kMpiWindow, MpiRanks()}, {Kind::kMpiMessages, MpiRanks()}};
   return {{Kind::kSingle, 1},  {Kind::kThreads, 1}, {Kind::kThreads, 2},
           {Kind::kThreads, 3}, {Kind::kThreads, 4}, {Kind::kThreads, 8}};
 }
