@@ -1,0 +1,20 @@
+// From the text of a tokenizer.json to a Definition: the checking is here, so that what builds on a
+// Definition can trust it.
+#pragma once
+
+#include <string_view>
+
+#include "base/status.h"
+#include "coordinator/tokenizer/definition.h"
+#include "coordinator/tokenizer/json_reader.h"
+
+namespace octet::tokenizer {
+
+// `config_json` is the text of tokenizer_config.json, or empty when there is none.
+Result<Definition> ParseDefinition(std::string_view tokenizer_json, std::string_view config_json);
+
+// The parts of ParseDefinition that pipeline_json.cc holds; `root` is the document's root.
+// They fill nfc, steps, prefix_ids and suffix_ids. REQUIRES: definition->tokens is filled.
+Status ParsePipeline(const JsonView& root, Definition* definition);
+
+}  // namespace octet::tokenizer

@@ -1,0 +1,28 @@
+// Every limit of the tokenizer, by name. A file or a text beyond one of them is refused with a
+// status that says the limit; nothing is cut silently.
+#pragma once
+
+#include <cstdint>
+
+namespace octet::tokenizer {
+
+// tokenizer.json. The largest byte-level one in use (a vocabulary of 200k) has 28 MB.
+inline constexpr int64_t kTokenizerJsonBytesMax = int64_t{64} << 20;
+inline constexpr int64_t kJsonDepthMax = 32;
+// Four times the largest vocabulary in use; ids above it are refused before anything is sized.
+inline constexpr int64_t kVocabEntriesMax = int64_t{1} << 20;
+// Several merges may lead to one token: Llama-3 has 280k merges for 128k tokens.
+inline constexpr int64_t kMergesMax = int64_t{4} << 20;
+inline constexpr int64_t kTokenBytesMax = 1024;
+inline constexpr int64_t kPreTokenizerStepsMax = 16;
+inline constexpr int64_t kPatternBytesMax = 4096;
+inline constexpr int64_t kTemplateTokensMax = 64;
+
+// One call of Encode. 16 MiB of one letter take about four seconds.
+inline constexpr int64_t kEncodeBytesMax = int64_t{16} << 20;
+// One match of a split pattern; the patterns in use need a few steps per character of a match.
+inline constexpr uint32_t kRegexMatchSteps = 200'000'000;
+inline constexpr uint32_t kRegexDepth = 10'000'000;
+inline constexpr uint32_t kRegexHeapKibMax = 512 * 1024;
+
+}  // namespace octet::tokenizer

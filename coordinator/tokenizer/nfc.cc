@@ -1,0 +1,79 @@
+#include "coordinator/tokenizer/nfc.h"
+
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "base/check.h"
+#include "coordinator/tokenizer/utf8.h"
+
+namespace octet::tokenizer {
+namespace {
+
+// A canonical decomposition has at most four characters (UAX 15, stable since Unicode 3.0).
+constexpr int kDecompositionMax = 4;
+
+int CombiningClass(int32_t code_point) {
+  return utf8proc_get_property(code_point)->combining_class;
+}
+
+std::vector<int32_t> Decompose(std::string_view text) {
+  std::vector<int32_t> out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const CodePoint c = FirstCodePoint(text);
+    text.remove_prefix(static_cast<size_t>(c.length_bytes));
+    if (c.value < 0x80) {
+      out.push_back(c.value);
+      continue;
+    }
+    int32_t parts[kDecompositionMax];
+    const auto count =
+        utf8proc_decompose_char(c.value, parts, kDecompositionMax, UTF8PROC_DECOMPOSE, nullptr);
+    OCTET_CHECK_GE(count, 1);
+    OCTET_CHECK_LE(count, kDecompositionMax);
+    out.insert(out.end(), parts, parts + count);
+  }
+  return out;
+}
+
+void OrderMarks(std::vector<int32_t>* text) {
+  const auto is_starter = [](int32_t c) { return c < 0x300 || CombiningClass(c) == 0; };
+  auto run = text->begin();
+  while (run != text->end()) {
+    run = std::find_if_not(run, text->end(), is_starter);
+    const auto run_end = std::find_if(run, text->end(), is_starter);
+    if (run_end - run > 1) {
+      std::stable_sort(run, run_end,
+                       [](int32_t a, int32_t b) { return CombiningClass(a) < CombiningClass(b); });
+    }
+    run = run_end;
+  }
+}
+
+}  // namespace
+
+bool IsTriviallyNfc(std::string_view text) {
+  // U+0300 is CC 80 in UTF-8, and the order of bytes is the order of code points.
+  return std::none_of(text.begin(), text.end(),
+                      [](char c) { return static_cast<uint8_t>(c) >= 0xCC; });
+}
+
+std::string ToNfc(std::string_view text) {
+  std::vector<int32_t> points = Decompose(text);
+  OrderMarks(&points);
+  // STABLE is utf8proc's name for: do not compose what the composition exclusions forbid.
+  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+  const auto count = utf8proc_normalize_utf32(
+      points.data(), static_cast<utf8proc_ssize_t>(points.size()), options);
+  OCTET_CHECK_GE(count, 0);
+  std::string out;
+  out.reserve(text.size());
+  for (utf8proc_ssize_t i = 0; i < count; ++i)
+    AppendCodePoint(points[static_cast<size_t>(i)], &out);
+  return out;
+}
+
+}  // namespace octet::tokenizer

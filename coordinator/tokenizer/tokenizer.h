@@ -1,0 +1,83 @@
+// Byte-level BPE as a Hugging Face tokenizer.json describes it (GPT-2, Llama-3, Qwen2 families):
+// text to token ids and back. A Tokenizer is immutable once loaded, and any thread may use it at
+// any time. It knows nothing of chat templates, requests or models.
+//
+//   OCTET_ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::Load(model_dir));
+//   OCTET_ASSIGN_OR_RETURN(auto ids, tokenizer.Encode("Hello", /*add_special_tokens=*/true));
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "coordinator/tokenizer/utf8.h"
+
+namespace octet::tokenizer {
+
+class Tokenizer {
+ public:
+  // Reads tokenizer.json and, when it is there, tokenizer_config.json (bos_token, eos_token,
+  // add_bos_token, add_eos_token). What the file asks for and this class cannot do is
+  // Unimplemented, and the message names both.
+  static Result<Tokenizer> Load(const std::string& model_dir);
+  // The same from text; `config_json` may be empty.
+  static Result<Tokenizer> FromJson(std::string_view json, std::string_view config_json = {});
+
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+  ~Tokenizer();
+
+  // `add_special_tokens` adds what the post-processor puts around a text (Llama-3: its bos).
+  // `parse_special_tokens` finds special tokens that are spelled out in the text; pass false for
+  // text that users wrote, which then cannot contain a control token. Added tokens that are not
+  // special are found either way. Invalid UTF-8 is InvalidArgument, more than kEncodeBytesMax is
+  // ResourceExhausted. Time O(n log n) in the bytes of the longest word.
+  Result<std::vector<int32_t>> Encode(std::string_view utf8, bool add_special_tokens,
+                                      bool parse_special_tokens = true) const;
+
+  // Valid UTF-8 always: U+FFFD stands for each maximal part of a broken character. Ids that no
+  // token has (a model's padded rows) give nothing.
+  std::string Decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
+
+  int64_t vocab_size() const;  // the highest id and one; the model's table may be larger
+  // By the spelling of tokenizer.json ("<|endoftext|>", "\u0120the").
+  std::optional<int32_t> TokenId(std::string_view token) const;
+  bool IsSpecial(int32_t id) const;
+  // The bytes that decode gives for the token; they need not be UTF-8. Empty for unknown ids. Valid
+  // as long as the tokenizer.
+  std::string_view TokenBytes(int32_t id) const;
+  std::optional<int32_t> bos_id() const;
+  std::optional<int32_t> eos_id() const;
+
+ private:
+  struct State;
+  explicit Tokenizer(std::unique_ptr<const State> state);
+
+  std::unique_ptr<const State> state_;
+};
+
+// Decodes a stream token by token and gives out complete characters only: every piece is valid
+// UTF-8, and the pieces with Finish() at the end are what Decode gives for all the ids. One thread
+// at a time. The tokenizer must outlive it and stay where it is.
+class IncrementalDetokenizer {
+ public:
+  IncrementalDetokenizer(const Tokenizer* tokenizer, bool skip_special_tokens)
+      : tokenizer_(tokenizer), skip_special_tokens_(skip_special_tokens) {}
+
+  std::string Append(int32_t id);
+  // Gives out what is left: U+FFFD for a character that was never completed. The object can then
+  // begin a new stream.
+  std::string Finish();
+
+ private:
+  const Tokenizer* tokenizer_;
+  bool skip_special_tokens_;
+  LossyUtf8Decoder utf8_;
+};
+
+}  // namespace octet::tokenizer

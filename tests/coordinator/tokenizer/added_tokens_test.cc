@@ -1,0 +1,70 @@
+#include "coordinator/tokenizer/added_tokens.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace octet::tokenizer {
+namespace {
+
+AddedToken Token(int32_t id, std::string content) {
+  AddedToken token;
+  token.id = id;
+  token.content = std::move(content);
+  return token;
+}
+
+// "text|#7:<tok>|text"
+std::string Shown(const AddedTokens& tokens, std::string_view text, bool parse_special = true) {
+  std::vector<Segment> segments;
+  tokens.Split(text, parse_special, MatchScratch(), &segments);
+  std::string out;
+  for (const Segment& segment : segments) {
+    if (!out.empty()) out += "|";
+    if (segment.id >= 0) out += "#" + std::to_string(segment.id) + ":";
+    out += segment.text;
+  }
+  return out;
+}
+
+TEST(AddedTokens, TheLongestOfTheLeftmostWins) {
+  const AddedTokens tokens(
+      {Token(1, "<a>"), Token(2, "<a><b>"), Token(3, "a><b"), Token(4, "<b>")});
+  EXPECT_EQ(Shown(tokens, "x<a><b>y"), "x|#2:<a><b>|y");
+  EXPECT_EQ(Shown(tokens, "<a><b"), "#1:<a>|<b");
+  EXPECT_EQ(Shown(tokens, "a><b>"), "#3:a><b|>");
+  EXPECT_EQ(Shown(tokens, "<<b>"), "<|#4:<b>");
+  EXPECT_EQ(Shown(tokens, ""), "");
+}
+
+TEST(AddedTokens, SpecialOnesStayTextWhenNotParsed) {
+  AddedToken special = Token(1, "<s>");
+  special.special = true;
+  const AddedTokens tokens({special, Token(2, "<t>")});
+  EXPECT_EQ(Shown(tokens, "a<s>b<t>", true), "a|#1:<s>|b|#2:<t>");
+  EXPECT_EQ(Shown(tokens, "a<s>b<t>", false), "a<s>b|#2:<t>");
+}
+
+TEST(AddedTokens, StripTakesWhiteSpaceAlong) {
+  AddedToken left = Token(1, "<l>");
+  left.lstrip = true;
+  AddedToken right = Token(2, "<r>");
+  right.rstrip = true;
+  const AddedTokens tokens({left, right});
+  EXPECT_EQ(Shown(tokens, "a \u3000<l> b"), "a|#1: \u3000<l>| b");
+  EXPECT_EQ(Shown(tokens, "a <r> \n b"), "a |#2:<r> \n |b");
+  EXPECT_EQ(Shown(tokens, "<r>  <l>"), "#2:<r>  |#1:<l>") << "what is taken is not taken again";
+}
+
+TEST(AddedTokens, SingleWordNeedsBorders) {
+  AddedToken word = Token(1, "cat");
+  word.single_word = true;
+  const AddedTokens tokens({word});
+  EXPECT_EQ(Shown(tokens, "cat"), "#1:cat");
+  EXPECT_EQ(Shown(tokens, "a cat!"), "a |#1:cat|!");
+  EXPECT_EQ(Shown(tokens, "cats"), "cats");
+  EXPECT_EQ(Shown(tokens, "\u00E9cat _cat cat1 cat"), "\u00E9cat _cat cat1 |#1:cat");
+}
+
+}  // namespace
+}  // namespace octet::tokenizer

@@ -1,0 +1,20 @@
+// The files under goldens/ and small tokenizers made in place, for the tests of this folder.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "coordinator/tokenizer/tokenizer.h"
+
+namespace octet::tokenizer {
+
+std::string ReadGolden(const std::string& name);
+
+// The tokenizer goldens/NAME.tokenizer.json. Fails the process when it does not load.
+Tokenizer LoadGolden(const std::string& name);
+
+// A valid tokenizer.json to be broken: the 256 bytes (ids 0-255), "ab" (256) made by the one merge,
+// and the special token "<|end|>" (257).
+nlohmann::json SmallTokenizerJson();
+
+}  // namespace octet::tokenizer

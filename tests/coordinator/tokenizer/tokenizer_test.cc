@@ -1,0 +1,168 @@
+// Equality with Hugging Face's library on the goldens of make_goldens.py, and the small accessors.
+#include "coordinator/tokenizer/tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/check.h"
+#include "coordinator/tokenizer/byte_alphabet.h"
+#include "tests/coordinator/tokenizer/goldens.h"
+
+namespace octet::tokenizer {
+
+std::string ReadGolden(const std::string& name) {
+  std::ifstream in(std::string(OCTET_SOURCE_DIR) + "/tests/coordinator/tokenizer/goldens/" + name);
+  OCTET_CHECK(in.good());
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+Tokenizer LoadGolden(const std::string& name) {
+  auto tokenizer = Tokenizer::FromJson(ReadGolden(name + ".tokenizer.json"));
+  OCTET_CHECK_EQ(tokenizer.status().message(), "");
+  return std::move(tokenizer).value();
+}
+
+nlohmann::json SmallTokenizerJson() {
+  nlohmann::json vocab = nlohmann::json::object();
+  for (int byte = 0; byte < 256; ++byte) {
+    std::string spelling;
+    AppendCodePoint(SpellingOfByte(static_cast<uint8_t>(byte)), &spelling);
+    vocab[spelling] = byte;
+  }
+  vocab["ab"] = 256;
+  nlohmann::json root;
+  root["model"] = {{"type", "BPE"}, {"vocab", vocab}, {"merges", {"a b"}}};
+  root["added_tokens"] = {{{"id", 257}, {"content", "<|end|>"}, {"special", true}}};
+  root["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
+  root["decoder"] = {{"type", "ByteLevel"}};
+  return root;
+}
+
+namespace {
+
+class Goldens : public testing::TestWithParam<const char*> {};
+
+TEST_P(Goldens, EveryEncodingIsEqual) {
+  const Tokenizer tokenizer = LoadGolden(GetParam());
+  const auto texts = nlohmann::json::parse(ReadGolden("texts.json"));
+  const auto golden = nlohmann::json::parse(ReadGolden(std::string(GetParam()) + ".json"));
+  ASSERT_GT(golden["encode"].size(), 400u);
+  for (const auto& row : golden["encode"]) {
+    const auto text = texts[row[0].get<size_t>()].get<std::string>();
+    const auto ids = tokenizer.Encode(text, row[1].get<bool>(), row[2].get<bool>());
+    ASSERT_TRUE(ids.ok()) << ids.status().message();
+    EXPECT_EQ(*ids, row[3].get<std::vector<int32_t>>())
+        << "text " << row[0] << " " << texts[row[0].get<size_t>()].dump() << " add " << row[1]
+        << " parse " << row[2];
+  }
+}
+
+TEST_P(Goldens, EveryDecodingIsEqual) {
+  const Tokenizer tokenizer = LoadGolden(GetParam());
+  const auto golden = nlohmann::json::parse(ReadGolden(std::string(GetParam()) + ".json"));
+  ASSERT_GT(golden["decode"].size(), 100u);
+  for (const auto& row : golden["decode"]) {
+    EXPECT_EQ(tokenizer.Decode(row[0].get<std::vector<int32_t>>(), row[1].get<bool>()),
+              row[2].get<std::string>())
+        << row.dump();
+  }
+}
+
+TEST_P(Goldens, DecodingReturnsTheText) {
+  // Not so for `flags`, which puts spaces before pieces, nor under NFC for decomposed text.
+  if (std::string(GetParam()) == "flags") GTEST_SKIP() << "add_prefix_space changes the text";
+  const bool nfc = std::string(GetParam()) == "qwen2";
+  const Tokenizer tokenizer = LoadGolden(GetParam());
+  for (const auto& entry : nlohmann::json::parse(ReadGolden("texts.json"))) {
+    const auto text = entry.get<std::string>();
+    const auto ids = tokenizer.Encode(text, false, false);
+    ASSERT_TRUE(ids.ok());
+    const std::string back = tokenizer.Decode(*ids, false);
+    if (!nfc || text == back) {
+      EXPECT_EQ(back, text);
+      continue;
+    }
+    const auto again = tokenizer.Encode(back, false, false);
+    EXPECT_EQ(*again, *ids) << "normalizing twice must change nothing: " << entry.dump();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, Goldens, testing::Values("gpt2", "llama3", "qwen2", "flags"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(Tokenizer, TokensAreFoundBySpellingAndGiveTheirBytes) {
+  const Tokenizer tokenizer = LoadGolden("qwen2");
+  EXPECT_EQ(tokenizer.vocab_size(), 1305);
+  const auto end = tokenizer.TokenId("<|endoftext|>");
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(*end, 1300);
+  EXPECT_TRUE(tokenizer.IsSpecial(*end));
+  EXPECT_EQ(tokenizer.TokenBytes(*end), "<|endoftext|>");
+  const auto call = tokenizer.TokenId("<tool_call>");
+  ASSERT_TRUE(call.has_value());
+  EXPECT_FALSE(tokenizer.IsSpecial(*call));
+  const auto space_the = tokenizer.TokenId("\u0120the");
+  ASSERT_TRUE(space_the.has_value());
+  EXPECT_EQ(tokenizer.TokenBytes(*space_the), " the");
+  EXPECT_FALSE(tokenizer.TokenId("no such token").has_value());
+}
+
+TEST(Tokenizer, IdsOfNoTokenGiveNothing) {
+  const Tokenizer tokenizer = LoadGolden("qwen2");
+  for (const int32_t id : {-1, 1305, INT32_MAX, INT32_MIN}) {
+    EXPECT_EQ(tokenizer.TokenBytes(id), "");
+    EXPECT_FALSE(tokenizer.IsSpecial(id));
+    EXPECT_EQ(tokenizer.Decode(std::vector<int32_t>{id}, false), "");
+  }
+}
+
+TEST(Tokenizer, InvalidUtf8IsRefusedWithItsPlace) {
+  const Tokenizer tokenizer = LoadGolden("gpt2");
+  const auto ids = tokenizer.Encode("ab\xFF", false);
+  EXPECT_EQ(ids.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(ids.status().message(), "text: not UTF-8 at byte 2");
+}
+
+TEST(Tokenizer, ConfigNamesBosAndEosAndMayAddThem) {
+  const std::string json = SmallTokenizerJson().dump();
+  const auto plain = Tokenizer::FromJson(json);
+  ASSERT_TRUE(plain.ok());
+  EXPECT_FALSE(plain->bos_id().has_value());
+  EXPECT_FALSE(plain->eos_id().has_value());
+
+  const auto hinted = Tokenizer::FromJson(
+      json, R"({"bos_token": {"content": "<|end|>"}, "eos_token": "ab", "add_bos_token": true})");
+  ASSERT_TRUE(hinted.ok()) << hinted.status().message();
+  EXPECT_EQ(hinted->bos_id(), 257);
+  EXPECT_EQ(hinted->eos_id(), 256);
+  EXPECT_EQ(*hinted->Encode("b", true), (std::vector<int32_t>{257, 'b'}));
+  EXPECT_EQ(*hinted->Encode("b", false), (std::vector<int32_t>{'b'}));
+
+  const auto unknown = Tokenizer::FromJson(json, R"({"eos_token": "</s>"})");
+  EXPECT_EQ(unknown.status().message(),
+            "tokenizer_config.json: eos_token is `</s>`, which tokenizer.json does not have");
+}
+
+TEST(Tokenizer, LoadsAFolder) {
+  namespace fs = std::filesystem;
+  const fs::path dir = fs::path(testing::TempDir()) / "octet_tokenizer_test";
+  fs::create_directories(dir);
+  EXPECT_EQ(Tokenizer::Load((dir / "none").string()).status().code(), StatusCode::kNotFound);
+  std::ofstream(dir / "tokenizer.json") << SmallTokenizerJson();
+  std::ofstream(dir / "tokenizer_config.json") << R"({"eos_token": "<|end|>"})";
+  const auto tokenizer = Tokenizer::Load(dir.string());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+  EXPECT_EQ(tokenizer->eos_id(), 257);
+  std::ofstream(dir / "tokenizer.json") << "{";
+  EXPECT_EQ(Tokenizer::Load(dir.string()).status().message(),
+            dir.string() + ": tokenizer.json: not JSON, at byte 2");
+  fs::remove_all(dir);
+}
+
+}  // namespace
+}  // namespace octet::tokenizer
