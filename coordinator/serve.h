@@ -31,6 +31,9 @@ struct ServeOptions {
   double start_seconds_max = 3600;               // workers may take to be ready
   double heartbeat_seconds_max = 20;             // a rank may be silent
   double step_seconds_max = 300;                 // one step may take
+  // Workers that were ready and died are started again after these waits; when there were as many
+  // restarts within ten minutes, the next loss is the end.
+  std::vector<double> restart_delays_seconds = {0, 1, 2, 4, 4};
 };
 
 // Runs until SIGTERM or SIGINT; a second one ends it fast. Returns the exit code: 0 after a drain,

@@ -52,6 +52,7 @@ workers::SupervisorOptions ToSupervisorOptions(const ServeOptions& options) {
   }
   out.deadlines = {options.start_seconds_max, options.heartbeat_seconds_max,
                    options.step_seconds_max};
+  out.restart_delays_seconds = options.restart_delays_seconds;
   return out;
 }
 
@@ -96,7 +97,7 @@ std::optional<ServiceFailure> Service::Start() {
   if (!tokenizer.ok()) return ServiceFailure{tokenizer.status(), 2};
   tokenizer_.emplace(std::move(*tokenizer));
 
-  step_loop_ = std::make_unique<engine::StepLoop>(this);
+  step_loop_ = std::make_unique<engine::StepLoop>(static_cast<engine::PlanSink*>(this));
   intake_ = std::make_unique<intake::Intake>(
       &*tokenizer_, intake::IntakeLimits{options_.max_waiting, options_.max_prompt_bytes},
       [this](intake::Submission submission) { step_loop_->Submit(std::move(submission)); });

@@ -2,29 +2,33 @@
 // all once that has happened too often. Pure; the caller brings the time.
 #pragma once
 
-#include <cstdint>
 #include <deque>
 #include <optional>
+#include <utility>
+#include <vector>
 
 namespace octet::workers {
 
-inline constexpr int64_t kRestartsMax = 5;
 inline constexpr double kRestartWindowSeconds = 600;
-inline constexpr double kRestartDelaySeconds[kRestartsMax] = {0, 1, 2, 4, 4};
 
 class RestartPolicy {
  public:
-  // Seconds to wait before the next start, or nothing: kRestartsMax starts in the window before
-  // `now_seconds` are enough.
+  // `delays_seconds[i]` is the wait before restart i + 1 of a window; there are no more than those.
+  explicit RestartPolicy(std::vector<double> delays_seconds)
+      : delays_seconds_(std::move(delays_seconds)) {}
+
+  // Seconds to wait before the next start, or nothing: the window before `now_seconds` has seen
+  // enough of them.
   std::optional<double> NextDelay(double now_seconds) {
     while (!restarts_.empty() && now_seconds - restarts_.front() > kRestartWindowSeconds)
       restarts_.pop_front();
-    if (restarts_.size() == kRestartsMax) return std::nullopt;
+    if (restarts_.size() >= delays_seconds_.size()) return std::nullopt;
     restarts_.push_back(now_seconds);
-    return kRestartDelaySeconds[restarts_.size() - 1];
+    return delays_seconds_[restarts_.size() - 1];
   }
 
  private:
+  std::vector<double> delays_seconds_;
   std::deque<double> restarts_;  // within the window, oldest first
 };
 

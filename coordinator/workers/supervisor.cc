@@ -73,7 +73,10 @@ void Supervisor::Launch() {
 }
 
 Supervisor::Supervisor(SupervisorOptions options, GroupListener* listener, SessionDir session)
-    : options_(std::move(options)), listener_(listener), session_(std::move(session)) {
+    : options_(std::move(options)),
+      listener_(listener),
+      session_(std::move(session)),
+      restarts_(options_.restart_delays_seconds) {
   link_address_ = options_.link_address.empty() ? "unix:" + session_.path() + "/link"
                                                 : options_.link_address;
 }

@@ -37,6 +37,7 @@ struct SupervisorOptions {
   // What external ranks must know. Empty: a new one for every launch.
   std::string secret;
   GroupDeadlines deadlines;
+  std::vector<double> restart_delays_seconds;  // see RestartPolicy
   double stop_seconds_max = 10;  // from Shutdown until SIGTERM
   double kill_seconds_max = 5;   // from SIGTERM until SIGKILL
 };
