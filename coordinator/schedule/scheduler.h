@@ -146,18 +146,25 @@ class Scheduler {
     std::vector<SampledRow> sampled;
   };
 
-  void PlanDecodes(StepPlan* plan, PlanInFlight* in_flight);
-  void PlanPrefills(StepPlan* plan, PlanInFlight* in_flight);
-  void PlanAdmissions(StepPlan* plan, PlanInFlight* in_flight);
-  void PlanChunk(Sequence* sequence, StepPlan* plan, PlanInFlight* in_flight);
-  void NoteSample(Sequence* sequence, PlanInFlight* in_flight);
+  int64_t BlocksFor(int64_t tokens) const;
+  // The parts of PlanStep, in this order; each adds to `plan` and to the samples it will bring.
+  void PlanDecodes(StepPlan* plan, PlanInFlight* sampled);
+  void PlanPrefills(StepPlan* plan, PlanInFlight* sampled);
+  void PlanAdmissions(StepPlan* plan, PlanInFlight* sampled);
+  // As much of the sequence's prefill as the step still has rows for.
+  void PlanChunk(Sequence* sequence, StepPlan* plan, PlanInFlight* sampled);
+  // The plan samples a token for `sequence`; its last one makes the sequence end.
+  void PlanSample(Sequence* sequence, PlanInFlight* sampled);
+  bool CoverNextRow(Sequence* sequence, int64_t* blocks_awaited, StepPlan* plan);
   bool Admissible(const Sequence& sequence) const;
-  bool EnsureBlock(Sequence* sequence, int64_t* claimed_blocks, StepPlan* plan);
-  void Preempt();
-  void Detach(Sequence* sequence);
+  void PreemptYoungest();
+  // Parts the sequence from its slot and blocks.
+  void Leave(Sequence* sequence);
+  // Frees what left and is named by no plan in flight any more.
   void Reclaim();
   SequenceEvent Accept(Sequence* sequence, int32_t token);
   void Forget(Sequence* sequence);
+  void FreeAllSlots();
 
   SchedulerLimits limits_;
   int64_t watermark_blocks_ = 0;
