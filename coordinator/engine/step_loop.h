@@ -1,0 +1,110 @@
+// The heart: one thread that owns the scheduler, turns what happens (submissions, cancels, results,
+// workers that come and go) into plans, and feeds answers. Nothing else touches the scheduler.
+//
+// Plan N + 1 goes out before the result of plan N is back; with nothing to do the thread sleeps.
+// Everyone else talks to it through an inbox whose calls never block. When the workers are lost it
+// keeps every live sequence, and goes on where they were when others are ready. Knows nothing of
+// gRPC, processes and text.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "base/status.h"
+#include "coordinator/intake/answer.h"
+#include "coordinator/schedule/scheduler.h"
+
+namespace octet::engine {
+
+// Where plans go. Called from the loop's thread; must not block.
+class PlanSink {
+ public:
+  // A plan for the worker group `epoch`. When that group is gone the plan is dropped: its loss is
+  // reported anyway.
+  virtual void SendPlan(uint64_t epoch, const schedule::StepPlan& plan) = 0;
+  // The group answered what it can not have computed: it must not be used any more.
+  virtual void Condemn(uint64_t epoch, const Status& why) = 0;
+
+ protected:
+  ~PlanSink() = default;
+};
+
+struct StepOutcome {
+  uint64_t epoch = 0;
+  uint64_t step = 0;
+  std::vector<int32_t> slots;
+  std::vector<int32_t> tokens;
+};
+
+class StepLoop {
+ public:
+  explicit StepLoop(PlanSink* plans);
+  // Stops the thread; what is still live fails as UNAVAILABLE.
+  ~StepLoop();
+  StepLoop(const StepLoop&) = delete;
+  StepLoop& operator=(const StepLoop&) = delete;
+
+  // Any thread, at any time. A submission's answer gets its end from here.
+  void Submit(intake::Submission submission);
+  void Cancel(uint64_t id);
+  // Steps of group `epoch` may begin. Every group has the limits of the first.
+  void GroupReady(uint64_t epoch, const schedule::SchedulerLimits& limits);
+  void StepDone(StepOutcome outcome);
+  // Live sequences wait for another group.
+  void GroupLost(uint64_t epoch);
+  // Every live sequence, and every later submission, ends with `why`.
+  void FailAll(Status why);
+
+  schedule::SchedulerCounters counters() const;  // as of the last event
+
+ private:
+  struct CancelEvent {
+    uint64_t id;
+  };
+  struct ReadyEvent {
+    uint64_t epoch;
+    schedule::SchedulerLimits limits;
+  };
+  struct LostEvent {
+    uint64_t epoch;
+  };
+  struct FailEvent {
+    Status why;
+  };
+  using Event = std::variant<intake::Submission, CancelEvent, ReadyEvent, StepOutcome, LostEvent,
+                             FailEvent>;
+
+  void Push(Event event);
+  void Run();
+  void SendPlans();
+  void On(intake::Submission& submission);
+  void On(const CancelEvent& event);
+  void On(const ReadyEvent& event);
+  void On(const StepOutcome& outcome);
+  void On(const LostEvent& event);
+  void On(const FailEvent& event);
+
+  // Of the loop's thread alone.
+  PlanSink* plans_;
+  std::optional<schedule::Scheduler> scheduler_;  // from the first ready group on
+  std::unordered_map<uint64_t, std::unique_ptr<intake::Answer>> answers_;
+  uint64_t epoch_ = 0;  // of the group in use; 0: none
+  Status failed_;       // not ok: nothing is taken any more
+
+  mutable std::mutex mutex_;
+  std::condition_variable inbox_filled_;
+  std::vector<Event> inbox_;
+  bool stopping_ = false;
+  schedule::SchedulerCounters counters_;
+
+  std::thread thread_;
+};
+
+}  // namespace octet::engine

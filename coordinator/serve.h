@@ -1,0 +1,47 @@
+// The one entry of the coordinator: serve a model over gRPC until told to stop. Everything else of
+// this folder is behind it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace octet::coordinator {
+
+struct ServeOptions {
+  std::string model_dir;                        // its tokenizer is read here, its weights by the ranks
+  std::string served_model_name;                // empty: the last part of model_dir
+  std::string grpc_address = "127.0.0.1:50051";  // port 0: one that is free, told when ready
+  int ranks = 1;
+  std::string worker_binary;             // octet-worker, by path or name
+  std::vector<std::string> worker_args;  // after --coordinator and --epoch
+  // mpirun, by path or name. "external": nothing is launched; ranks are started by someone else and
+  // dial in at link_address with epoch 0.
+  std::string launcher = "mpirun";
+  std::vector<std::string> launcher_args;  // before ours
+  // Empty: a socket in a private folder. An address that others can reach needs a network that is
+  // trusted: the link is neither encrypted nor, beyond the secret in OCTET_LINK_SECRET, protected.
+  std::string link_address;
+
+  // Limits.
+  int64_t max_waiting = 256;  // requests that wait on top of those that run
+  int64_t max_prompt_bytes = int64_t{1} << 20;
+  int64_t max_message_bytes = int64_t{8} << 20;  // of one gRPC message
+  double grace_seconds = 30;                     // running answers may take to end after SIGTERM
+  double start_seconds_max = 3600;               // workers may take to be ready
+  double heartbeat_seconds_max = 20;             // a rank may be silent
+  double step_seconds_max = 300;                 // one step may take
+  // Workers that were ready and died are started again after these waits; when there were as many
+  // restarts within ten minutes, the next loss is the end.
+  std::vector<double> restart_delays_seconds = {0, 1, 2, 4, 4};
+};
+
+// Runs until SIGTERM or SIGINT; a second one ends it fast. Returns the exit code: 0 after a drain,
+// 1 when something failed while running (the port, the workers), 2 when options, model or workers'
+// configuration are wrong. What was wrong is one sentence on standard error.
+//
+// REQUIRES: called from the main thread, before other threads are started (it decides which thread
+// takes the signals).
+int Serve(const ServeOptions& options);
+
+}  // namespace octet::coordinator

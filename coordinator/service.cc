@@ -1,0 +1,208 @@
+#include "coordinator/service.h"
+
+#include <sys/stat.h>
+
+#include <chrono>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "coordinator/tokenizer/limits.h"
+
+namespace octet::coordinator {
+namespace {
+
+constexpr int64_t kMaxWaitingMax = 1 << 20;
+constexpr int64_t kMessageBytesMin = 1 << 16;
+constexpr int64_t kMessageBytesMax = 1 << 30;
+constexpr double kSecondsMax = 7 * 24 * 3600;
+// In which ended streams are written out when the service stops.
+constexpr double kFlushSecondsMax = 2;
+constexpr auto kDrainPollInterval = std::chrono::milliseconds(20);
+
+Status CheckWithin(const char* name, int64_t value, int64_t min, int64_t max) {
+  if (value >= min && value <= max) return {};
+  return InvalidArgument(std::string(name) + " is " + std::to_string(value) +
+                         "; it must be between " + std::to_string(min) + " and " +
+                         std::to_string(max));
+}
+
+Status CheckSeconds(const char* name, double value) {
+  if (value >= 0 && value <= kSecondsMax) return {};
+  return InvalidArgument(std::string(name) + " is " + std::to_string(value) +
+                         "; it must be between 0 and " +
+                         std::to_string(static_cast<int64_t>(kSecondsMax)) + " seconds");
+}
+
+std::string ServedName(const ServeOptions& options) {
+  if (!options.served_model_name.empty()) return options.served_model_name;
+  std::string path = options.model_dir;
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path.substr(path.rfind('/') + 1);
+}
+
+workers::SupervisorOptions ToSupervisorOptions(const ServeOptions& options) {
+  workers::SupervisorOptions out;
+  out.launch = {options.launcher, options.launcher_args, options.worker_binary,
+                options.worker_args, options.ranks};
+  out.link_address = options.link_address;
+  if (options.launcher == workers::kLauncherExternal) {
+    const char* secret = getenv(workers::kSecretVariable);
+    out.secret = secret != nullptr ? secret : "";
+  }
+  out.deadlines = {options.start_seconds_max, options.heartbeat_seconds_max,
+                   options.step_seconds_max};
+  out.restart_delays_seconds = options.restart_delays_seconds;
+  return out;
+}
+
+schedule::SchedulerLimits ToSchedulerLimits(const workers::GroupInfo& info,
+                                            int64_t waiting_max) {
+  schedule::SchedulerLimits limits;
+  limits.blocks = info.kv_blocks;
+  limits.block_tokens = info.block_tokens;
+  limits.slots = info.slots;
+  limits.step_rows_max = info.step_rows_max;
+  limits.context = info.context;
+  // Intake has counted already: what it lets through all fits.
+  limits.waiting_max = waiting_max + info.slots;
+  return limits;
+}
+
+}  // namespace
+
+Status CheckOptions(const ServeOptions& options) {
+  struct stat info {};
+  if (stat(options.model_dir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode))
+    return NotFound("the model '" + options.model_dir + "' is not a folder");
+  OCTET_RETURN_IF_ERROR(CheckWithin("ranks", options.ranks, 1, workers::kRanksMax));
+  OCTET_RETURN_IF_ERROR(CheckWithin("max_waiting", options.max_waiting, 1, kMaxWaitingMax));
+  OCTET_RETURN_IF_ERROR(CheckWithin("max_prompt_bytes", options.max_prompt_bytes, 1,
+                                    tokenizer::kEncodeBytesMax));
+  OCTET_RETURN_IF_ERROR(CheckWithin("max_message_bytes", options.max_message_bytes,
+                                    kMessageBytesMin, kMessageBytesMax));
+  OCTET_RETURN_IF_ERROR(CheckSeconds("grace_seconds", options.grace_seconds));
+  OCTET_RETURN_IF_ERROR(CheckSeconds("start_seconds_max", options.start_seconds_max));
+  OCTET_RETURN_IF_ERROR(CheckSeconds("heartbeat_seconds_max", options.heartbeat_seconds_max));
+  return CheckSeconds("step_seconds_max", options.step_seconds_max);
+}
+
+Service::Service(const ServeOptions& options) : options_(options) {}
+
+Service::~Service() { Stop(0); }
+
+std::optional<ServiceFailure> Service::Start() {
+  if (Status status = CheckOptions(options_); !status.ok()) return ServiceFailure{status, 2};
+  auto tokenizer = tokenizer::Tokenizer::Load(options_.model_dir);
+  if (!tokenizer.ok()) return ServiceFailure{tokenizer.status(), 2};
+  tokenizer_.emplace(std::move(*tokenizer));
+
+  step_loop_ = std::make_unique<engine::StepLoop>(static_cast<engine::PlanSink*>(this));
+  intake_ = std::make_unique<intake::Intake>(
+      &*tokenizer_, intake::IntakeLimits{options_.max_waiting, options_.max_prompt_bytes},
+      [this](intake::Submission submission) { step_loop_->Submit(std::move(submission)); });
+
+  auto server = transport::GenerationServer::Start(
+      {options_.grpc_address, ServedName(options_), static_cast<int>(options_.max_message_bytes)},
+      intake_.get(), [this](uint64_t id) { step_loop_->Cancel(id); });
+  if (!server.ok()) return ServiceFailure{server.status(), 1};
+  server_ = std::move(*server);
+
+  auto supervisor = workers::Supervisor::Open(ToSupervisorOptions(options_), this);
+  if (!supervisor.ok()) return ServiceFailure{supervisor.status(), 2};
+  supervisor_ = std::move(*supervisor);
+  supervisor_->Launch();
+  return std::nullopt;
+}
+
+bool Service::WaitReady(double seconds_max) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, std::chrono::duration<double>(seconds_max),
+                    [this] { return ready_ || failure_.has_value(); });
+  return ready_;
+}
+
+bool Service::ready() const {
+  const std::lock_guard lock(mutex_);
+  return ready_;
+}
+
+std::optional<ServiceFailure> Service::failure() const {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+void Service::Stop(double grace_seconds) {
+  std::unique_lock lock(mutex_);
+  if (std::exchange(stopping_, true)) return;
+  lock.unlock();
+  const Status why = Unavailable("the service is shutting down");
+  if (server_ != nullptr) {
+    server_->EndServing();
+    intake_->Close(why);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(grace_seconds);
+    lock.lock();
+    while (intake_->live_requests() > 0 && !hurrying_ && std::chrono::steady_clock::now() < until)
+      changed_.wait_for(lock, kDrainPollInterval);
+    lock.unlock();
+    step_loop_->FailAll(why);
+    server_->Stop(kFlushSecondsMax);
+  }
+  if (supervisor_ != nullptr) supervisor_->Stop();
+}
+
+void Service::Hurry() {
+  {
+    const std::lock_guard lock(mutex_);
+    hurrying_ = true;
+  }
+  changed_.notify_all();
+  if (supervisor_ != nullptr) supervisor_->Hurry();
+}
+
+void Service::OnGroupReady(uint64_t epoch, const workers::GroupInfo& info) {
+  server_->SetModel(info);
+  step_loop_->GroupReady(epoch, ToSchedulerLimits(info, options_.max_waiting));
+  const std::lock_guard lock(mutex_);
+  if (stopping_) return;
+  intake_->Open({info.vocab, info.context, info.slots, info.eos_ids});
+  server_->SetServing(true);
+  if (std::exchange(ready_, true)) {
+    Log(LogLevel::kInfo, "the workers are back");
+    return;
+  }
+  changed_.notify_all();
+  if (on_change) on_change();
+}
+
+void Service::OnStepResult(uint64_t epoch, const v1::StepResult& result) {
+  step_loop_->StepDone({epoch,
+                        result.step(),
+                        {result.slots().begin(), result.slots().end()},
+                        {result.tokens().begin(), result.tokens().end()}});
+}
+
+void Service::OnGroupLost(uint64_t epoch, const Status& cause) {
+  server_->SetServing(false);
+  intake_->Close(Unavailable("the workers are starting again: " + cause.message()));
+  step_loop_->GroupLost(epoch);
+}
+
+void Service::OnGiveUp(const workers::GroupLoss& loss) {
+  server_->SetServing(false);
+  const Status why = Unavailable("the workers are gone: " + loss.cause.message());
+  intake_->Close(why);
+  step_loop_->FailAll(why);
+  const std::lock_guard lock(mutex_);
+  failure_ = {loss.cause, loss.configuration ? 2 : 1};
+  changed_.notify_all();
+  if (on_change) on_change();
+}
+
+void Service::SendPlan(uint64_t epoch, const schedule::StepPlan& plan) {
+  supervisor_->SendPlan(epoch, plan);
+}
+
+void Service::Condemn(uint64_t epoch, const Status& why) { supervisor_->Condemn(epoch, why); }
+
+}  // namespace octet::coordinator

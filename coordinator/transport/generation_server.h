@@ -1,0 +1,54 @@
+// The gRPC face of the service: octet.v1.Generation, grpc.health.v1 and server reflection on one
+// address. Turns messages into requests and answers into messages; decides nothing. Safe to call
+// from any thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "coordinator/intake/intake.h"
+#include "coordinator/workers/group_info.h"
+
+namespace octet::transport {
+
+// A list of token ids for the largest context fits; a text prompt has its own, smaller limit.
+inline constexpr int kMessageBytesMaxDefault = 8 << 20;
+inline constexpr int64_t kDetokenizeIdsMax = 1 << 20;
+
+struct GenerationServerOptions {
+  std::string address = "127.0.0.1:50051";
+  std::string served_name;
+  int message_bytes_max = kMessageBytesMaxDefault;
+};
+
+class GenerationServer {
+ public:
+  // Listens from now on; health is NOT_SERVING until SetServing. Unavailable, naming the address and
+  // why, when that is not possible. `intake` outlives the server; `cancel` is told the numbers of
+  // requests whose client went away, and must not block.
+  static Result<std::unique_ptr<GenerationServer>> Start(const GenerationServerOptions& options,
+                                                         intake::Intake* intake,
+                                                         std::function<void(uint64_t)> cancel);
+  ~GenerationServer();  // Stop(0)
+  GenerationServer(const GenerationServer&) = delete;
+  GenerationServer& operator=(const GenerationServer&) = delete;
+
+  int port() const;  // 0 for a unix socket
+  void SetModel(const workers::GroupInfo& info);
+  void SetServing(bool serving);
+  // Health says NOT_SERVING from now on, whatever SetServing says.
+  void EndServing();
+  // Takes no new calls, gives open ones `seconds_max` to end and cancels the rest. Returns when all
+  // are over. REQUIRES: answers of accepted requests still get their end meanwhile.
+  void Stop(double seconds_max);
+
+ private:
+  class Service;
+  GenerationServer();
+  std::unique_ptr<Service> service_;
+};
+
+}  // namespace octet::transport

@@ -1,0 +1,89 @@
+#include "coordinator/workers/group.h"
+
+#include <utility>
+
+namespace octet::workers {
+namespace {
+
+std::string Seconds(double seconds) { return std::to_string(static_cast<int64_t>(seconds)) + " s"; }
+
+}  // namespace
+
+Status Group::OnHello(uint64_t stream, const v1::Hello& hello, double now_seconds) {
+  OCTET_RETURN_IF_ERROR(table_.CheckLaunch(hello));
+  Status status = streams_.contains(stream)
+                      ? FailedPrecondition("rank " + std::to_string(hello.rank()) +
+                                           " said hello twice on one connection")
+                      : table_.Add(hello);
+  if (!status.ok()) {
+    Lose(status, /*configuration=*/true);
+    return status;
+  }
+  streams_[stream] = {hello.rank(), hello.pid(), now_seconds};
+  if (hello.rank() == 0) leader_stream_ = stream;
+  return {};
+}
+
+void Group::OnHeartbeat(uint64_t stream, double now_seconds) {
+  if (const auto found = streams_.find(stream); found != streams_.end())
+    found->second.heard_seconds = now_seconds;
+}
+
+bool Group::OnResult(uint64_t stream, double now_seconds) {
+  if (stream != leader_stream_ || !ready()) return false;
+  if (plans_in_flight_ == 0) {
+    Lose(DataLoss("rank 0 sent a result for which there was no plan"));
+    return false;
+  }
+  --plans_in_flight_;
+  progress_seconds_ = now_seconds;
+  OnHeartbeat(stream, now_seconds);
+  return true;
+}
+
+void Group::OnFailure(uint64_t stream, const v1::Failure& failure, bool trusted) {
+  const auto found = streams_.find(stream);
+  if (found == streams_.end() && !trusted) return;
+  const int code = failure.code() >= 1 && failure.code() <= 16 ? failure.code() : 13;
+  Lose(Status(static_cast<StatusCode>(code), failure.message()),
+       /*configuration=*/!table_.complete());
+}
+
+void Group::OnStreamEnd(uint64_t stream) {
+  const auto ended = streams_.extract(stream);
+  if (ended.empty()) return;
+  Lose(Unavailable("rank " + std::to_string(ended.mapped().rank) + " (process " +
+                   std::to_string(ended.mapped().pid) + ") died"));
+}
+
+void Group::OnPlanSent(double now_seconds) {
+  if (plans_in_flight_++ == 0) progress_seconds_ = now_seconds;
+}
+
+void Group::CheckDeadlines(double now_seconds) {
+  if (!table_.complete()) {
+    if (now_seconds - launched_ > deadlines_.start_seconds_max)
+      Lose(Unavailable("only " + std::to_string(table_.present()) + " of the ranks were ready " +
+                       Seconds(deadlines_.start_seconds_max) + " after their start"));
+  }
+  for (const auto& [stream, rank] : streams_) {
+    if (now_seconds - rank.heard_seconds > deadlines_.heartbeat_seconds_max)
+      Lose(Unavailable("rank " + std::to_string(rank.rank) + " (process " +
+                       std::to_string(rank.pid) + ") has not been heard of for " +
+                       Seconds(deadlines_.heartbeat_seconds_max)));
+  }
+  if (plans_in_flight_ > 0 && now_seconds - progress_seconds_ > deadlines_.step_seconds_max)
+    Lose(Unavailable("a step was not done after " + Seconds(deadlines_.step_seconds_max)));
+}
+
+void Group::Lose(Status cause, bool configuration) {
+  if (!loss_.has_value()) loss_ = {std::move(cause), configuration};
+}
+
+std::vector<Group::OpenRank> Group::open_ranks() const {
+  std::vector<OpenRank> out;
+  for (const auto& [stream, rank] : streams_) out.push_back({stream, rank.rank, rank.pid});
+  return out;
+}
+
+}  // namespace octet::workers

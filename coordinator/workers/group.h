@@ -1,0 +1,78 @@
+// One worker group from launch to loss: which stream is which rank, who was last heard of, whether
+// steps move on, and the first reason why the group can not go on. Pure state; its owner brings the
+// lock, the time and every action.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/status.h"
+#include "coordinator/workers/rank_table.h"
+
+namespace octet::workers {
+
+struct GroupDeadlines {
+  double start_seconds_max = 3600;   // from launch until every rank has said hello
+  double heartbeat_seconds_max = 20;  // ranks send one every half second
+  double step_seconds_max = 300;      // from plan to result
+};
+
+struct GroupLoss {
+  Status cause;
+  // The group can never start as it is configured: a rank said so, or ranks do not fit together.
+  bool configuration = false;
+};
+
+class Group {
+ public:
+  Group(uint64_t epoch, std::string secret, int32_t ranks, const GroupDeadlines& deadlines,
+        double now_seconds)
+      : table_(epoch, std::move(secret), ranks), deadlines_(deadlines), launched_(now_seconds) {}
+
+  // Not ok: the stream is to be closed with this status. PermissionDenied leaves the group as it
+  // was; everything else is a loss.
+  Status OnHello(uint64_t stream, const v1::Hello& hello, double now_seconds);
+  void OnHeartbeat(uint64_t stream, double now_seconds);
+  // Whether the result is one of this group's rank 0.
+  bool OnResult(uint64_t stream, double now_seconds);
+  // A failure from a stream that has not said hello counts when `trusted`.
+  void OnFailure(uint64_t stream, const v1::Failure& failure, bool trusted);
+  void OnStreamEnd(uint64_t stream);
+  void OnPlanSent(double now_seconds);
+  void CheckDeadlines(double now_seconds);
+  void Lose(Status cause, bool configuration = false);  // the first loss stands
+
+  bool ready() const { return table_.complete() && !loss_.has_value(); }
+  const std::optional<GroupLoss>& loss() const { return loss_; }
+  GroupInfo info() const { return table_.info(); }  // REQUIRES: ready()
+  uint64_t leader_stream() const { return leader_stream_; }  // 0: rank 0 has not said hello
+
+  struct OpenRank {
+    uint64_t stream;
+    int32_t rank;
+    int64_t pid;
+  };
+  std::vector<OpenRank> open_ranks() const;  // whose stream has not ended
+  bool has_open_ranks() const { return !streams_.empty(); }
+
+ private:
+  struct Rank {
+    int32_t rank = 0;
+    int64_t pid = 0;
+    double heard_seconds = 0;
+  };
+
+  RankTable table_;
+  GroupDeadlines deadlines_;
+  double launched_;
+  std::unordered_map<uint64_t, Rank> streams_;
+  uint64_t leader_stream_ = 0;
+  int64_t plans_in_flight_ = 0;
+  double progress_seconds_ = 0;  // the last result, or the plan that ended an idle time
+  std::optional<GroupLoss> loss_;
+};
+
+}  // namespace octet::workers

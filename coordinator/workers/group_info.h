@@ -1,0 +1,39 @@
+// What a worker group said of itself when it became ready, as plain values, so that those who only
+// ask need not know the link's messages.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace octet::workers {
+
+struct RankMemory {
+  int32_t rank = 0;
+  int64_t weight_bytes = 0;
+  int64_t kv_bytes = 0;
+  int64_t activation_bytes = 0;
+  int64_t communication_bytes = 0;
+};
+
+struct GroupInfo {
+  int32_t ranks = 0;
+  std::string build_id;
+  std::string isa;
+  std::string config_digest;
+  std::string architecture;
+  int64_t vocab = 0;
+  int64_t context = 0;
+  std::vector<int32_t> eos_ids;
+  int32_t bos_id = -1;  // -1: none
+  int64_t kv_blocks = 0;
+  int64_t block_tokens = 0;
+  int64_t slots = 0;
+  int64_t step_rows_max = 0;
+  std::string weights;
+  std::string kv;
+  std::string activations;
+  std::vector<RankMemory> memory;
+};
+
+}  // namespace octet::workers

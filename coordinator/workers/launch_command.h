@@ -1,0 +1,41 @@
+// The command that starts a worker group on this machine, from options alone. Starts nothing itself.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "coordinator/workers/process.h"
+
+namespace octet::workers {
+
+// The environment variable in which a worker finds the secret of its launch.
+inline constexpr const char* kSecretVariable = "OCTET_LINK_SECRET";
+
+struct LaunchOptions {
+  std::string launcher;                  // mpirun, by name or path
+  std::vector<std::string> launcher_args;  // of the person, before ours
+  std::string worker_binary;
+  std::vector<std::string> worker_args;
+  int32_t ranks = 0;
+};
+
+// What differs from one launch to the next.
+struct LaunchIdentity {
+  std::string link_address;  // "unix:..."
+  uint64_t epoch = 0;
+  std::string secret;
+  std::string session_path;
+  std::string shared_memory_path;
+};
+
+// FailedPrecondition when the launcher or the worker can not be run, naming it.
+Status CheckLaunchable(const LaunchOptions& options);
+
+ProcessOptions LaunchCommand(const LaunchOptions& options, const LaunchIdentity& identity);
+
+// The path that `program` is run as: itself when it has a slash, else the first in PATH, else empty.
+std::string FindProgram(const std::string& program);
+
+}  // namespace octet::workers

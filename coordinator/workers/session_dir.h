@@ -1,0 +1,33 @@
+// The private folder of one running service: the link's socket and what mpirun keeps for itself, and
+// a second one in shared memory for the segments of the ranks. Both are gone when the object is, and
+// the ones of services that were killed are removed by the next that starts: a folder whose lock
+// nobody holds has no owner.
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+
+namespace octet::workers {
+
+class SessionDir {
+ public:
+  // Under $TMPDIR, or /tmp; mode 0700. The path stays below 100 bytes, for a socket's name has 108.
+  static Result<SessionDir> Create();
+  SessionDir(SessionDir&& other) noexcept;
+  SessionDir& operator=(SessionDir&&) = delete;
+  ~SessionDir();
+
+  const std::string& path() const { return path_; }
+  const std::string& shared_memory_path() const { return shared_memory_path_; }
+
+ private:
+  SessionDir() = default;
+
+  std::string path_;
+  std::string shared_memory_path_;
+  int lock_ = -1;  // of path_
+  int shared_memory_lock_ = -1;
+};
+
+}  // namespace octet::workers

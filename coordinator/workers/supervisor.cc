@@ -1,0 +1,324 @@
+#include "coordinator/workers/supervisor.h"
+
+#include <signal.h>
+#include <sys/random.h>
+
+#include <chrono>
+#include <sstream>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "coordinator/workers/plan_message.h"
+#include "coordinator/workers/process.h"
+
+namespace octet::workers {
+namespace {
+
+constexpr double kTickSeconds = 0.5;        // how often deadlines are looked at
+constexpr double kLauncherNoticeSeconds = 1;  // in which mpirun sees a death and says how it was
+constexpr double kHurrySeconds = 1;
+
+double NowSeconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::string NewSecret() {
+  unsigned char bytes[16];
+  OCTET_CHECK_EQ(getrandom(bytes, sizeof(bytes), 0), static_cast<ssize_t>(sizeof(bytes)));
+  std::string secret;
+  for (const unsigned char byte : bytes) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    secret += kDigits[byte >> 4];
+    secret += kDigits[byte & 15];
+  }
+  return secret;
+}
+
+// A group that is started again must be what the first was, or running sequences would change.
+Status CheckSameGroup(const GroupInfo& first, const GroupInfo& now) {
+  const auto check = [](const char* what, const auto& a, const auto& b) -> Status {
+    if (a == b) return {};
+    std::ostringstream out;
+    out << "the workers that started again have " << what << " " << b << "; the first had " << a;
+    return FailedPrecondition(out.str());
+  };
+  OCTET_RETURN_IF_ERROR(check("build", first.build_id, now.build_id));
+  OCTET_RETURN_IF_ERROR(check("instruction family", first.isa, now.isa));
+  OCTET_RETURN_IF_ERROR(check("configuration", first.config_digest, now.config_digest));
+  OCTET_RETURN_IF_ERROR(check("vocabulary", first.vocab, now.vocab));
+  OCTET_RETURN_IF_ERROR(check("context", first.context, now.context));
+  OCTET_RETURN_IF_ERROR(check("KV blocks", first.kv_blocks, now.kv_blocks));
+  OCTET_RETURN_IF_ERROR(check("tokens per block", first.block_tokens, now.block_tokens));
+  OCTET_RETURN_IF_ERROR(check("slots", first.slots, now.slots));
+  return check("rows per step", first.step_rows_max, now.step_rows_max);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Supervisor>> Supervisor::Open(SupervisorOptions options,
+                                                     GroupListener* listener) {
+  if (options.launch.launcher != kLauncherExternal)
+    OCTET_RETURN_IF_ERROR(CheckLaunchable(options.launch));
+  OCTET_ASSIGN_OR_RETURN(SessionDir session, SessionDir::Create());
+  std::unique_ptr<Supervisor> supervisor(
+      new Supervisor(std::move(options), listener, std::move(session)));
+  OCTET_ASSIGN_OR_RETURN(supervisor->link_,
+                         LinkServer::Start(supervisor->link_address_, supervisor.get()));
+  return supervisor;
+}
+
+void Supervisor::Launch() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+Supervisor::Supervisor(SupervisorOptions options, GroupListener* listener, SessionDir session)
+    : options_(std::move(options)),
+      listener_(listener),
+      session_(std::move(session)),
+      restarts_(options_.restart_delays_seconds) {
+  link_address_ = options_.link_address.empty() ? "unix:" + session_.path() + "/link"
+                                                : options_.link_address;
+}
+
+Supervisor::~Supervisor() {
+  Stop();
+  link_.reset();
+}
+
+void Supervisor::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Supervisor::Hurry() {
+  {
+    const std::lock_guard lock(mutex_);
+    hurrying_ = true;
+  }
+  changed_.notify_all();
+}
+
+void Supervisor::SendPlan(uint64_t epoch, const schedule::StepPlan& plan) {
+  v1::CoordinatorMessage message;
+  *message.mutable_plan() = ToMessage(plan);
+  const std::lock_guard lock(mutex_);
+  if (epoch != group_epoch_ || !group_.has_value() || !group_->ready()) return;
+  group_->OnPlanSent(NowSeconds());
+  link_->Send(group_->leader_stream(), std::move(message));
+}
+
+void Supervisor::Condemn(uint64_t epoch, const Status& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (epoch != group_epoch_ || !group_.has_value()) return;
+    group_->Lose(why);
+  }
+  changed_.notify_all();
+}
+
+void Supervisor::OnMessage(uint64_t stream, const v1::RankMessage& message) {
+  std::unique_lock lock(mutex_);
+  if (!group_.has_value())
+    return link_->Close(stream, Unavailable("no group of workers is expected now"));
+  switch (message.message_case()) {
+    case v1::RankMessage::kHello:
+      OnHello(stream, message.hello());
+      break;
+    case v1::RankMessage::kHeartbeat:
+      group_->OnHeartbeat(stream, NowSeconds());
+      return;
+    case v1::RankMessage::kResult: {
+      if (!group_->OnResult(stream, NowSeconds())) break;
+      const uint64_t epoch = group_epoch_;
+      lock.unlock();
+      return listener_->OnStepResult(epoch, message.result());
+    }
+    case v1::RankMessage::kFailure:
+      // Nobody but us can open a socket in the session folder.
+      group_->OnFailure(stream, message.failure(), /*trusted=*/options_.link_address.empty());
+      break;
+    case v1::RankMessage::MESSAGE_NOT_SET:
+      return;
+  }
+  lock.unlock();
+  changed_.notify_all();
+}
+
+// REQUIRES: mutex_ is held and there is a group.
+void Supervisor::OnHello(uint64_t stream, const v1::Hello& hello) {
+  if (Status status = group_->OnHello(stream, hello, NowSeconds()); !status.ok()) {
+    Log(LogLevel::kWarning, "a worker was refused: " + status.message());
+    return link_->Close(stream, status);
+  }
+  v1::CoordinatorMessage welcome;
+  welcome.mutable_welcome();
+  link_->Send(stream, std::move(welcome));
+}
+
+void Supervisor::OnStreamEnd(uint64_t stream) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (group_.has_value()) group_->OnStreamEnd(stream);
+  }
+  changed_.notify_all();
+}
+
+void Supervisor::Run() {
+  for (uint64_t epoch = 1;; ++epoch) {
+    const std::optional<GroupLoss> loss = RunGroup(epoch);
+    if (!loss.has_value()) return;
+    // A group that never worked is not tried again: what was wrong is wrong still.
+    std::optional<double> delay;
+    if (first_info_.has_value() && !loss->configuration) delay = restarts_.NextDelay(NowSeconds());
+    if (!delay.has_value()) return listener_->OnGiveUp(*loss);
+    Log(LogLevel::kWarning, "the worker group is lost: " + loss->cause.message() +
+                                "; starting another in " +
+                                std::to_string(static_cast<int>(*delay)) + " s");
+    std::unique_lock lock(mutex_);
+    WaitSeconds(*delay, lock, [this] { return stopping_; });
+    if (stopping_) return;
+  }
+}
+
+bool Supervisor::WaitSeconds(double seconds_max, std::unique_lock<std::mutex>& lock,
+                             const std::function<bool()>& done) {
+  return changed_.wait_for(lock, std::chrono::duration<double>(seconds_max), done);
+}
+
+void Supervisor::WaitUnlessHurried(double seconds_max, std::unique_lock<std::mutex>& lock,
+                                   const std::function<bool()>& done) {
+  WaitSeconds(seconds_max, lock, [this, &done] { return hurrying_ || done(); });
+}
+
+std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch) {
+  LaunchIdentity identity;
+  identity.link_address = link_address_;
+  identity.epoch = launches() ? epoch : 0;
+  identity.secret = options_.secret.empty() ? NewSecret() : options_.secret;
+  identity.session_path = session_.path();
+  identity.shared_memory_path = session_.shared_memory_path();
+
+  std::unique_lock lock(mutex_);
+  if (stopping_) return std::nullopt;
+  group_.emplace(identity.epoch, identity.secret, options_.launch.ranks, options_.deadlines,
+                 NowSeconds());
+  group_epoch_ = epoch;
+  std::unique_ptr<Process> process;
+  if (launches()) {
+    lock.unlock();
+    auto started = Process::Start(LaunchCommand(options_.launch, identity), [this] {
+      // The process is watched by its own thread; here it only counts that something happened.
+      {
+        const std::lock_guard exit_lock(mutex_);
+        if (group_.has_value()) group_->Lose(Unavailable("the workers ended"));
+      }
+      changed_.notify_all();
+    });
+    lock.lock();
+    if (!started.ok()) {
+      group_.reset();
+      return GroupLoss{started.status(), /*configuration=*/true};
+    }
+    process = std::move(*started);
+  }
+  const bool was_ready = WatchGroup(epoch, lock);
+  std::optional<GroupLoss> loss;
+  if (!stopping_) loss = group_->loss();
+  if (loss.has_value()) {
+    if (was_ready) {
+      lock.unlock();
+      listener_->OnGroupLost(epoch, loss->cause);
+      lock.lock();
+    }
+    ClearGroup(process.get(), kLauncherNoticeSeconds, lock);
+    loss = ExplainLoss(std::move(*loss), process.get());
+  } else {
+    StopGroup(process.get(), lock);
+  }
+  group_.reset();
+  lock.unlock();
+  process.reset();
+  return loss;
+}
+
+// Returns when the group is lost or the service stops; whether the group was announced as ready.
+bool Supervisor::WatchGroup(uint64_t epoch, std::unique_lock<std::mutex>& lock) {
+  bool announced = false;
+  while (!stopping_ && !group_->loss().has_value()) {
+    if (!announced && group_->ready()) {
+      announced = AnnounceReady(epoch, lock);
+      continue;
+    }
+    changed_.wait_for(lock, std::chrono::duration<double>(kTickSeconds));
+    group_->CheckDeadlines(NowSeconds());
+  }
+  return announced;
+}
+
+bool Supervisor::AnnounceReady(uint64_t epoch, std::unique_lock<std::mutex>& lock) {
+  const GroupInfo info = group_->info();
+  if (!first_info_.has_value()) first_info_ = info;
+  if (Status same = CheckSameGroup(*first_info_, info); !same.ok()) {
+    group_->Lose(same, /*configuration=*/true);
+    return false;
+  }
+  lock.unlock();
+  listener_->OnGroupReady(epoch, info);
+  lock.lock();
+  return true;
+}
+
+// The orderly end: the ranks are told, then made.
+void Supervisor::StopGroup(Process* process, std::unique_lock<std::mutex>& lock) {
+  const std::vector<Group::OpenRank> ranks = group_->open_ranks();
+  for (const Group::OpenRank& rank : ranks) {
+    v1::CoordinatorMessage message;
+    message.mutable_shutdown();
+    link_->Send(rank.stream, std::move(message));
+  }
+  // A group that is still loading can not be told.
+  const bool told = group_->ready();
+  const auto gone = [&] {
+    return process != nullptr ? process->WaitExit(0) : !group_->has_open_ranks();
+  };
+  if (told) WaitUnlessHurried(options_.stop_seconds_max, lock, gone);
+  ClearGroup(process, /*notice_seconds=*/0, lock);
+}
+
+// Whatever still runs of the group is ended. mpirun is asked once: a second signal would make it
+// leave its ranks behind.
+void Supervisor::ClearGroup(Process* process, double notice_seconds,
+                            std::unique_lock<std::mutex>& lock) {
+  const double kill_seconds = hurrying_ ? kHurrySeconds : options_.kill_seconds_max;
+  if (process != nullptr) {
+    const auto exited = [process] { return process->WaitExit(0); };
+    WaitUnlessHurried(notice_seconds, lock, exited);
+    process->SignalGroup(SIGTERM);  // no-op when it has exited
+    WaitUnlessHurried(kill_seconds, lock, exited);
+    if (!exited()) WaitSeconds(kHurrySeconds, lock, exited);
+    process->SignalGroup(SIGKILL);
+  }
+  for (const Group::OpenRank& rank : group_->open_ranks()) {
+    // Its connection is open, so the process lives and its number is still its own.
+    if (process != nullptr && rank.pid > 1) kill(static_cast<pid_t>(rank.pid), SIGKILL);
+    link_->Close(rank.stream, Unavailable("the worker group has ended"));
+  }
+  if (!WaitSeconds(kill_seconds, lock, [this] { return !group_->has_open_ranks(); })) Log(LogLevel::kWarning, "a rank of the ended worker group may still run");
+}
+
+GroupLoss Supervisor::ExplainLoss(GroupLoss loss, const Process* process) const {
+  if (loss.configuration || process == nullptr) return loss;
+  std::string text = loss.cause.message() + "; " + options_.launch.launcher + " " +
+                     process->DescribeExit();
+  if (const std::vector<std::string> lines = process->LastLines(); !lines.empty())
+    text += "; the last line of output was: " + lines.back();
+  loss.cause = Status(loss.cause.code(), std::move(text));
+  return loss;
+}
+
+}  // namespace octet::workers

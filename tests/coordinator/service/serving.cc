@@ -1,0 +1,139 @@
+#include "tests/coordinator/service/serving.h"
+
+#include <grpcpp/generic/generic_stub.h>
+
+#include <thread>
+
+namespace octet::coordinator {
+namespace {
+
+constexpr const char* kSecret = "a secret of the test";
+
+// grpc.health.v1 has no messages here; the two it needs are one field each, written by hand.
+grpc::ByteBuffer HealthRequest(const std::string& service) {
+  std::string bytes;
+  if (!service.empty()) {
+    bytes.push_back(0x0a);  // field 1, a string
+    bytes.push_back(static_cast<char>(service.size()));
+    bytes += service;
+  }
+  const grpc::Slice slice(bytes);
+  return {&slice, 1};
+}
+
+int HealthStatus(const grpc::ByteBuffer& response) {
+  std::vector<grpc::Slice> slices;
+  if (!response.Dump(&slices).ok()) return 0;
+  std::string bytes;
+  for (const grpc::Slice& slice : slices)
+    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  return bytes.size() == 2 ? bytes[1] : 0;  // field 1, an enum
+}
+
+}  // namespace
+
+Serving::Serving() {
+  setenv("OCTET_LINK_SECRET", kSecret, 1);
+  options_.model_dir = model_.path();
+  options_.served_model_name = "tiny";
+  options_.grpc_address = "127.0.0.1:0";
+  options_.launcher = "external";
+  rank_options_.secret = kSecret;
+}
+
+Serving::~Serving() {
+  if (service_ != nullptr) service_->Stop(0);
+  ranks_.clear();
+}
+
+void Serving::Start() {
+  service_ = std::make_unique<Service>(options_);
+  const auto failure = service_->Start();
+  ASSERT_FALSE(failure.has_value()) << failure->cause.message();
+  channel_ = grpc::CreateChannel("127.0.0.1:" + std::to_string(service_->grpc_port()),
+                                 grpc::InsecureChannelCredentials());
+  stub_ = v1::Generation::NewStub(channel_);
+}
+
+std::unique_ptr<fakes::FakeRank> Serving::MakeRank(int rank, int ranks) {
+  fakes::FakeRankOptions options = rank_options_;
+  options.address = service_->link_address();
+  options.rank = rank;
+  options.ranks = ranks;
+  return std::make_unique<fakes::FakeRank>(options);
+}
+
+void Serving::StartReady(int ranks) {
+  options_.ranks = ranks;
+  ASSERT_NO_FATAL_FAILURE(Start());
+  for (int rank = 0; rank < ranks; ++rank) ranks_.push_back(MakeRank(rank, ranks));
+  ASSERT_TRUE(service_->WaitReady(kWaitSeconds));
+}
+
+int Serving::Health(const std::string& service) {
+  grpc::GenericStub stub(channel_);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check",
+                                          HealthRequest(service), &queue);
+  call->StartCall();
+  grpc::ByteBuffer response;
+  grpc::Status status;
+  call->Finish(&response, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  queue.Next(&tag, &ok);
+  return status.ok() ? HealthStatus(response) : -static_cast<int>(status.error_code());
+}
+
+bool Serving::WaitServing(bool serving) {
+  const auto until =
+      std::chrono::steady_clock::now() + std::chrono::duration<double>(kWaitSeconds);
+  while (std::chrono::steady_clock::now() < until) {
+    if (Health("octet.v1.Generation") == (serving ? 1 : 2)) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
+
+v1::GenerateRequest Serving::Prompt(const std::string& text, int64_t max_tokens) {
+  v1::GenerateRequest request;
+  request.set_text(text);
+  request.mutable_sampling_params()->set_temperature(0);
+  request.mutable_sampling_params()->set_max_tokens(max_tokens);
+  return request;
+}
+
+Answered Serving::ReadAll(grpc::ClientReader<v1::GenerateResponse>* reader) {
+  Answered out;
+  v1::GenerateResponse response;
+  while (reader->Read(&response)) {
+    if (response.has_accepted()) out.accepted = response.accepted();
+    if (response.has_chunk()) {
+      const auto& chunk = response.chunk();
+      EXPECT_EQ(chunk.first_position(), static_cast<int64_t>(out.tokens.size()));
+      out.tokens.insert(out.tokens.end(), chunk.token_ids().begin(), chunk.token_ids().end());
+      out.text += chunk.text();
+      ++out.chunks;
+    }
+    if (response.has_complete()) {
+      out.complete = response.complete();
+      out.is_complete = true;
+    }
+  }
+  out.status = reader->Finish();
+  return out;
+}
+
+Answered Serving::Ask(const v1::GenerateRequest& request, grpc::ClientContext* context) {
+  grpc::ClientContext own;
+  if (context == nullptr) {
+    context = &own;
+    own.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+  }
+  const auto reader = stub_->Generate(context, request);
+  return ReadAll(reader.get());
+}
+
+}  // namespace octet::coordinator
