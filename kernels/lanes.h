@@ -217,12 +217,17 @@ OCTET_INLINE float ReduceSum(F32x16 a) {
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+OCTET_INLINE float ReduceMax(F32x16 a) {
+  const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
 #else
 OCTET_INLINE float ReduceSum(F32x16 a) {
   const F32x4 four = (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]);
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
-#endif
 OCTET_INLINE float ReduceMax(F32x16 a) {
   float x[kLanes];
   StoreLanes(x, a);
@@ -231,6 +236,7 @@ OCTET_INLINE float ReduceMax(F32x16 a) {
   }
   return x[0];
 }
+#endif
 
 // e^x, at most 2 ulp off for x in [-87, 88.72]; 0 below, +inf above, NaN for NaN. Cephes' expf
 // (Moshier): x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial in r, then n added to the exponent.

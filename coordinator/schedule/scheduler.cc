@@ -92,11 +92,9 @@ std::optional<StepPlan> Scheduler::PlanStep() {
   plan.step = steps_planned_ + 1;
   PlanInFlight sampled;
   sampled.step = plan.step;
-  const int64_t preemptions_before = totals_.preemptions;
   PlanDecodes(&plan, &sampled);
   PlanPrefills(&plan, &sampled);
-  // What a preemption freed is for those that run; admitting at once would thrash.
-  if (totals_.preemptions == preemptions_before) PlanAdmissions(&plan, &sampled);
+  PlanAdmissions(&plan, &sampled);
   std::erase_if(running_, [](const Sequence* s) { return s->state == State::kEnding; });
   OCTET_CHECK_LE(plan.rows(), limits_.step_rows_max);
   if (plan.rows() == 0) {
@@ -187,7 +185,8 @@ void Scheduler::PlanAdmissions(StepPlan* plan, PlanInFlight* sampled) {
   }
 }
 
-// A preempted sequence waits for its tokens in flight first: its prefill must know them.
+// A preempted sequence waits for its tokens in flight first: its prefill must know them. It is not
+// admitted by the plan that preempts it: it needs all the blocks that it gave, and one is taken.
 bool Scheduler::Admissible(const Sequence& sequence) const {
   if (sequence.samples_in_flight > 0 || free_slots_.empty()) return false;
   const int64_t spare_blocks = running_.empty() ? 0 : watermark_blocks_;

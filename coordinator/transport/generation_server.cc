@@ -11,7 +11,7 @@
 
 #include "coordinator/transport/generate_call.h"
 #include "coordinator/transport/messages.h"
-#include "coordinator/transport/port_diagnosis.h"
+#include "coordinator/transport/listen_address.h"
 #include "octet/v1/generation.grpc.pb.h"
 
 namespace octet::transport {
@@ -77,6 +77,7 @@ class GenerationServer::Service final : public v1::Generation::CallbackService {
 };
 
 Status GenerationServer::Service::Listen() {
+  OCTET_RETURN_IF_ERROR(CheckListenAddress(options_.address));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -87,8 +88,7 @@ Status GenerationServer::Service::Listen() {
   server_ = builder.BuildAndStart();
   const bool is_unix = options_.address.rfind("unix:", 0) == 0;
   if (server_ == nullptr || (port_ == 0 && !is_unix))
-    return Unavailable("gRPC can not listen on " + options_.address + ": " +
-                       WhyNotListening(options_.address));
+    return ExplainListenFailure(options_.address);
   if (is_unix) port_ = 0;
   health()->SetServingStatus(v1::Generation::service_full_name(), false);
   health()->SetServingStatus(false);

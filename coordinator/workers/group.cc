@@ -16,7 +16,7 @@ Status Group::OnHello(uint64_t stream, const v1::Hello& hello, double now_second
                                            " said hello twice on one connection")
                       : table_.Add(hello);
   if (!status.ok()) {
-    Lose(status, /*configuration=*/true);
+    Lose({.cause = status, .configuration = true});
     return status;
   }
   streams_[stream] = {hello.rank(), hello.pid(), now_seconds};
@@ -32,7 +32,7 @@ void Group::OnHeartbeat(uint64_t stream, double now_seconds) {
 bool Group::OnResult(uint64_t stream, double now_seconds) {
   if (stream != leader_stream_ || !ready()) return false;
   if (plans_in_flight_ == 0) {
-    Lose(DataLoss("rank 0 sent a result for which there was no plan"));
+    Lose({.cause = DataLoss("rank 0 sent a result for which there was no plan")});
     return false;
   }
   --plans_in_flight_;
@@ -45,15 +45,16 @@ void Group::OnFailure(uint64_t stream, const v1::Failure& failure, bool trusted)
   const auto found = streams_.find(stream);
   if (found == streams_.end() && !trusted) return;
   const int code = failure.code() >= 1 && failure.code() <= 16 ? failure.code() : 13;
-  Lose(Status(static_cast<StatusCode>(code), failure.message()),
-       /*configuration=*/!table_.complete());
+  Lose({.cause = Status(static_cast<StatusCode>(code), failure.message()),
+        .configuration = !table_.complete()});
 }
 
 void Group::OnStreamEnd(uint64_t stream) {
   const auto ended = streams_.extract(stream);
   if (ended.empty()) return;
-  Lose(Unavailable("rank " + std::to_string(ended.mapped().rank) + " (process " +
-                   std::to_string(ended.mapped().pid) + ") died"));
+  Lose({.cause = Unavailable("rank " + std::to_string(ended.mapped().rank) + " (process " +
+                             std::to_string(ended.mapped().pid) + ") died"),
+        .process_ended = true});
 }
 
 void Group::OnPlanSent(double now_seconds) {
@@ -63,21 +64,23 @@ void Group::OnPlanSent(double now_seconds) {
 void Group::CheckDeadlines(double now_seconds) {
   if (!table_.complete()) {
     if (now_seconds - launched_ > deadlines_.start_seconds_max)
-      Lose(Unavailable("only " + std::to_string(table_.present()) + " of the ranks were ready " +
-                       Seconds(deadlines_.start_seconds_max) + " after their start"));
+      Lose({.cause = Unavailable("only " + std::to_string(table_.present()) +
+                                 " of the ranks were ready " +
+                                 Seconds(deadlines_.start_seconds_max) + " after their start")});
   }
   for (const auto& [stream, rank] : streams_) {
     if (now_seconds - rank.heard_seconds > deadlines_.heartbeat_seconds_max)
-      Lose(Unavailable("rank " + std::to_string(rank.rank) + " (process " +
-                       std::to_string(rank.pid) + ") has not been heard of for " +
-                       Seconds(deadlines_.heartbeat_seconds_max)));
+      Lose({.cause = Unavailable("rank " + std::to_string(rank.rank) + " (process " +
+                                 std::to_string(rank.pid) + ") has not been heard of for " +
+                                 Seconds(deadlines_.heartbeat_seconds_max))});
   }
   if (plans_in_flight_ > 0 && now_seconds - progress_seconds_ > deadlines_.step_seconds_max)
-    Lose(Unavailable("a step was not done after " + Seconds(deadlines_.step_seconds_max)));
+    Lose({.cause = Unavailable("a step was not done after " +
+                               Seconds(deadlines_.step_seconds_max))});
 }
 
-void Group::Lose(Status cause, bool configuration) {
-  if (!loss_.has_value()) loss_ = {std::move(cause), configuration};
+void Group::Lose(GroupLoss loss) {
+  if (!loss_.has_value()) loss_ = std::move(loss);
 }
 
 std::vector<Group::OpenRank> Group::open_ranks() const {

@@ -24,6 +24,8 @@ struct GroupLoss {
   Status cause;
   // The group can never start as it is configured: a rank said so, or ranks do not fit together.
   bool configuration = false;
+  // A process ended; the launcher will see it too, and say how it was.
+  bool process_ended = false;
 };
 
 class Group {
@@ -43,7 +45,7 @@ class Group {
   void OnStreamEnd(uint64_t stream);
   void OnPlanSent(double now_seconds);
   void CheckDeadlines(double now_seconds);
-  void Lose(Status cause, bool configuration = false);  // the first loss stands
+  void Lose(GroupLoss loss);  // the first loss stands
 
   bool ready() const { return table_.complete() && !loss_.has_value(); }
   const std::optional<GroupLoss>& loss() const { return loss_; }

@@ -57,12 +57,14 @@ ProcessOptions LaunchCommand(const LaunchOptions& options, const LaunchIdentity&
   command = {options.launcher};
   command.insert(command.end(), options.launcher_args.begin(), options.launcher_args.end());
   Append(&command, {"-n", std::to_string(options.ranks), "--bind-to", "none", "--oversubscribe",
-                    "--quiet", "--stdin", "none"});
+                    "--stdin", "none"});
   // Ranks of one machine share memory; copying across process borders needs ptrace rights that
   // containers withhold.
   Append(&command, {"--mca", "btl_vader_single_copy_mechanism", "none"});
   Append(&command, {"--mca", "btl_vader_backing_directory", identity.shared_memory_path});
   Append(&command, {"--mca", "orte_tmpdir_base", identity.session_path});
+  // Between SIGTERM and SIGKILL. Ranks that outlive one of them have nothing left to do in order.
+  Append(&command, {"--mca", "odls_base_sigkill_timeout", "0"});
   // mpirun looks for a remote shell even when it starts nothing elsewhere, and gives up without one.
   if (FindProgram("ssh").empty() && FindProgram("rsh").empty() &&
       IsUnset("OMPI_MCA_plm_rsh_agent"))

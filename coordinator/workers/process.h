@@ -20,7 +20,7 @@
 namespace octet::workers {
 
 inline constexpr size_t kOutputLineBytesMax = 4096;  // the rest of a longer line begins a new one
-inline constexpr size_t kOutputLinesKept = 20;
+inline constexpr size_t kOutputLinesKept = 40;  // mpirun's account of a death takes half of them
 
 struct ProcessOptions {
   std::vector<std::string> arguments;    // the first is the program, looked up in PATH

@@ -1,9 +1,11 @@
 #include "coordinator/workers/session_dir.h"
 
 #include <fcntl.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -88,20 +90,58 @@ Result<SessionDir> SessionDir::Create() {
   } else {
     session.shared_memory_path_ = session.path_;
   }
+  session.StartGuardian();
   return session;
+}
+
+// Without a guardian the service runs just as well; the folders are then the next one's to remove.
+void SessionDir::StartGuardian() {
+  // mpirun and the ranks die with us and first take away what is theirs.
+  constexpr const char* kScript =
+      "trap '' INT TERM HUP; if read -r line; then exit 0; fi; sleep 2; rm -rf -- \"$1\" \"$2\"";
+  int notice[2];
+  if (pipe2(notice, O_CLOEXEC) != 0) return;
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, notice[0], STDIN_FILENO);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+  const char* arguments[] = {"sh", "-c", kScript, "octet-guardian", path_.c_str(),
+                             shared_memory_path_.c_str(), nullptr};
+  pid_t pid = -1;
+  if (posix_spawn(&pid, "/bin/sh", &actions, &attributes, const_cast<char**>(arguments),
+                  environ) == 0) {
+    guardian_ = pid;
+    guardian_notice_ = notice[1];
+  } else {
+    close(notice[1]);
+  }
+  close(notice[0]);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
 }
 
 SessionDir::SessionDir(SessionDir&& other) noexcept
     : path_(std::exchange(other.path_, {})),
       shared_memory_path_(std::exchange(other.shared_memory_path_, {})),
       lock_(std::exchange(other.lock_, -1)),
-      shared_memory_lock_(std::exchange(other.shared_memory_lock_, -1)) {}
+      shared_memory_lock_(std::exchange(other.shared_memory_lock_, -1)),
+      guardian_(std::exchange(other.guardian_, -1)),
+      guardian_notice_(std::exchange(other.guardian_notice_, -1)) {}
 
 SessionDir::~SessionDir() {
   if (!path_.empty()) RemoveTree(path_);
   if (!shared_memory_path_.empty()) RemoveTree(shared_memory_path_);
   if (lock_ >= 0) close(lock_);
   if (shared_memory_lock_ >= 0) close(shared_memory_lock_);
+  if (guardian_ < 0) return;
+  [[maybe_unused]] const ssize_t written = write(guardian_notice_, "\n", 1);
+  close(guardian_notice_);
+  while (waitpid(guardian_, nullptr, 0) < 0 && errno == EINTR) {
+  }
 }
 
 }  // namespace octet::workers

@@ -1,7 +1,9 @@
 // The private folder of one running service: the link's socket and what mpirun keeps for itself, and
-// a second one in shared memory for the segments of the ranks. Both are gone when the object is, and
-// the ones of services that were killed are removed by the next that starts: a folder whose lock
-// nobody holds has no owner.
+// a second one in shared memory for the segments of the ranks. Both are gone when the object is.
+//
+// A service that is killed leaves the work to its guardian, a shell that sleeps until then. Where
+// that was killed too, the next service that starts removes what it finds: a folder whose lock nobody
+// holds has no owner.
 #pragma once
 
 #include <string>
@@ -23,11 +25,14 @@ class SessionDir {
 
  private:
   SessionDir() = default;
+  void StartGuardian();
 
   std::string path_;
   std::string shared_memory_path_;
   int lock_ = -1;  // of path_
   int shared_memory_lock_ = -1;
+  int guardian_ = -1;         // its process
+  int guardian_notice_ = -1;  // a pipe to it: a line says all is well, its end that we were killed
 };
 
 }  // namespace octet::workers

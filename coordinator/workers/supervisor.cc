@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "coordinator/workers/loss_explanation.h"
 #include "coordinator/workers/plan_message.h"
 #include "coordinator/workers/process.h"
 
@@ -16,7 +17,7 @@ namespace octet::workers {
 namespace {
 
 constexpr double kTickSeconds = 0.5;        // how often deadlines are looked at
-constexpr double kLauncherNoticeSeconds = 1;  // in which mpirun sees a death and says how it was
+constexpr double kLauncherNoticeSeconds = 3;  // in which mpirun sees a death and says how it was
 constexpr double kHurrySeconds = 1;
 
 double NowSeconds() {
@@ -116,7 +117,7 @@ void Supervisor::Condemn(uint64_t epoch, const Status& why) {
   {
     const std::lock_guard lock(mutex_);
     if (epoch != group_epoch_ || !group_.has_value()) return;
-    group_->Lose(why);
+    group_->Lose({.cause = why});
   }
   changed_.notify_all();
 }
@@ -215,7 +216,8 @@ std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch) {
       // The process is watched by its own thread; here it only counts that something happened.
       {
         const std::lock_guard exit_lock(mutex_);
-        if (group_.has_value()) group_->Lose(Unavailable("the workers ended"));
+        if (group_.has_value())
+          group_->Lose({.cause = Unavailable("the workers ended"), .process_ended = true});
       }
       changed_.notify_all();
     });
@@ -235,8 +237,14 @@ std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch) {
       listener_->OnGroupLost(epoch, loss->cause);
       lock.lock();
     }
-    ClearGroup(process.get(), kLauncherNoticeSeconds, lock);
-    loss = ExplainLoss(std::move(*loss), process.get());
+    std::string exit;
+    if (process != nullptr && loss->process_ended)
+      exit = AwaitLauncher(process.get(), lock);
+    ClearGroup(process.get(), lock);
+    if (process != nullptr && !loss->configuration)
+      loss->cause = Status(loss->cause.code(),
+                           ExplainLoss({loss->cause.message(), options_.launch.launcher,
+                                        std::move(exit), process->LastLines()}));
   } else {
     StopGroup(process.get(), lock);
   }
@@ -264,7 +272,7 @@ bool Supervisor::AnnounceReady(uint64_t epoch, std::unique_lock<std::mutex>& loc
   const GroupInfo info = group_->info();
   if (!first_info_.has_value()) first_info_ = info;
   if (Status same = CheckSameGroup(*first_info_, info); !same.ok()) {
-    group_->Lose(same, /*configuration=*/true);
+    group_->Lose({.cause = same, .configuration = true});
     return false;
   }
   lock.unlock();
@@ -287,17 +295,22 @@ void Supervisor::StopGroup(Process* process, std::unique_lock<std::mutex>& lock)
     return process != nullptr ? process->WaitExit(0) : !group_->has_open_ranks();
   };
   if (told) WaitUnlessHurried(options_.stop_seconds_max, lock, gone);
-  ClearGroup(process, /*notice_seconds=*/0, lock);
+  ClearGroup(process, lock);
+}
+
+// How the launcher ended when left alone for a while; empty when it did not.
+std::string Supervisor::AwaitLauncher(Process* process, std::unique_lock<std::mutex>& lock) {
+  const auto exited = [process] { return process->WaitExit(0); };
+  WaitUnlessHurried(kLauncherNoticeSeconds, lock, exited);
+  return exited() ? process->DescribeExit() : "";
 }
 
 // Whatever still runs of the group is ended. mpirun is asked once: a second signal would make it
 // leave its ranks behind.
-void Supervisor::ClearGroup(Process* process, double notice_seconds,
-                            std::unique_lock<std::mutex>& lock) {
+void Supervisor::ClearGroup(Process* process, std::unique_lock<std::mutex>& lock) {
   const double kill_seconds = hurrying_ ? kHurrySeconds : options_.kill_seconds_max;
   if (process != nullptr) {
     const auto exited = [process] { return process->WaitExit(0); };
-    WaitUnlessHurried(notice_seconds, lock, exited);
     process->SignalGroup(SIGTERM);  // no-op when it has exited
     WaitUnlessHurried(kill_seconds, lock, exited);
     if (!exited()) WaitSeconds(kHurrySeconds, lock, exited);
@@ -309,16 +322,6 @@ void Supervisor::ClearGroup(Process* process, double notice_seconds,
     link_->Close(rank.stream, Unavailable("the worker group has ended"));
   }
   if (!WaitSeconds(kill_seconds, lock, [this] { return !group_->has_open_ranks(); })) Log(LogLevel::kWarning, "a rank of the ended worker group may still run");
-}
-
-GroupLoss Supervisor::ExplainLoss(GroupLoss loss, const Process* process) const {
-  if (loss.configuration || process == nullptr) return loss;
-  std::string text = loss.cause.message() + "; " + options_.launch.launcher + " " +
-                     process->DescribeExit();
-  if (const std::vector<std::string> lines = process->LastLines(); !lines.empty())
-    text += "; the last line of output was: " + lines.back();
-  loss.cause = Status(loss.cause.code(), std::move(text));
-  return loss;
 }
 
 }  // namespace octet::workers

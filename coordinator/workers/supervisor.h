@@ -93,8 +93,8 @@ class Supervisor final : private LinkListener {
   bool WatchGroup(uint64_t epoch, std::unique_lock<std::mutex>& lock);
   bool AnnounceReady(uint64_t epoch, std::unique_lock<std::mutex>& lock);
   void StopGroup(Process* process, std::unique_lock<std::mutex>& lock);
-  void ClearGroup(Process* process, double notice_seconds, std::unique_lock<std::mutex>& lock);
-  GroupLoss ExplainLoss(GroupLoss loss, const Process* process) const;
+  std::string AwaitLauncher(Process* process, std::unique_lock<std::mutex>& lock);
+  void ClearGroup(Process* process, std::unique_lock<std::mutex>& lock);
   // Both release the lock while they wait, and return early when `done`.
   bool WaitSeconds(double seconds_max, std::unique_lock<std::mutex>& lock,
                    const std::function<bool()>& done);

@@ -89,6 +89,7 @@ class TilePlan {
     tile.cache = args_.cache;
     tile.block_table = sequence.block_table;
     tile.block_bytes = layout.block_bytes();
+    tile.head_bytes = layout.head_bytes();
     tile.k_data = layout.k_data(group.kv_head);
     tile.v_data = layout.v_data(group.kv_head);
     tile.k_scale = layout.k_scale(group.kv_head);

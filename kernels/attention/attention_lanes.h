@@ -209,6 +209,15 @@ void AttendBlock(const AttentionTile& tile, const std::byte* block, int64_t base
   }
 }
 
+// A head's part of the next block lies anywhere: its lines are asked for a block ahead.
+OCTET_INLINE void Prefetch(const AttentionTile& tile, int64_t block_index) {
+  const std::byte* head =
+      tile.cache + tile.block_table[block_index] * tile.block_bytes + tile.k_data;
+  for (int64_t at = 0; at < tile.head_bytes; at += kBufferAlignment) {
+    __builtin_prefetch(head + at, 0, 2);
+  }
+}
+
 void AttendSplit(const AttentionTile& tile, int64_t split, float* states) {
   const int64_t vectors = tile.vectors();
   for (int64_t i = 0; i < vectors; ++i) {
@@ -228,6 +237,7 @@ void AttendSplit(const AttentionTile& tile, int64_t split, float* states) {
     while (active_begin < vectors && tile.position(active_begin) < base) ++active_begin;
     int64_t active_end = vectors;
     while (tile.oldest(active_end - 1) >= base + kKvBlockTokens) --active_end;
+    if (b < last) Prefetch(tile, b + 1);
     const std::byte* block = tile.cache + tile.block_table[b] * tile.block_bytes;
     tile.format == KvFormat::kInt8
         ? AttendBlock<int8_t>(tile, block, base, active_begin, active_end, states)

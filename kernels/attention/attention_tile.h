@@ -23,6 +23,7 @@ struct AttentionTile {
   const std::byte* cache = nullptr;
   const int32_t* block_table = nullptr;
   int64_t block_bytes = 0;
+  int64_t head_bytes = 0;
   int64_t k_data = 0, v_data = 0, k_scale = 0, v_scale = 0;  // byte offsets inside a block
   int64_t head_dim = 0;
   int64_t padded_dim = 0;  // head_dim rounded up to 16 lanes

@@ -3,12 +3,12 @@
 
 Every answer ends with a newline, so that a greedy decode that stops at the first newline can be
 compared byte for byte. Whether an item is held out is decided by a hash of its canonical content
-(operands without order for addition, the multiset for sorting), not by a random draw: an item
+(the multiset for sorting), not by a random draw: an item
 that belongs to one split can never occur in the other, whatever the seed and the count.
 
   make_tasks.py --split train --items 300000 --seed 1 > train.jsonl
-  make_tasks.py --split heldout --items 300 --seed 2 --unique > validation.jsonl
-  make_tasks.py --split heldout --items 300 --seed 2 --unique --skip 300 > heldout/tasks.jsonl
+  make_tasks.py --split heldout --items 100 --seed 2 --unique > validation.jsonl
+  make_tasks.py --split heldout --items 300 --seed 2 --unique --skip 100 > heldout/tasks.jsonl
 """
 
 import argparse
@@ -23,15 +23,14 @@ HELDOUT_PERCENT = 10
 
 
 def add(rng):
-    """Sum of two numbers below 100. The order of the operands does not make a new item."""
-    a, b = rng.randrange(100), rng.randrange(100)
-    return f"add: {a}+{b}=", f"{a + b}\n", f"{min(a, b)} {max(a, b)}"
+    """Sum of a two-digit number and a digit."""
+    a, b = rng.randrange(10, 100), rng.randrange(10)
+    return f"add: {a}+{b}=", f"{a + b}\n", f"{b} {a}"
 
 
 def subtract(rng):
-    """Difference of two numbers below 100, never negative."""
-    a, b = rng.randrange(100), rng.randrange(100)
-    a, b = max(a, b), min(a, b)
+    """Difference of a two-digit number and a digit."""
+    a, b = rng.randrange(10, 100), rng.randrange(10)
     return f"subtract: {a}-{b}=", f"{a - b}\n", f"{a} {b}"
 
 
@@ -42,17 +41,17 @@ def copy(rng):
 
 
 def find(rng):
-    """The two-digit value of one of two to six keys given before."""
-    keys = rng.sample(LETTERS, rng.randint(2, 6))
+    """The two-digit value of one of two to five keys given before."""
+    keys = rng.sample(LETTERS, rng.randint(2, 5))
     table = [(key, rng.randrange(10, 100)) for key in keys]
     key, value = rng.choice(table)
-    listed = " ".join(f"{k}={v}" for k, v in table)
-    return f"find: {listed} ? {key}=", f"{value}\n", f"{listed} {key}"
+    listed = " ".join(f"{k}{v}" for k, v in table)
+    return f"find: {listed} ? {key}", f"{value}\n", f"{listed} {key}"
 
 
 def sort(rng):
-    """Three to six digits in rising order. Another order of the same digits is the same item."""
-    digits = [rng.choice("0123456789") for _ in range(rng.randint(3, 6))]
+    """Three to five digits in rising order. Another order of the same digits is the same item."""
+    digits = [rng.choice("0123456789") for _ in range(rng.randint(3, 5))]
     answer = "".join(sorted(digits))
     return f"sort: {''.join(digits)}=", f"{answer}\n", answer
 

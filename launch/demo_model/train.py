@@ -218,6 +218,10 @@ def orthogonalise(g):
     return (x.T if tall else x).float()
 
 
+def has_text(step):
+    return step % 3 != 0
+
+
 class Batches:
     """Draws the batch of a step from (seed, step) alone, so that a resumed run sees the same."""
 
@@ -228,12 +232,17 @@ class Batches:
         self.seed = seed
 
     def draw(self, step, weights):
-        """Returns [(ids [rows, n+1], loss weight [rows, n])]: one text and one task batch."""
+        """Returns two of (ids [rows, n+1], loss weight [rows, n]).
+
+        The second is always a task batch; the first is text on two steps of three.
+        """
         rng = np.random.default_rng([self.seed, step])
         text_tokens = (256, 512, 512, 1024)[step % 4]
         task_tokens = (128, 128, 128, 512, 128, 128, 128, 1024)[step % 8]
         text_rows = [self._text_row(rng, text_tokens) for _ in range(2048 // text_tokens)]
         task_rows = [self._task_row(rng, task_tokens, weights) for _ in range(2048 // task_tokens)]
+        if not has_text(step):
+            text_rows = [self._task_row(rng, 128, weights) for _ in range(16)]
         return [pack(text_rows), pack(task_rows)]
 
     def _text_row(self, rng, n):
@@ -416,7 +425,7 @@ def load_checkpoint(path, model, optimizers):
 
 
 def train_step(model, forward, optimizers, batch, args, pool):
-    """One update from a text and a task batch, each on a thread. Returns their losses."""
+    """One update from two batches, each on a thread. Returns their losses."""
     params = list(model.parameters())
 
     def gradients(part, share):
@@ -426,14 +435,14 @@ def train_step(model, forward, optimizers, batch, args, pool):
         return loss.item(), torch.autograd.grad(loss * share, params)
 
     shares = (1.0 - args.task_share, args.task_share)
-    (text_loss, text_grads), (task_loss, task_grads) = pool.map(gradients, batch, shares)
-    for p, text_grad, task_grad in zip(params, text_grads, task_grads, strict=True):
-        p.grad = text_grad.add_(task_grad)
+    (first_loss, first_grads), (second_loss, second_grads) = pool.map(gradients, batch, shares)
+    for p, first_grad, second_grad in zip(params, first_grads, second_grads, strict=True):
+        p.grad = first_grad.add_(second_grad)
     torch.nn.utils.clip_grad_norm_(params, 1.0)
     muon, adam = optimizers
     muon.step(pool)
     adam.step()
-    return text_loss, task_loss
+    return first_loss, second_loss
 
 
 def say(args, line):
@@ -458,13 +467,14 @@ def train(args, model, optimizers, progress, tokenizer, text, heldout):
         begin = time.monotonic()
         set_learning_rate(optimizers, progress["step"], progress["seconds"] / budget)
         batch = batches.draw(progress["step"], progress["weights"])
-        recent.append(train_step(model, forward, optimizers, batch, args, pool))
+        first, tasks = train_step(model, forward, optimizers, batch, args, pool)
+        recent.append((first if has_text(progress["step"]) else math.nan, tasks))
         progress["tokens"] += sum(weight.numel() for _, weight in batch)
         progress["step"] += 1
         progress["seconds"] += time.monotonic() - begin
         step, minutes = progress["step"], progress["seconds"] / 60
         if step % 20 == 0:
-            mean = np.mean(recent, axis=0)
+            mean = np.nanmean(recent, axis=0)
             recent = []
             losses = f"text {mean[0]:.3f} tasks {mean[1]:.3f}"
             say(args, f"step {step} min {minutes:.1f} tokens {progress['tokens']} {losses}")
@@ -487,7 +497,7 @@ def main():
     parser.add_argument("--muon-lr", type=float, default=0.02)
     parser.add_argument("--adam-lr", type=float, default=3e-3)
     parser.add_argument("--weight-decay", type=float, default=0.1)
-    parser.add_argument("--task-share", type=float, default=0.4, help="share of the loss")
+    parser.add_argument("--task-share", type=float, default=0.4, help="share in a text step's loss")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bf16", action="store_true", help="bf16 autocast")
     parser.add_argument("--compile", action="store_true", help="torch.compile (needs a compiler)")
