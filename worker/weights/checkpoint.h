@@ -1,0 +1,68 @@
+// A model's folder as Hugging Face lays it out: config.json and one or more safetensors files. Owns
+// the open files. Reads nothing but what it is asked for; calls from several threads are allowed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "worker/weights/safetensors.h"
+
+namespace octet::worker {
+
+inline constexpr int64_t kCheckpointFilesMax = 512;
+
+// A part of a matrix [rows, cols]; a tensor of one dimension is one row.
+struct MatrixSlice {
+  int64_t row_begin = 0;
+  int64_t row_end = 0;
+  int64_t col_begin = 0;
+  int64_t col_end = 0;
+  int64_t rows() const { return row_end - row_begin; }
+  int64_t cols() const { return col_end - col_begin; }
+};
+
+class Checkpoint {
+ public:
+  struct Tensor {
+    const TensorInfo* info = nullptr;
+    int32_t file = 0;
+  };
+
+  // Opens every file and checks every header, and that index and files agree. The files named in
+  // the index are plain names, and links may not lead out of the folder (but to the blobs of the
+  // Hugging Face cache that a snapshot belongs to).
+  static Result<Checkpoint> Open(const std::string& folder);
+
+  const std::string& config_json() const { return config_json_; }
+  const std::optional<std::string>& generation_config_json() const {
+    return generation_config_json_;
+  }
+  const std::vector<Tensor>& tensors() const { return tensors_; }  // sorted by name
+  const Tensor* Find(std::string_view name) const;
+  const std::string& FileOf(const Tensor& tensor) const { return files_[tensor.file].name(); }
+
+  // out = [slice.rows(), slice.cols()] dense, as stored. Only the slice's bytes are read, and gaps
+  // of at most kGapBytesMax between them. REQUIRES: a readable dtype, rank 1 or 2, a slice inside
+  // the tensor.
+  Status ReadRows(const Tensor& tensor, const MatrixSlice& slice, std::byte* out) const;
+
+  // An error if any file changed since it was opened.
+  Status CheckUnchanged() const;
+
+ private:
+  Status OpenIndexed(const std::string& folder);
+  Status AddFile(const std::string& folder, const std::string& name);
+  Status SortTensors();
+
+  std::string config_json_;
+  std::optional<std::string> generation_config_json_;
+  std::vector<SafetensorsFile> files_;
+  std::vector<Tensor> tensors_;  // pointers into files_
+};
+
+}  // namespace octet::worker
