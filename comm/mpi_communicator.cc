@@ -79,6 +79,7 @@ std::unique_ptr<Communicator> MakeMpiCommunicator(const CommunicatorLimits& limi
                                                   const MpiOptions& options) {
   int ranks = 0;
   OCTET_MPI(MPI_Comm_size(MPI_COMM_WORLD, &ranks));
+  OCTET_CHECK_GE(limits.threads_per_rank, 1);
   const HostRanks host;
   if (host.size() < ranks || options.force_messages) {
     return MakeMessageCommunicator(limits, options.stop);

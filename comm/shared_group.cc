@@ -127,6 +127,7 @@ void SharedGroup::Barrier() {
 void SharedGroup::Broadcast(std::span<std::byte> data, int root) {
   const auto bytes = static_cast<int64_t>(data.size());
   OCTET_CHECK_LE(bytes, limits_.broadcast_bytes_max);
+  OCTET_CHECK(root >= 0 && root < ranks_);
   for (int64_t begin = 0; begin < bytes; begin += area_bytes_) {
     const auto part = static_cast<size_t>(std::min(area_bytes_, bytes - begin));
     std::byte* area = BeginRound();

@@ -14,8 +14,10 @@ namespace octet::comm {
 namespace {
 
 // About 25 us. A wait that sleeps costs 5 us or more and the ranks of a layer drift apart by some
-// ten, so spinning pays; but where other work holds the peer's core, every wait loses this much.
+// ten, so spinning pays where the peer runs. Where it waits for this very core, the yields let it
+// run.
 constexpr int kSpins = 1000;
+constexpr int kSpinsPerYield = 50;  // about 1 us
 
 // Not the private futex: the waiters may be of other processes.
 void SleepWhile(std::atomic<uint32_t>& word, uint32_t seen) {
@@ -57,6 +59,7 @@ void WaitWord::WaitAtLeast(uint32_t value, const WaitPolicy& policy) {
   for (int spin = 0; spin <= policy.spins; ++spin) {
     if (Reached(value, std::memory_order_acquire)) return;
     Pause();
+    if (spin % kSpinsPerYield == kSpinsPerYield - 1) std::this_thread::yield();
   }
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   for (;;) {

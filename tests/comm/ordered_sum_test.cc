@@ -95,17 +95,23 @@ TEST(SharedRegion, BytesAreAFunctionOfTheLimits) {
   EXPECT_LE(SharedRegionBytes(large, 32), int64_t{16} << 20);
 }
 
+// A lost wake-up costs a slice of the wait: were they all lost, this would outlast its time limit.
 TEST(WaitWord, SleepersWake) {
-  WaitWord word;
+  WaitWord there;
+  WaitWord back;
   const WaitPolicy policy;  // no spins: straight to sleep
-  std::thread waiter([&] {
-    for (uint32_t value = 1; value <= 200; ++value) word.WaitAtLeast(value, policy);
+  constexpr uint32_t kRounds = 1000;
+  std::thread other([&] {
+    for (uint32_t value = 1; value <= kRounds; ++value) {
+      there.WaitAtLeast(value, policy);
+      back.Publish(value);
+    }
   });
-  for (uint32_t value = 1; value <= 200; ++value) {
-    if (value % 50 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    word.Publish(value);
+  for (uint32_t value = 1; value <= kRounds; ++value) {
+    there.Publish(value);
+    back.WaitAtLeast(value, policy);
   }
-  waiter.join();
+  other.join();
 }
 
 TEST(WaitWord, CountsModuloTwoToTheThirtyTwo) {
