@@ -7,6 +7,8 @@
 namespace octet::tokenizer {
 namespace {
 
+constexpr size_t kShownBytes = 60;
+
 // The deepest nesting of arrays and objects. Ill-formed text gives some number: the parser comes
 // after and says what is wrong with it.
 int64_t Depth(std::string_view text) {
@@ -38,7 +40,6 @@ std::string Found(const nlohmann::json& value) {
 }  // namespace
 
 std::string Quoted(std::string_view text) {
-  constexpr size_t kShownBytes = 60;
   std::string out = "`";
   size_t end = std::min(text.size(), kShownBytes);
   while (end < text.size() && end > 0 && (text[end] & 0xC0) == 0x80) --end;

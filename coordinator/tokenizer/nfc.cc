@@ -14,6 +14,7 @@ namespace {
 
 // A canonical decomposition has at most four characters (UAX 15, stable since Unicode 3.0).
 constexpr int kDecompositionMax = 4;
+constexpr int32_t kBeforeTrailingConsonants = 0x11A7;
 
 int CombiningClass(int32_t code_point) {
   return utf8proc_get_property(code_point)->combining_class;
@@ -53,6 +54,15 @@ void OrderMarks(std::vector<int32_t>* text) {
   }
 }
 
+// Composes `count` ordered characters and appends them to `out`.
+void Compose(int32_t* points, int64_t count, std::string* out) {
+  // STABLE is utf8proc's name for: do not compose what the composition exclusions forbid.
+  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+  const utf8proc_ssize_t composed = utf8proc_normalize_utf32(points, count, options);
+  OCTET_CHECK_GE(composed, 0);
+  for (utf8proc_ssize_t i = 0; i < composed; ++i) AppendCodePoint(points[i], out);
+}
+
 }  // namespace
 
 bool IsTriviallyNfc(std::string_view text) {
@@ -64,15 +74,17 @@ bool IsTriviallyNfc(std::string_view text) {
 std::string ToNfc(std::string_view text) {
   std::vector<int32_t> points = Decompose(text);
   OrderMarks(&points);
-  // STABLE is utf8proc's name for: do not compose what the composition exclusions forbid.
-  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE);
-  const auto count = utf8proc_normalize_utf32(
-      points.data(), static_cast<utf8proc_ssize_t>(points.size()), options);
-  OCTET_CHECK_GE(count, 0);
   std::string out;
   out.reserve(text.size());
-  for (utf8proc_ssize_t i = 0; i < count; ++i)
-    AppendCodePoint(points[static_cast<size_t>(i)], &out);
+  // utf8proc 2.8 takes U+11A7, one before the first trailing consonant of Hangul, for one, and
+  // swallows it. Nothing composes with it, so the text is composed in the parts between.
+  for (auto begin = points.begin(); begin != points.end();) {
+    const auto end = std::find(begin, points.end(), kBeforeTrailingConsonants);
+    Compose(&*begin, end - begin, &out);
+    if (end == points.end()) break;
+    AppendCodePoint(*end, &out);
+    begin = end + 1;
+  }
   return out;
 }
 

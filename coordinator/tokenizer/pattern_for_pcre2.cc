@@ -15,6 +15,9 @@ constexpr std::string_view kSupported =
     "\\r "
     "\\n \\t \\p{..} \\P{..} \\x{..} and \\u....";
 
+constexpr std::array<std::string_view, 8> kOpenings = {
+    "(?i:", "(?-i:", "(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>"};
+
 bool IsOneOf(char c, std::string_view set) { return set.find(c) != std::string_view::npos; }
 
 bool IsHex(char c) { return IsOneOf(c, "0123456789abcdefABCDEF"); }
@@ -80,8 +83,6 @@ class Rewriter {
   }
 
   Status Group() {
-    static constexpr std::array<std::string_view, 8> kOpenings = {
-        "(?i:", "(?-i:", "(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>"};
     for (const std::string_view opening : kOpenings) {
       if (At(opening)) {
         Copy(opening.size());

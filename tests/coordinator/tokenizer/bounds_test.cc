@@ -1,5 +1,5 @@
 // Texts that make a careless tokenizer quadratic. The bound is generous, because a machine may be
-// busy or run a sanitizer: 1 MB takes well under a second, and a quadratic step takes hours.
+// busy or run a sanitizer: 1 MB takes a tenth of a second, a quadratic step many minutes.
 #include <gtest/gtest.h>
 
 #include <chrono>

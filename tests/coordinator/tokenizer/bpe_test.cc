@@ -68,6 +68,21 @@ TEST(Bpe, RankGoesBeforePlace) {
   EXPECT_EQ(*tokenizer->Encode("abc", false), (std::vector<int32_t>{'a', 257}));
 }
 
+// Both ways of merging take the leftmost of equal pairs: an odd one out stays at the right.
+TEST(Bpe, TheLeftmostOfEqualsGoesFirst) {
+  nlohmann::json json = SmallTokenizerJson();
+  json["model"]["vocab"]["aa"] = 257;
+  json["model"]["merges"] = {"a a"};
+  json["added_tokens"] = nlohmann::json::array();
+  const auto tokenizer = Tokenizer::FromJson(json.dump());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+  for (const size_t pairs : {1u, 5u, 500u}) {
+    std::vector<int32_t> expected(pairs, 257);
+    expected.push_back('a');
+    EXPECT_EQ(*tokenizer->Encode(std::string(2 * pairs + 1, 'a'), false), expected);
+  }
+}
+
 // Without ignore_merges a word that is a token, but not by its merges, is not that token.
 TEST(Bpe, IgnoreMergesTakesWholeWords) {
   nlohmann::json json = SmallTokenizerJson();

@@ -17,6 +17,8 @@ TEST(Nfc, ComposesOrdersAndExcludes) {
       {"a\u0315\u0300\u05AE\u0062", "\u00E0\u05AE\u0315b"},
       {"\u0344", "\u0308\u0301"},
       {"\u0B47\u0300\u0B3E", "\u0B47\u0300\u0B3E"},  // blocked by a mark in between
+      {"\uAC38\u11A7", "\uAC38\u11A7"},              // one before the trailing consonants
+      {"\u11A7\u1100\u1161\u11A8", "\u11A7\uAC01"},
       {"\u1100\u0301\u1161", "\u1100\u0301\u1161"},
   };
   for (const auto& [in, out] : cases) EXPECT_EQ(ToNfc(in), out) << in;

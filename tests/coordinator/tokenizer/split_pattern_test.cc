@@ -74,7 +74,7 @@ TEST(SplitPattern, RefusesByNameWhatWouldMeanSomethingElse) {
 }
 
 TEST(SplitPattern, APatternThatBacktracksWithoutEndIsStopped) {
-  const auto compiled = SplitPattern::Compile("(?:a|aa|a?a)+x");
+  const auto compiled = SplitPattern::Compile("(?:a|aa)+[xy]");
   ASSERT_TRUE(compiled.ok());
   Pieces pieces;
   const Status status = compiled->Split(std::string(200, 'a'), MatchScratch(), &pieces);
