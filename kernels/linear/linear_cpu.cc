@@ -167,8 +167,7 @@ void Linear(const LinearArgs& args, Stream& stream) {
       p.scale_format = shape.scale_format;
       p.int8_activations = UsesInt8(shape, args.activation);
       p.width = layout.width(panel);
-      p.scales = args.weights + layout.begin_bytes(panel);
-      p.codes = p.scales + layout.codes_at(p.width);
+      p.panel = args.weights + layout.begin_bytes(panel);
       p.segments = workspace.segments;
       p.segment_count = workspace.count.segments;
       const int64_t row_end = std::min(args.rows, (item % parts + 1) * kItemRows);

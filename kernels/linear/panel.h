@@ -61,9 +61,8 @@ struct PanelArgs {
   bool asymmetric = false;
   ScaleFormat scale_format = ScaleFormat::kF16;
   bool int8_activations = false;
-  int64_t width = 0;                 // 16, 32 or 48
-  const std::byte* codes = nullptr;  // codes or values of the panel, 64-byte aligned
-  const std::byte* scales = nullptr;
+  int64_t width = 0;  // 16, 32 or 48
+  const std::byte* panel = nullptr;
   const Segment* segments = nullptr;
   int64_t segment_count = 0;
   RowBlock block;
