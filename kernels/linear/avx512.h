@@ -2,6 +2,11 @@
 // (see panel.h).
 #pragma once
 
+// GCC 12 warns of its own intrinsics, wherever they are used (its bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 
 #include "kernels/linear/panel.h"

@@ -1,21 +1,16 @@
 // AVX-512 VNNI: int8 activations. A tile is V vectors of 16 outputs times R rows; its V * R int32
 // accumulators live in registers over a segment and are then added, scaled, to the leaf in L1.
 // Per 64-byte load of int4 codes and row: two vpdpbusd and two broadcasts from the row block.
-#pragma GCC diagnostic push
-// GCC 12 warns of its own reductions (its bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-
 #include "kernels/linear/avx512.h"
 #include "kernels/linear/leaf_sum.h"
 
 namespace octet::kernels {
 namespace {
 
-constexpr int64_t kPrefetchBytes = 4096;  // how far ahead of a panel that streams from memory
-constexpr int kStreamRowsMax = 4;         // tiles of so few rows wait for memory
+// One or two rows read memory as fast as the core's own prefetchers ask for it, and asking more
+// slows them. With more rows those fall behind: 12.4 instead of 11.0 GB/s at eight.
+constexpr int kPrefetchRowsMin = 3;
+constexpr int64_t kPrefetchBytes = 8192;
 
 // A tile of one or two rows sums low and high nibbles apart, lest it wait for its own additions.
 template <int V, int R>
@@ -44,7 +39,7 @@ inline void MultiplyChunks(const std::byte* codes, int64_t chunk_bytes, int64_t 
                            const int8_t* q, Tile<V, R>& tile) {
   const __m512i mask = _mm512_set1_epi8(0x0f);
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-    if (R <= kStreamRowsMax) {
+    if (R >= kPrefetchRowsMin) {
       for (int64_t line = 0; line < chunk_bytes; line += 64) {
         _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
       }
@@ -210,6 +205,7 @@ void SumPanelAvx512(const PanelArgs& args, float* slots) {
   } else {
     SumPanelInt8<false>(args, slots);
   }
+  StoreRoots(args, slots);
 }
 
 }  // namespace octet::kernels

@@ -1,7 +1,5 @@
 // AVX-512: float activations. Weights are turned to float32 a strip at a time in L1, then a tile of
 // V vectors of 16 outputs times R rows runs over the strip, its accumulators in registers.
-#include <immintrin.h>
-
 #include "kernels/linear/avx512.h"
 #include "kernels/linear/leaf_sum.h"
 

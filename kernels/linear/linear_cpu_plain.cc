@@ -204,6 +204,7 @@ void SumPanelPlain(const PanelArgs& args, float* slots) {
               }
               if (step.left != nullptr) AddSum(step.left, step.leaf, rows, 0, args.width);
             });
+  StoreRoots(args, slots);
 }
 
 }  // namespace octet::kernels
