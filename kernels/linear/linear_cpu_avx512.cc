@@ -39,7 +39,7 @@ inline void MultiplyChunks(const std::byte* codes, int64_t chunk_bytes, int64_t 
                            const int8_t* q, Tile<V, R>& tile) {
   const __m512i mask = _mm512_set1_epi8(0x0f);
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-    if (R >= kPrefetchRowsMin) {
+    if (R >= (kInt4 ? kPrefetchRowsMin : 2 * kPrefetchRowsMin)) {
       for (int64_t line = 0; line < chunk_bytes; line += 64) {
         _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
       }
