@@ -2,6 +2,11 @@
 // (see panel.h).
 #pragma once
 
+// GCC 12 warns of its own intrinsics, wherever they are used (its bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 
 #include "kernels/linear/panel.h"
@@ -25,10 +30,9 @@ struct GroupScales {
   __m512 scale[V];
   __m512 offset[V];
 
-  inline GroupScales(const PanelArgs& args, int64_t first, int64_t group) {
+  inline GroupScales(const PanelArgs& args, int64_t first, const Segment& segment) {
     const int64_t bytes = args.scale_format == ScaleFormat::kF32 ? 4 : 2;
-    const int64_t parts = args.asymmetric ? 2 : 1;
-    const std::byte* from = args.scales + (group * parts * args.width + first) * bytes;
+    const std::byte* from = args.panel + segment.scales_at * args.width + first * bytes;
     Load(args.scale_format, from, scale);
     if (args.asymmetric) {
       Load(args.scale_format, from + args.width * bytes, offset);
@@ -40,7 +44,7 @@ struct GroupScales {
   static inline void Load(ScaleFormat format, const std::byte* from, __m512 (&to)[V]) {
     for (int v = 0; v < V; ++v) {
       if (format == ScaleFormat::kF32) {
-        to[v] = _mm512_load_ps(reinterpret_cast<const float*>(from) + v * 16);
+        to[v] = _mm512_loadu_ps(reinterpret_cast<const float*>(from) + v * 16);
       } else {
         to[v] = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(from) + v));
       }

@@ -56,5 +56,20 @@ inline void SumLeaves(const PanelArgs& args, int64_t first, int64_t width, float
   }
 }
 
+// Copies the roots to the output, adding the bias.
+[[maybe_unused]] inline void StoreRoots(const PanelArgs& args, const float* slots) {
+  for (int64_t root = 0; root < args.roots; ++root) {
+    for (int64_t row = 0; row < args.block.rows; ++row) {
+      const float* from = slots + root * kSlotFloats + row * kPanelOutputs;
+      float* to = args.out + root * args.out_root_stride + row * args.out_row_stride;
+      if (args.bias != nullptr) {
+        for (int64_t i = 0; i < args.outputs; ++i) to[i] = from[i] + args.bias[i];
+      } else {
+        __builtin_memcpy(to, from, static_cast<size_t>(args.outputs) * sizeof(float));
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace octet::kernels

@@ -121,23 +121,6 @@ void PrepareRows(const LinearArgs& args, const Workspace& workspace, const Famil
   pool.ParallelFor(blocks * slices, 1, prepare);
 }
 
-// Copies the roots of one block and panel to the output, adding the bias.
-void StoreRoots(const LinearArgs& args, int64_t roots, int64_t row, int64_t rows, int64_t output,
-                const float* slots) {
-  const int64_t outputs = std::min(kPanelOutputs, args.shape->outputs - output);
-  for (int64_t root = 0; root < roots; ++root) {
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* from = slots + root * kSlotFloats + r * kPanelOutputs;
-      float* to = args.out + (root * args.rows + row + r) * args.shape->outputs + output;
-      if (args.bias != nullptr) {
-        for (int64_t i = 0; i < outputs; ++i) to[i] = from[i] + args.bias[output + i];
-      } else {
-        for (int64_t i = 0; i < outputs; ++i) to[i] = from[i];
-      }
-    }
-  }
-}
-
 }  // namespace
 
 int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows) {
@@ -161,21 +144,26 @@ void Linear(const LinearArgs& args, Stream& stream) {
     alignas(64) float slots[kSlotsMax * kSlotFloats];
     for (int64_t item = begin; item < end; ++item) {
       const int64_t panel = item / parts;
+      const int64_t output = panel * kPanelOutputs;
       PanelArgs p;
       p.format = shape.format;
       p.asymmetric = shape.asymmetric;
       p.scale_format = shape.scale_format;
       p.int8_activations = UsesInt8(shape, args.activation);
       p.width = layout.width(panel);
-      p.scales = args.weights + layout.begin_bytes(panel);
-      p.codes = p.scales + layout.codes_at(p.width);
+      p.panel = args.weights + layout.begin_bytes(panel);
       p.segments = workspace.segments;
       p.segment_count = workspace.count.segments;
+      p.outputs = std::min(kPanelOutputs, shape.outputs - output);
+      p.out_row_stride = shape.outputs;
+      p.out_root_stride = args.rows * shape.outputs;
+      p.roots = roots;
+      p.bias = args.bias == nullptr ? nullptr : args.bias + output;
       const int64_t row_end = std::min(args.rows, (item % parts + 1) * kItemRows);
       for (int64_t row = item % parts * kItemRows; row < row_end; row += kBlockRows) {
         p.block = workspace.Block(row, std::min(kBlockRows, row_end - row));
+        p.out = args.out + row * shape.outputs + output;
         family.sum_panel(p, slots);
-        StoreRoots(args, roots, row, p.block.rows, panel * kPanelOutputs, slots);
       }
     }
   };

@@ -1,7 +1,5 @@
 // AVX-512: float activations. Weights are turned to float32 a strip at a time in L1, then a tile of
 // V vectors of 16 outputs times R rows runs over the strip, its accumulators in registers.
-#include <immintrin.h>
-
 #include "kernels/linear/avx512.h"
 #include "kernels/linear/leaf_sum.h"
 
@@ -15,13 +13,12 @@ constexpr int64_t kPrefetchBytes = 2048;
 template <int V, bool kInt4>
 void LoadCodes(const PanelArgs& args, int64_t first, const Segment& segment, int64_t done,
                int64_t count, float* to) {
-  const GroupScales<V> group(args, first, segment.group);
+  const GroupScales<V> group(args, first, segment);
   const __m512i zero = _mm512_set1_epi32(args.asymmetric ? 0 : kInt4 ? 8 : 128);
   const __m512i mask = _mm512_set1_epi32(kInt4 ? 0x0f : 0xff);
   const int64_t chunk_bytes = args.width * (kInt4 ? 4 : 8);
-  const int64_t chunk = (segment.padded_begin + done) / kChunkInputs;
-  const auto* codes =
-      reinterpret_cast<const uint8_t*>(args.codes) + chunk * chunk_bytes + first * 4;
+  const std::byte* codes =
+      args.panel + segment.codes_at * args.width + done / kChunkInputs * chunk_bytes + first * 4;
   for (int64_t k = 0; k < count; k += kChunkInputs, codes += chunk_bytes) {
     for (int v = 0; v < V; ++v) {
       _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + v * 64), _MM_HINT_T0);
@@ -29,7 +26,7 @@ void LoadCodes(const PanelArgs& args, int64_t first, const Segment& segment, int
       for (int j = 0; j < kChunkInputs; ++j) {
         const int64_t half = kInt4 || j < 4 ? 0 : chunk_bytes / 2;
         const int shift = j % 4 * 8 + (kInt4 && j >= 4 ? 4 : 0);
-        const __m512i raw = _mm512_load_si512(codes + half + v * 64);
+        const __m512i raw = _mm512_loadu_si512(codes + half + v * 64);
         const __m512i code = _mm512_and_si512(_mm512_srli_epi32(raw, shift), mask);
         const __m512 value = _mm512_cvtepi32_ps(_mm512_sub_epi32(code, zero));
         __m512 w = _mm512_mul_ps(group.scale[v], value);
@@ -45,13 +42,14 @@ template <int V>
 void LoadValues(const PanelArgs& args, int64_t first, const Segment& segment, int64_t done,
                 int64_t count, float* to) {
   const int64_t bytes = args.format == WeightFormat::kF32 ? 4 : 2;
-  const std::byte* from = args.codes + ((segment.begin + done) * args.width + first) * bytes;
+  const std::byte* from =
+      args.panel + segment.codes_at * args.width + (done * args.width + first) * bytes;
   for (int64_t k = 0; k < count; ++k, from += args.width * bytes) {
     _mm_prefetch(reinterpret_cast<const char*>(from + kPrefetchBytes), _MM_HINT_T0);
     for (int v = 0; v < V; ++v) {
       __m512 w;
       if (args.format == WeightFormat::kF32) {
-        w = _mm512_load_ps(reinterpret_cast<const float*>(from) + v * 16);
+        w = _mm512_loadu_ps(reinterpret_cast<const float*>(from) + v * 16);
       } else {
         const __m256i half = _mm256_load_si256(reinterpret_cast<const __m256i*>(from) + v);
         w = args.format == WeightFormat::kF16

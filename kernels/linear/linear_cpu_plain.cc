@@ -37,27 +37,29 @@ struct GroupScales {
   float scale[kPanelOutputs];
   float offset[kPanelOutputs];  // asymmetric only
 
-  GroupScales(const PanelArgs& args, int64_t group) {
+  GroupScales(const PanelArgs& args, const Segment& segment) {
     const int64_t bytes = args.width * (args.scale_format == ScaleFormat::kF32 ? 4 : 2);
-    const std::byte* from = args.scales + group * bytes * (args.asymmetric ? 2 : 1);
+    const std::byte* from = args.panel + segment.scales_at * args.width;
     LoadScales(args.scale_format, args.width, from, scale);
     if (args.asymmetric) LoadScales(args.scale_format, args.width, from + bytes, offset);
   }
 };
 
-// Spreads one chunk to codes [kChunkInputs][kPanelOutputs].
-void UnpackChunk(const PanelArgs& args, int64_t chunk, int16_t* to) {
+// Spreads the chunk of a segment that begins at its input `done` to [kChunkInputs][kPanelOutputs].
+void UnpackChunk(const PanelArgs& args, const Segment& segment, int64_t done, int16_t* to) {
   const int64_t width = args.width;
-  const auto* bytes = reinterpret_cast<const uint8_t*>(args.codes);
+  const int64_t bytes_per_output =
+      segment.codes_at + (args.format == WeightFormat::kInt4 ? done / 2 : done);
+  const auto* bytes = reinterpret_cast<const uint8_t*>(args.panel) + bytes_per_output * width;
   for (int64_t j = 0; j < 4; ++j) {
     int16_t* low = to + j * kPanelOutputs;
     int16_t* high = to + (4 + j) * kPanelOutputs;
     if (args.format == WeightFormat::kInt4) {
-      const uint8_t* from = bytes + chunk * width * 4 + j;
+      const uint8_t* from = bytes + j;
       for (int64_t i = 0; i < width; ++i) low[i] = static_cast<int16_t>(from[i * 4] & 0x0f);
       for (int64_t i = 0; i < width; ++i) high[i] = static_cast<int16_t>(from[i * 4] >> 4);
     } else {
-      const uint8_t* from = bytes + chunk * width * 8 + j;
+      const uint8_t* from = bytes + j;
       for (int64_t i = 0; i < width; ++i) low[i] = from[i * 4];
       for (int64_t i = 0; i < width; ++i) high[i] = from[(width + i) * 4];
     }
@@ -75,7 +77,7 @@ void AddInt8Segment(const PanelArgs& args, const Segment& segment, int64_t index
   for (int64_t done = 0; done < segment.inputs; done += kChunkInputs) {
     int16_t codes[kChunkInputs * kPanelOutputs];
     const int64_t padded = segment.padded_begin + done;
-    UnpackChunk(args, padded / kChunkInputs, codes);
+    UnpackChunk(args, segment, done, codes);
     for (int64_t row = 0; row < rows; ++row) {
       for (int64_t j = 0; j < kChunkInputs; ++j) {
         const int64_t quad = (padded + j) / 4;
@@ -87,7 +89,7 @@ void AddInt8Segment(const PanelArgs& args, const Segment& segment, int64_t index
       }
     }
   }
-  const GroupScales scales(args, segment.group);
+  const GroupScales scales(args, segment);
   for (int64_t row = 0; row < rows; ++row) {
     const float x_scale = args.block.scales[index * rows + row];
     const float x_sum = std::bit_cast<float>(args.block.sums[index * rows + row]);
@@ -105,7 +107,7 @@ void LoadStrip(const PanelArgs& args, const Segment& segment, int64_t done, int6
                float* to) {
   if (!IsQuantized(args.format)) {
     const int64_t bytes = args.format == WeightFormat::kF32 ? 4 : 2;
-    const std::byte* from = args.codes + (segment.begin + done) * args.width * bytes;
+    const std::byte* from = args.panel + (segment.codes_at + done * bytes) * args.width;
     for (int64_t k = 0; k < count; ++k) {
       for (int64_t i = 0; i < args.width; ++i, from += bytes) {
         float& value = to[k * kPanelOutputs + i];
@@ -117,12 +119,11 @@ void LoadStrip(const PanelArgs& args, const Segment& segment, int64_t done, int6
     }
     return;
   }
-  const GroupScales scales(args, segment.group);
+  const GroupScales scales(args, segment);
   const int zero = args.asymmetric ? 0 : args.format == WeightFormat::kInt4 ? 8 : 128;
   int16_t codes[kStripInputs * kPanelOutputs];
   for (int64_t k = 0; k < count; k += kChunkInputs) {
-    const int64_t chunk = (segment.padded_begin + done + k) / kChunkInputs;
-    UnpackChunk(args, chunk, codes + k * kPanelOutputs);
+    UnpackChunk(args, segment, done + k, codes + k * kPanelOutputs);
   }
   for (int64_t k = 0; k < count; ++k) {
     for (int64_t i = 0; i < args.width; ++i) {
@@ -203,6 +204,7 @@ void SumPanelPlain(const PanelArgs& args, float* slots) {
               }
               if (step.left != nullptr) AddSum(step.left, step.leaf, rows, 0, args.width);
             });
+  StoreRoots(args, slots);
 }
 
 }  // namespace octet::kernels

@@ -12,12 +12,6 @@
 namespace octet::kernels {
 namespace {
 
-int64_t ValueBytes(WeightFormat format) { return format == WeightFormat::kF32 ? 4 : 2; }
-
-int64_t ScaleBytes(const LinearShape& shape) {
-  return shape.scale_format == ScaleFormat::kF32 ? 4 : 2;
-}
-
 void StoreScale(ScaleFormat format, float value, std::byte* to) {
   if (format == ScaleFormat::kF32) {
     std::memcpy(to, &value, sizeof value);
@@ -29,12 +23,12 @@ void StoreScale(ScaleFormat format, float value, std::byte* to) {
   std::memcpy(to, &bits, sizeof bits);
 }
 
-// Writes one output's codes of one chunk, kChunkInputs of them. `chunks` is the panel's codes.
-void StoreChunk(WeightFormat format, int64_t width, int64_t lane, int64_t chunk,
-                const uint8_t* codes, std::byte* chunks) {
+// Writes one output's codes of one chunk, kChunkInputs of them, into the chunk at `to`.
+void StoreChunk(WeightFormat format, int64_t width, int64_t lane, const uint8_t* codes,
+                std::byte* to) {
   if (format == WeightFormat::kInt8) {
-    std::memcpy(chunks + ((chunk * 2 + 0) * width + lane) * 4, codes, 4);
-    std::memcpy(chunks + ((chunk * 2 + 1) * width + lane) * 4, codes + 4, 4);
+    std::memcpy(to + lane * 4, codes, 4);
+    std::memcpy(to + (width + lane) * 4, codes + 4, 4);
     return;
   }
   uint8_t bytes[4];
@@ -42,29 +36,47 @@ void StoreChunk(WeightFormat format, int64_t width, int64_t lane, int64_t chunk,
     OCTET_CHECK_LT(static_cast<int>(codes[j] | codes[4 + j]), 16);
     bytes[j] = static_cast<uint8_t>(codes[j] | codes[4 + j] << 4);
   }
-  std::memcpy(chunks + (chunk * width + lane) * 4, bytes, 4);
+  std::memcpy(to + lane * 4, bytes, 4);
 }
 
-void PackQuantizedRow(const LinearShape& shape, const std::vector<Segment>& segments,
-                      const NeutralRows& rows, int64_t row, int64_t width, int64_t lane,
-                      std::byte* scales, std::byte* codes) {
-  for (const Segment& segment : segments) {
-    const uint8_t* from = rows.codes.data() + row * shape.inputs + segment.begin;
-    for (int64_t done = 0; done < segment.inputs; done += kChunkInputs) {
-      uint8_t chunk_codes[kChunkInputs] = {};
-      std::memcpy(chunk_codes, from + done, std::min(kChunkInputs, segment.inputs - done));
-      const int64_t chunk = (segment.padded_begin + done) / kChunkInputs;
-      StoreChunk(shape.format, width, lane, chunk, chunk_codes, codes);
-    }
+// One output of a panel: output `row` of `rows` goes to `lane` of a panel of `width`.
+struct PanelRow {
+  int64_t row;
+  int64_t lane;
+  int64_t width;
+  std::byte* panel;
+};
+
+// Several segments may share a group; each then writes the same scale.
+void PackScale(const LinearShape& shape, const Segment& segment, const NeutralRows& rows,
+               const PanelRow& to) {
+  const int64_t bytes = shape.scale_format == ScaleFormat::kF32 ? 4 : 2;
+  const int64_t from = to.row * shape.group_count() + segment.group;
+  std::byte* scales = to.panel + segment.scales_at * to.width;
+  StoreScale(shape.scale_format, rows.scales[from], scales + to.lane * bytes);
+  if (!shape.asymmetric) return;
+  StoreScale(shape.scale_format, rows.offsets[from], scales + (to.width + to.lane) * bytes);
+}
+
+void PackCodes(const LinearShape& shape, const Segment& segment, const NeutralRows& rows,
+               const PanelRow& to) {
+  const uint8_t* from = rows.codes.data() + to.row * shape.inputs + segment.begin;
+  const int64_t chunk_bytes = to.width * (shape.format == WeightFormat::kInt4 ? 4 : 8);
+  std::byte* chunk = to.panel + segment.codes_at * to.width;
+  for (int64_t done = 0; done < segment.inputs; done += kChunkInputs, chunk += chunk_bytes) {
+    uint8_t codes[kChunkInputs] = {};
+    std::memcpy(codes, from + done, std::min(kChunkInputs, segment.inputs - done));
+    StoreChunk(shape.format, to.width, to.lane, codes, chunk);
   }
-  const int64_t groups = shape.group_count();
-  const int64_t bytes = ScaleBytes(shape);
-  const int64_t parts = shape.asymmetric ? 2 : 1;  // scales, then offsets
-  for (int64_t group = 0; group < groups; ++group) {
-    std::byte* to = scales + (group * parts * width + lane) * bytes;
-    StoreScale(shape.scale_format, rows.scales[row * groups + group], to);
-    if (!shape.asymmetric) continue;
-    StoreScale(shape.scale_format, rows.offsets[row * groups + group], to + width * bytes);
+}
+
+void PackValues(const LinearShape& shape, const Segment& segment, const NeutralRows& rows,
+                const PanelRow& to) {
+  const int64_t bytes = ValueBytes(shape.format);
+  const uint8_t* from = rows.values.data() + (to.row * shape.inputs + segment.begin) * bytes;
+  std::byte* value = to.panel + segment.codes_at * to.width + to.lane * bytes;
+  for (int64_t k = 0; k < segment.inputs; ++k, from += bytes, value += to.width * bytes) {
+    std::memcpy(value, from, bytes);
   }
 }
 
@@ -88,15 +100,7 @@ PanelLayout PanelLayout::Of(const LinearShape& shape) {
   PanelLayout layout;
   layout.outputs = shape.outputs;
   layout.panel_count = (shape.outputs + kPanelOutputs - 1) / kPanelOutputs;
-  if (!IsQuantized(shape.format)) {
-    layout.code_bytes_per_output = shape.inputs * ValueBytes(shape.format);
-    return layout;
-  }
-  const int64_t padded_inputs = CountSegments(shape).padded_inputs;
-  layout.code_bytes_per_output =
-      shape.format == WeightFormat::kInt4 ? padded_inputs / 2 : padded_inputs;
-  layout.scale_bytes_per_output =
-      shape.group_count() * ScaleBytes(shape) * (shape.asymmetric ? 2 : 1);
+  layout.bytes_per_output = CountSegments(shape).bytes_per_output;
   return layout;
 }
 
@@ -104,13 +108,7 @@ int64_t PanelLayout::width(int64_t panel) const {
   return std::min(kPanelOutputs, AlignUp(outputs - panel * kPanelOutputs, kVectorOutputs));
 }
 
-int64_t PanelLayout::codes_at(int64_t width) const {
-  return AlignUp(width * scale_bytes_per_output);
-}
-
-int64_t PanelLayout::panel_bytes(int64_t width) const {
-  return codes_at(width) + AlignUp(width * code_bytes_per_output);
-}
+int64_t PanelLayout::panel_bytes(int64_t width) const { return AlignUp(width * bytes_per_output); }
 
 int64_t PackedLinearBytes(const LinearShape& shape) {
   const PanelLayout layout = PanelLayout::Of(shape);
@@ -126,19 +124,16 @@ void PackLinearRows(const LinearShape& shape, int64_t row_begin, const NeutralRo
   std::vector<Segment> segments(CountSegments(shape).segments);
   BuildSegments(shape, segments.data());
   for (int64_t row = 0; row < rows.rows; ++row) {
-    const int64_t panel_index = (row_begin + row) / kPanelOutputs;
-    const int64_t lane = (row_begin + row) % kPanelOutputs;
-    const int64_t width = layout.width(panel_index);
-    std::byte* panel = packed + layout.begin_bytes(panel_index);
-    if (IsQuantized(shape.format)) {
-      PackQuantizedRow(shape, segments, rows, row, width, lane, panel,
-                       panel + layout.codes_at(width));
-      continue;
-    }
-    const int64_t bytes = ValueBytes(shape.format);
-    for (int64_t k = 0; k < shape.inputs; ++k) {
-      std::memcpy(panel + (k * width + lane) * bytes,
-                  rows.values.data() + (row * shape.inputs + k) * bytes, bytes);
+    const int64_t panel = (row_begin + row) / kPanelOutputs;
+    const PanelRow to = {row, (row_begin + row) % kPanelOutputs, layout.width(panel),
+                         packed + layout.begin_bytes(panel)};
+    for (const Segment& segment : segments) {
+      if (IsQuantized(shape.format)) {
+        PackScale(shape, segment, rows, to);
+        PackCodes(shape, segment, rows, to);
+      } else {
+        PackValues(shape, segment, rows, to);
+      }
     }
   }
 }

@@ -61,16 +61,22 @@ struct PanelArgs {
   bool asymmetric = false;
   ScaleFormat scale_format = ScaleFormat::kF16;
   bool int8_activations = false;
-  int64_t width = 0;                 // 16, 32 or 48
-  const std::byte* codes = nullptr;  // codes or values of the panel, 64-byte aligned
-  const std::byte* scales = nullptr;
+  int64_t width = 0;  // 16, 32 or 48
+  const std::byte* panel = nullptr;
   const Segment* segments = nullptr;
   int64_t segment_count = 0;
   RowBlock block;
+  // Root i of row r of output o goes to out[i * out_root_stride + r * out_row_stride + o].
+  float* out = nullptr;
+  int64_t outputs = 0;  // at most width
+  int64_t out_row_stride = 0;
+  int64_t out_root_stride = 0;
+  int64_t roots = 0;
+  const float* bias = nullptr;  // [outputs] or null
 };
 
-// Both leave root i of row r in slots[i * kSlotFloats + r * kPanelOutputs + output]. `slots` has
-// room for the deepest stack of the program, 64-byte aligned, its content on entry does not matter.
+// `slots` has room for the deepest stack of the program, kSlotFloats each, and is aligned to 64
+// bytes; its content on entry does not matter.
 using QuantizeFunction = void (*)(const QuantizeArgs& args);
 using SumPanelFunction = void (*)(const PanelArgs& args, float* slots);
 

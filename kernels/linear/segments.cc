@@ -11,27 +11,38 @@ namespace {
 template <typename Visit>
 SegmentCount Walk(const LinearShape& shape, const Visit& visit) {
   const bool quantized = IsQuantized(shape.format);
-  const int64_t leaves = static_cast<int64_t>(shape.merges.size());
+  const auto leaves = static_cast<int64_t>(shape.merges.size());
+  const int64_t scale_bytes =
+      (shape.scale_format == ScaleFormat::kF32 ? 4 : 2) * (shape.asymmetric ? 2 : 1);
   SegmentCount count;
+  Segment segment;
+  segment.group = quantized ? -1 : 0;
   for (int64_t leaf = 0; leaf < leaves; ++leaf) {
     const int64_t leaf_end = shape.leaf_bounds[leaf + 1];
     for (int64_t begin = shape.leaf_bounds[leaf]; begin < leaf_end;) {
       int64_t end = leaf_end;
-      int64_t group = 0;
       if (quantized) {
-        const int64_t unsharded_group = (shape.input_begin + begin) / shape.group;
-        end = std::min(end, (unsharded_group + 1) * shape.group - shape.input_begin);
-        group = unsharded_group - shape.group_begin();
+        const int64_t group = (shape.input_begin + begin) / shape.group;
+        end = std::min(end, (group + 1) * shape.group - shape.input_begin);
+        if (group - shape.group_begin() != segment.group) {
+          segment.group = static_cast<int32_t>(group - shape.group_begin());
+          segment.scales_at = static_cast<int32_t>(count.bytes_per_output);
+          count.bytes_per_output += scale_bytes;
+        }
       }
-      Segment segment;
       segment.begin = static_cast<int32_t>(begin);
       segment.inputs = static_cast<int32_t>(end - begin);
       segment.padded_begin = static_cast<int32_t>(count.padded_inputs);
-      segment.group = static_cast<int32_t>(group);
+      segment.codes_at = static_cast<int32_t>(count.bytes_per_output);
       segment.merges = end == leaf_end ? shape.merges[leaf] : -1;
       visit(count.segments, segment);
+      const int64_t padded = quantized ? AlignUp(end - begin, kChunkInputs) : end - begin;
       ++count.segments;
-      count.padded_inputs += quantized ? AlignUp(end - begin, kChunkInputs) : end - begin;
+      count.padded_inputs += padded;
+      count.bytes_per_output += shape.format == WeightFormat::kInt4 ? padded / 2
+                                : shape.format == WeightFormat::kInt8
+                                    ? padded
+                                    : padded * ValueBytes(shape.format);
       begin = end;
     }
   }

@@ -22,14 +22,20 @@ struct Segment {
   int32_t inputs = 0;        // at least 1
   int32_t padded_begin = 0;  // first input counted with the padding of the segments before
   int32_t group = 0;         // local index of its group; 0 in float formats
-  int32_t merges = -1;       // -1: the leaf goes on; else its leaf ends here, then merge so often
+  // Bytes per output from the panel's begin, see packing.h: times the panel's width, they are where
+  // the scales of its group and its own codes or values begin.
+  int32_t scales_at = 0;
+  int32_t codes_at = 0;
+  int32_t merges = -1;  // -1: the leaf goes on; else its leaf ends here, then merge so often
 };
 
-// Inputs of `shape` counted with padding, and how many segments they make.
 struct SegmentCount {
   int64_t segments = 0;
   int64_t padded_inputs = 0;
+  int64_t bytes_per_output = 0;  // of codes or values, scales and offsets
 };
+
+constexpr int64_t ValueBytes(WeightFormat format) { return format == WeightFormat::kF32 ? 4 : 2; }
 
 SegmentCount CountSegments(const LinearShape& shape);
 
