@@ -40,7 +40,7 @@ struct SamplingParams {
 inline constexpr float kGreedyBelow = 1e-5f;
 inline constexpr uint32_t kDrawIndex = 0x80000000u;
 inline constexpr int64_t kSampledVocabMax = 1 << 20;  // limit on a row's tokens
-inline constexpr int64_t kSamplingTile = 512;         // tokens; sums over a row are tile sums
+inline constexpr int64_t kSamplingTile = 512;         // tokens passed over together
 
 enum class SamplingRoute : uint8_t { kCandidates, kLogits };
 SamplingRoute RouteOf(const SamplingParams& params);

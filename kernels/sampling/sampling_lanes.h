@@ -24,17 +24,27 @@ OCTET_INLINE F32x16 WeightLanes(F32x16 logits, float max, float temperature) {
   return Select(IsNan(weight), Splat(0.0f), weight);
 }
 
-float SumOfWeights(const float* logits, int64_t count, float max, float temperature) {
-  F32x16 sum = Splat(0.0f);
+void Weigh(float* values, int64_t count, float max, float temperature) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    sum = sum + WeightLanes(LoadLanes(logits + i), max, temperature);
+    StoreLanes(values + i, WeightLanes(LoadLanes(values + i), max, temperature));
   }
   if (i < count) {
-    const F32x16 weight = WeightLanes(LoadFirst(logits + i, count - i), max, temperature);
-    sum = sum + Select(LanesBetween(0, count - i), weight, Splat(0.0f));
+    const F32x16 rest = LoadFirst(values + i, count - i);
+    StoreFirst(values + i, count - i, WeightLanes(rest, max, temperature));
   }
-  return ReduceSum(sum);
+}
+
+uint64_t MassOf(const float* logits, int64_t count, float max, float temperature) {
+  uint64_t mass = 0;
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int64_t n = count - i < kLanes ? count - i : kLanes;
+    float weights[kLanes];
+    const F32x16 lanes = n == kLanes ? LoadLanes(logits + i) : LoadFirst(logits + i, n);
+    StoreLanes(weights, WeightLanes(lanes, max, temperature) * Splat(kMassOfOne));
+    for (int64_t j = 0; j < n; ++j) mass += static_cast<uint64_t>(weights[j]);
+  }
+  return mass;
 }
 
 // Sixteen counters at once, by word: c[w][lane].
@@ -94,7 +104,7 @@ bool Noise(uint64_t seed, uint64_t position, uint32_t index, uint32_t sample_ind
   return true;
 }
 
-constexpr SamplingBody kBody = {MaxOf, Noise, SumOfWeights};
+constexpr SamplingBody kBody = {MaxOf, Noise, Weigh, MassOf};
 
 }  // namespace
 }  // namespace octet::kernels

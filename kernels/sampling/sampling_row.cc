@@ -147,8 +147,4 @@ float BestThreshold(std::span<const float> maxima, int64_t k) {
   return order[k - 1];
 }
 
-float WeightOf(float logit, float max, float temperature) {
-  return Exp((logit - max) / temperature);
-}
-
 }  // namespace octet::kernels

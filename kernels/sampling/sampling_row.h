@@ -41,12 +41,19 @@ struct SamplingBody {
   // The words of Philox for the 64 tokens from index * 4; whether any is at most `limit`.
   bool (*noise)(uint64_t seed, uint64_t position, uint32_t index, uint32_t sample_index,
                 uint32_t limit, uint32_t* words);
-  // Sum of exp((logit - max) / temperature) over at most one tile, in lanes; NaN adds 0.
-  float (*sum_of_weights)(const float* logits, int64_t count, float max, float temperature);
+  // values[i] = exp((values[i] - max) / temperature), the weight of a logit; 0 for NaN.
+  void (*weigh)(float* values, int64_t count, float max, float temperature);
+  // The mass of the weights of a row's logits.
+  uint64_t (*mass_of)(const float* logits, int64_t count, float max, float temperature);
 };
 extern const SamplingBody kPlainSampling;
 extern const SamplingBody kAvx512Sampling;
 const SamplingBody& ActiveSampling();
+
+// A weight in [0, 1] as an integer: what is added in any order has one sum. A row's mass is below
+// 2^61, and weights below 2^-40 are never drawn.
+inline constexpr float kMassOfOne = 0x1p40f;
+inline uint64_t Mass(float weight) { return static_cast<uint64_t>(weight * kMassOfOne); }
 
 struct RowLogits {
   const float* logits = nullptr;  // [tokens]
@@ -62,8 +69,5 @@ void SpanMaxima(const RowLogits& row, int64_t begin, int64_t end, float* maxima)
 int64_t SpanCount(const RowLogits& row);
 // A logit that at least k of the row's reach, or -inf: nothing below is among the best k.
 float BestThreshold(std::span<const float> maxima, int64_t k);
-
-// exp((logit - max) / temperature) of one token.
-float WeightOf(float logit, float max, float temperature);
 
 }  // namespace octet::kernels
