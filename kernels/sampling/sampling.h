@@ -7,8 +7,13 @@
 //   logits.
 // After one exchange every rank holds the same bytes and picks the same token.
 //
-// Order: higher first, ties to the lowest token id. Randomness: Philox4x32-10 with key = seed and
-// counter = (position, token or draw index, sample_index), so a draw depends on nothing else.
+// Order: higher first, ties to the lowest token id. NaN and -inf are never chosen; +inf wins
+// outright. Randomness: Philox4x32-10 with key = seed and counter = (position, index,
+// sample_index), so a draw depends on nothing else: a token's Gumbel noise comes from word
+// token % 4 at index token / 4, the one uniform of the other routes from kDrawIndex.
+//
+// Filters: top-k keeps the k best, sorted; top-p the shortest run of those, best first, that holds
+// the share top_p of their weight; min-p those of at least min_p times the best weight.
 #pragma once
 
 #include <array>
@@ -23,13 +28,19 @@ namespace octet::kernels {
 inline constexpr int32_t kCandidatesMax = 256;
 
 struct SamplingParams {
-  float temperature = 1.0f;  // 0: greedy
+  float temperature = 1.0f;  // below kGreedyBelow: greedy
   int32_t top_k = 0;         // 0: off
   float top_p = 1.0f;        // (0, 1]; 1: off
   float min_p = 0.0f;        // [0, 1); 0: off
   uint64_t seed = 0;
   uint32_t sample_index = 0;  // which of a request's n samples
 };
+
+// Below this temperature a row is greedy: the quotient would lose what tells tokens apart.
+inline constexpr float kGreedyBelow = 1e-5f;
+inline constexpr uint32_t kDrawIndex = 0x80000000u;
+inline constexpr int64_t kSampledVocabMax = 1 << 20;  // limit on a row's tokens
+inline constexpr int64_t kSamplingTile = 512;         // tokens passed over together
 
 enum class SamplingRoute : uint8_t { kCandidates, kLogits };
 SamplingRoute RouteOf(const SamplingParams& params);
@@ -61,11 +72,12 @@ namespace cpu {
 void LocalCandidates(const LocalCandidatesArgs& args, Stream& stream);
 }
 
-// Chooses from all ranks' candidates of one row, in any order. REQUIRES: at least one real one.
-// `scratch` has room for candidates.size().
+// Chooses from all ranks' candidates of one row, in any order; -1 if none is real. `scratch` has
+// room for candidates.size().
 int32_t ChooseFromCandidates(const SamplingParams& params, int64_t position,
                              std::span<const Candidate> candidates, std::span<Candidate> scratch);
-// Chooses from a whole row of logits. `scratch` has room for logits.size().
+// Chooses from a whole row of logits; -1 if none can be chosen. `scratch` has room for
+// logits.size(). Where kCandidates applies too, it gives that route's token.
 int32_t ChooseFromLogits(const SamplingParams& params, int64_t position,
                          std::span<const float> logits, std::span<Candidate> scratch);
 

@@ -1,0 +1,110 @@
+// The loops over logits in sixteen lanes, compiled once per instruction family (lanes.h).
+#pragma once
+
+#include "kernels/lanes.h"
+#include "kernels/sampling/sampling_row.h"
+
+namespace octet::kernels {
+namespace {
+
+float MaxOf(const float* logits, int64_t count) {
+  const F32x16 none = Splat(-__builtin_inff());
+  F32x16 max = none;
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) max = Max(LoadLanes(logits + i), max);
+  if (i < count) {
+    const F32x16 rest = LoadFirst(logits + i, count - i);
+    max = Max(Select(LanesBetween(0, count - i), rest, none), max);
+  }
+  return ReduceMax(max);
+}
+
+OCTET_INLINE F32x16 WeightLanes(F32x16 logits, float max, float temperature) {
+  const F32x16 weight = Exp((logits - Splat(max)) / Splat(temperature));
+  return Select(IsNan(weight), Splat(0.0f), weight);
+}
+
+void Weigh(float* values, int64_t count, float max, float temperature) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    StoreLanes(values + i, WeightLanes(LoadLanes(values + i), max, temperature));
+  }
+  if (i < count) {
+    const F32x16 rest = LoadFirst(values + i, count - i);
+    StoreFirst(values + i, count - i, WeightLanes(rest, max, temperature));
+  }
+}
+
+uint64_t MassOf(const float* logits, int64_t count, float max, float temperature) {
+  uint64_t mass = 0;
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int64_t n = count - i < kLanes ? count - i : kLanes;
+    float weights[kLanes];
+    const F32x16 lanes = n == kLanes ? LoadLanes(logits + i) : LoadFirst(logits + i, n);
+    StoreLanes(weights, WeightLanes(lanes, max, temperature) * Splat(kMassOfOne));
+    for (int64_t j = 0; j < n; ++j) mass += static_cast<uint64_t>(weights[j]);
+  }
+  return mass;
+}
+
+// Sixteen counters at once, by word: c[w][lane].
+struct PhiloxLanes {
+  uint32_t c[4][kLanes];
+};
+
+// The high and low words of x * m.
+OCTET_INLINE void MultiplyWords(const uint32_t* x, uint32_t m, uint32_t* high, uint32_t* low) {
+#if defined(__AVX512F__)
+  const __m512i value = _mm512_loadu_si512(x);
+  const __m512i factor = _mm512_set1_epi32(static_cast<int>(m));
+  const __m512i even = _mm512_mul_epu32(value, factor);
+  const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(value, 32), factor);
+  _mm512_storeu_si512(low, _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32)));
+  _mm512_storeu_si512(high, _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd));
+#else
+  for (int i = 0; i < kLanes; ++i) {
+    const uint64_t product = uint64_t{x[i]} * m;
+    high[i] = static_cast<uint32_t>(product >> 32);
+    low[i] = static_cast<uint32_t>(product);
+  }
+#endif
+}
+
+bool Noise(uint64_t seed, uint64_t position, uint32_t index, uint32_t sample_index, uint32_t limit,
+           uint32_t* words) {
+  PhiloxLanes s;
+  for (int i = 0; i < kLanes; ++i) {
+    s.c[0][i] = static_cast<uint32_t>(position);
+    s.c[1][i] = static_cast<uint32_t>(position >> 32);
+    s.c[2][i] = index + static_cast<uint32_t>(i);
+    s.c[3][i] = sample_index;
+  }
+  auto key0 = static_cast<uint32_t>(seed);
+  auto key1 = static_cast<uint32_t>(seed >> 32);
+#pragma GCC unroll 10
+  for (int round = 0; round < kPhiloxRounds; ++round) {
+    PhiloxLanes t;
+    uint32_t high0[kLanes], high1[kLanes];
+    MultiplyWords(s.c[0], kPhiloxMultiplier0, high0, t.c[3]);
+    MultiplyWords(s.c[2], kPhiloxMultiplier1, high1, t.c[1]);
+    for (int i = 0; i < kLanes; ++i) t.c[0][i] = high1[i] ^ s.c[1][i] ^ key0;
+    for (int i = 0; i < kLanes; ++i) t.c[2][i] = high0[i] ^ s.c[3][i] ^ key1;
+    s = t;
+    key0 += kPhiloxWeyl0;
+    key1 += kPhiloxWeyl1;
+  }
+  uint32_t below = 0;
+  for (int w = 0; w < 4; ++w) {
+    for (int i = 0; i < kLanes; ++i) below |= s.c[w][i] <= limit ? 1u : 0u;
+  }
+  if (below == 0) return false;
+  for (int i = 0; i < kLanes; ++i) {
+    for (int w = 0; w < 4; ++w) words[4 * i + w] = s.c[w][i];
+  }
+  return true;
+}
+
+constexpr SamplingBody kBody = {MaxOf, Noise, Weigh, MassOf};
+
+}  // namespace
+}  // namespace octet::kernels

@@ -1,0 +1,150 @@
+#include "kernels/sampling/sampling_row.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "kernels/isa.h"
+#include "kernels/sampling/sampling_lanes.h"
+
+namespace octet::kernels {
+
+const SamplingBody kPlainSampling = kBody;
+
+namespace {
+
+constexpr float kNone = -std::numeric_limits<float>::infinity();
+
+// The ids of the row in the tile that begins at `tile` (a multiple of 512), as local indices.
+struct LocalRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+LocalRange InTile(const RowLogits& row, int64_t tile, int64_t length) {
+  return {std::max<int64_t>(tile - row.token_begin, 0),
+          std::min(tile + length - row.token_begin, row.tokens)};
+}
+int64_t FirstTile(const RowLogits& row) { return row.token_begin / kSamplingTile * kSamplingTile; }
+
+Candidate Greedy(const RowLogits& row) {
+  const float max = ActiveSampling().max_of(row.logits, row.tokens);
+  if (max == kNone) return {};
+  const float* at = std::find(row.logits, row.logits + row.tokens, max);
+  return {max, max, static_cast<int32_t>(row.token_begin + (at - row.logits))};
+}
+
+// -log(-log(1 - v)) for v = (word + 1/2) / 2^32, in double and rounded once. Small words are the
+// large noise, so that the upper tail keeps its resolution.
+float Gumbel(uint32_t word) {
+  const double v = (word + 0.5) * 0x1p-32;
+  return static_cast<float>(-std::log(-std::log1p(-v)));
+}
+
+// Whether a word can lift a token of a tile whose best logit is `logit` to `best`: as
+// -log(1 - v) >= v, the noise is at most -log(v), so only words up to this limit can. The slack
+// covers the roundings of a score to f32. False: no word can.
+bool WordLimit(float logit, float temperature, float best, uint32_t* limit) {
+  constexpr uint32_t kAll = 0xffffffffu;
+  const double mean = logit / temperature;
+  const double missing = best - mean;
+  *limit = kAll;
+  if (!(missing > 0) || std::isinf(mean) || std::isinf(best)) return true;
+  const double slack = 1e-6 * (std::abs(double{best}) + std::abs(mean) + 30);
+  const double words = std::exp(slack - missing) * 0x1p32 + 1;
+  if (words < kAll) *limit = static_cast<uint32_t>(words);
+  // The least word, 0, stands for v = 2^-33.
+  return words - 1 >= 0.5;
+}
+
+// The Gumbel maximum, tile by tile; tiles and words that can not win are passed over.
+class GumbelSearch {
+ public:
+  GumbelSearch(const RowLogits& row, const SamplingParams& params, int64_t position)
+      : row_(row), params_(params), position_(static_cast<uint64_t>(position)) {}
+
+  void Visit(int64_t tile, float tile_max) {
+    uint32_t limit = 0;
+    if (tile_max == kNone) return;
+    if (best_.token >= 0 && !WordLimit(tile_max, params_.temperature, best_.score, &limit)) return;
+    if (best_.token < 0) limit = 0xffffffffu;
+    uint32_t words[kNoiseTokens];
+    for (int64_t first = tile; first < tile + kSamplingTile; first += kNoiseTokens) {
+      const LocalRange range = InTile(row_, first, kNoiseTokens);
+      if (range.begin >= range.end) continue;
+      if (!ActiveSampling().noise(params_.seed, position_, static_cast<uint32_t>(first / 4),
+                                  params_.sample_index, limit, words)) {
+        continue;
+      }
+      for (int64_t i = range.begin; i < range.end; ++i) {
+        const uint32_t word = words[row_.token_begin + i - first];
+        if (word <= limit) Offer(i, word);
+      }
+    }
+  }
+  const Candidate& best() const { return best_; }
+
+ private:
+  void Offer(int64_t i, uint32_t word) {
+    const float logit = row_.logits[i];
+    if (!(logit > kNone)) return;
+    const Candidate offered = {logit / params_.temperature + Gumbel(word), logit,
+                               static_cast<int32_t>(row_.token_begin + i)};
+    if (Better(offered, best_)) best_ = offered;
+  }
+
+  const RowLogits& row_;
+  const SamplingParams& params_;
+  uint64_t position_;
+  Candidate best_;
+};
+
+Candidate GumbelMaximum(const RowLogits& row, const SamplingParams& params, int64_t position) {
+  std::array<float, kSampledVocabMax / kSamplingTile + 1> maxima;
+  const int64_t first = FirstTile(row);
+  const int64_t tiles = (row.token_begin + row.tokens - first + kSamplingTile - 1) / kSamplingTile;
+  for (int64_t t = 0; t < tiles; ++t) {
+    const LocalRange range = InTile(row, first + t * kSamplingTile, kSamplingTile);
+    maxima[t] = ActiveSampling().max_of(row.logits + range.begin, range.end - range.begin);
+  }
+  // The tile of the best logit first: most others then can not win. The order changes no result.
+  const int64_t top = std::max_element(maxima.begin(), maxima.begin() + tiles) - maxima.begin();
+  GumbelSearch search(row, params, position);
+  search.Visit(first + top * kSamplingTile, maxima[top]);
+  for (int64_t t = 0; t < tiles; ++t) {
+    if (t != top) search.Visit(first + t * kSamplingTile, maxima[t]);
+  }
+  return search.best();
+}
+
+}  // namespace
+
+const SamplingBody& ActiveSampling() {
+  return ActiveIsa() == Isa::kAvx512Vnni ? kAvx512Sampling : kPlainSampling;
+}
+
+Candidate BestScore(const RowLogits& row, const SamplingParams& params, int64_t position) {
+  if (row.tokens == 0) return {};
+  return IsGreedy(params) ? Greedy(row) : GumbelMaximum(row, params, position);
+}
+
+int64_t SpanCount(const RowLogits& row) { return (row.tokens + kSpanTokens - 1) / kSpanTokens; }
+
+void SpanMaxima(const RowLogits& row, int64_t begin, int64_t end, float* maxima) {
+  for (int64_t span = begin; span < end; ++span) {
+    const int64_t first = span * kSpanTokens;
+    const int64_t count = std::min(kSpanTokens, row.tokens - first);
+    maxima[span] = ActiveSampling().max_of(row.logits + first, count);
+  }
+}
+
+float BestThreshold(std::span<const float> maxima, int64_t k) {
+  if (static_cast<int64_t>(maxima.size()) < k) return kNone;
+  std::array<float, kSpansMax> order;
+  std::copy(maxima.begin(), maxima.end(), order.begin());
+  const auto end = order.begin() + static_cast<int64_t>(maxima.size());
+  std::nth_element(order.begin(), order.begin() + k - 1, end, std::greater<float>());
+  return order[k - 1];
+}
+
+}  // namespace octet::kernels

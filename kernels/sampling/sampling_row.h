@@ -1,0 +1,73 @@
+// One row's logits on the CPU: its best scores, its best k, the weights of a softmax. Shared by the
+// candidates of a rank and by the choice from a whole row.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/sampling/sampling.h"
+
+namespace octet::kernels {
+
+inline constexpr int kPhiloxRounds = 10;
+inline constexpr uint32_t kPhiloxMultiplier0 = 0xD2511F53u;
+inline constexpr uint32_t kPhiloxMultiplier1 = 0xCD9E8D57u;
+inline constexpr uint32_t kPhiloxWeyl0 = 0x9E3779B9u;
+inline constexpr uint32_t kPhiloxWeyl1 = 0xBB67AE85u;
+
+inline constexpr int64_t kNoiseTokens = 64;  // tokens whose noise is drawn together
+inline constexpr int64_t kSpanTokens = 64;   // the best k are found by the maxima of such spans
+inline constexpr int64_t kSpansMax = kSampledVocabMax / kSpanTokens;
+
+inline bool IsGreedy(const SamplingParams& params) { return !(params.temperature >= kGreedyBelow); }
+inline bool IsPureTemperature(const SamplingParams& params) {
+  return !IsGreedy(params) && params.top_k <= 0 && params.top_p >= 1.0f && params.min_p <= 0.0f;
+}
+// Whether the row's token is the one with the best score: greedy, or the Gumbel maximum.
+inline bool ChoosesBestScore(const SamplingParams& params) {
+  return IsGreedy(params) || IsPureTemperature(params);
+}
+
+// The order of candidates: total, as tokens are distinct. Those of no token come last.
+inline bool Better(const Candidate& a, const Candidate& b) {
+  if ((a.token < 0) != (b.token < 0)) return b.token < 0;
+  return a.score != b.score ? a.score > b.score : a.token < b.token;
+}
+
+// Loops over logits, from each instruction family; same bits.
+struct SamplingBody {
+  // The greatest; NaN is passed over, -inf if there is nothing else.
+  float (*max_of)(const float* logits, int64_t count);
+  // The words of Philox for the 64 tokens from index * 4; whether any is at most `limit`.
+  bool (*noise)(uint64_t seed, uint64_t position, uint32_t index, uint32_t sample_index,
+                uint32_t limit, uint32_t* words);
+  // values[i] = exp((values[i] - max) / temperature), the weight of a logit; 0 for NaN.
+  void (*weigh)(float* values, int64_t count, float max, float temperature);
+  // The mass of the weights of a row's logits.
+  uint64_t (*mass_of)(const float* logits, int64_t count, float max, float temperature);
+};
+extern const SamplingBody kPlainSampling;
+extern const SamplingBody kAvx512Sampling;
+const SamplingBody& ActiveSampling();
+
+// A weight in [0, 1] as an integer: what is added in any order has one sum. A row's mass is below
+// 2^61, and weights below 2^-40 are never drawn.
+inline constexpr float kMassOfOne = 0x1p40f;
+inline uint64_t Mass(float weight) { return static_cast<uint64_t>(weight * kMassOfOne); }
+
+struct RowLogits {
+  const float* logits = nullptr;  // [tokens]
+  int64_t tokens = 0;
+  int64_t token_begin = 0;  // id of the first
+};
+
+// The best score of the row, or no token. REQUIRES: ChoosesBestScore(params).
+Candidate BestScore(const RowLogits& row, const SamplingParams& params, int64_t position);
+
+// The maxima of the row's spans [begin, end), into maxima[begin, end).
+void SpanMaxima(const RowLogits& row, int64_t begin, int64_t end, float* maxima);
+int64_t SpanCount(const RowLogits& row);
+// A logit that at least k of the row's reach, or -inf: nothing below is among the best k.
+float BestThreshold(std::span<const float> maxima, int64_t k);
+
+}  // namespace octet::kernels
