@@ -68,7 +68,7 @@ ProcessOptions LaunchCommand(const LaunchOptions& options, const LaunchIdentity&
   // mpirun looks for a remote shell even when it starts nothing elsewhere, and gives up without one.
   if (FindProgram("ssh").empty() && FindProgram("rsh").empty() &&
       IsUnset("OMPI_MCA_plm_rsh_agent"))
-    Append(&command, {"--mca", "plm_rsh_agent", "false"});
+    Append(&command, {"--mca", "plm_rsh_agent", "/bin/false"});
   if (geteuid() == 0) command.emplace_back("--allow-run-as-root");
   Append(&command, {options.worker_binary, "--coordinator", identity.link_address, "--epoch",
                     std::to_string(identity.epoch)});
