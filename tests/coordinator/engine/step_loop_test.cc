@@ -51,9 +51,8 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
     submission.sequence.id = id;
     submission.sequence.prompt = std::move(prompt);
     submission.sequence.max_tokens = max_tokens;
-    submission.answer = std::make_unique<intake::Answer>(sink, intake::Place(&places_),
-                                                         &tokenizer_, true,
-                                                         intake::AcceptedAnswer{});
+    submission.answer = std::make_unique<intake::Answer>(sink, intake::Place(&places_), &tokenizer_,
+                                                         true, intake::AcceptedAnswer{});
     loop_.Submit(std::move(submission));
   }
 
@@ -134,8 +133,7 @@ TEST_F(StepLoopTest, ALostGroupCostsNoToken) {
     Ready(epoch);
   }
   for (KeepingSink& sink : sinks) StepUntilEnd(&sink);
-  for (int i = 0; i < 3; ++i)
-    EXPECT_EQ(sinks[i].tokens, FakeAnswer({i, i + 1, i + 2}, 30, 0, 0));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(sinks[i].tokens, FakeAnswer({i, i + 1, i + 2}, 30, 0, 0));
 }
 
 TEST_F(StepLoopTest, ACancelEndsAnAnswerOnce) {

@@ -31,7 +31,8 @@ class IntakeTest : public ::testing::Test {
   std::condition_variable more_;
   std::vector<Submission> submissions_;
   ModelLimits model_{.vocab = 257, .context = 64, .slots = 1, .eos_ids = {256}};
-  Intake intake_{&tokenizer_, {.waiting_max = 1, .prompt_bytes_max = 100},
+  Intake intake_{&tokenizer_,
+                 {.waiting_max = 1, .prompt_bytes_max = 100},
                  [this](Submission submission) { Submitted(std::move(submission)); }};
 };
 

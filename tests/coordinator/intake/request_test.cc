@@ -34,7 +34,9 @@ TEST(CheckRequest, EveryRefusalNamesTheFieldTheValueAndTheLimit) {
       {"text has 1001 bytes; the limit is 1000",
        [](Request* r) { r->prompt = std::string(1001, 'x'); }},
       {"token_ids[1] is 100; the model's tokens are 0 to 99",
-       [](Request* r) { r->prompt = std::vector<int32_t>{5, 100}; }},
+       [](Request* r) {
+         r->prompt = std::vector<int32_t>{5, 100};
+       }},
       {"token_ids[0] is -1; the model's tokens are 0 to 99",
        [](Request* r) { r->prompt = std::vector<int32_t>{-1}; }},
       {"token_ids has 64 tokens; the context of 64 leaves room for at most 63",
@@ -48,8 +50,7 @@ TEST(CheckRequest, EveryRefusalNamesTheFieldTheValueAndTheLimit) {
       {"temperature is not a finite number; it must be 0 (greedy) or between 0.001 and 100",
        [=](Request* r) { r->temperature = inf; }},
       {"top_p is 0; it must be above 0 and at most 1 (off)", [](Request* r) { r->top_p = 0.0f; }},
-      {"top_p is 1.5; it must be above 0 and at most 1 (off)",
-       [](Request* r) { r->top_p = 1.5f; }},
+      {"top_p is 1.5; it must be above 0 and at most 1 (off)", [](Request* r) { r->top_p = 1.5f; }},
       {"top_p is not a finite number; it must be above 0 and at most 1 (off)",
        [=](Request* r) { r->top_p = nan; }},
       {"top_k is -2; it must be at least 1, or 0 or -1 (off)", [](Request* r) { r->top_k = -2; }},

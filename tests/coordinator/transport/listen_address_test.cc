@@ -16,7 +16,8 @@ TEST(CheckListenAddress, RefusesTheRest) {
                               "127.0.0.1:-1", "127.0.0.1:http", "127.0.0.1:5x", "::1:50051"}) {
     const Status status = CheckListenAddress(address);
     EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << address;
-    EXPECT_EQ(status.message().rfind(std::string("gRPC can not listen on ") + address + ": ", 0), 0u)
+    EXPECT_EQ(status.message().rfind(std::string("gRPC can not listen on ") + address + ": ", 0),
+              0u)
         << status.message();
   }
 }
@@ -24,11 +25,14 @@ TEST(CheckListenAddress, RefusesTheRest) {
 TEST(ExplainListenFailure, SaysWhatTheSystemSays) {
   EXPECT_EQ(ExplainListenFailure("192.0.2.1:50051").message(),
             "gRPC can not listen on 192.0.2.1:50051: Cannot assign requested address");
-  EXPECT_EQ(ExplainListenFailure("no.such.host.invalid:1").message().rfind(
-                "gRPC can not listen on no.such.host.invalid:1: its host 'no.such.host.invalid' is "
-                "not known",
-                0),
-            0u);
+  EXPECT_EQ(
+      ExplainListenFailure("no.such.host.invalid:1")
+          .message()
+          .rfind(
+              "gRPC can not listen on no.such.host.invalid:1: its host 'no.such.host.invalid' is "
+              "not known",
+              0),
+      0u);
 }
 
 }  // namespace

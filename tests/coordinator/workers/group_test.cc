@@ -35,8 +35,11 @@ class GroupTest : public ::testing::Test {
   std::string cause() const {
     return group_.loss().has_value() ? group_.loss()->cause.message() : "";
   }
-  Group group_{kEpoch, kSecret, 2,
-               {.start_seconds_max = 100, .heartbeat_seconds_max = 5, .step_seconds_max = 30}, 0};
+  Group group_{kEpoch,
+               kSecret,
+               2,
+               {.start_seconds_max = 100, .heartbeat_seconds_max = 5, .step_seconds_max = 30},
+               0};
 };
 
 TEST_F(GroupTest, IsReadyWhenEveryRankHasSaidHello) {
@@ -47,6 +50,15 @@ TEST_F(GroupTest, IsReadyWhenEveryRankHasSaidHello) {
   EXPECT_EQ(group_.leader_stream(), 10u);
   EXPECT_EQ(group_.info().vocab, 257);
   EXPECT_EQ(group_.info().ranks, 2);
+}
+
+TEST_F(GroupTest, TheContextIsNeverMoreThanThePoolHolds) {
+  Group group(kEpoch, kSecret, 1, {}, 0);
+  v1::Hello hello = MakeHello(0, 1);
+  EXPECT_EQ(hello.model().context(), 512);
+  hello.mutable_model()->set_kv_blocks(3);
+  ASSERT_TRUE(group.OnHello(10, hello, 0).ok());
+  EXPECT_EQ(group.info().context, 48);
 }
 
 TEST_F(GroupTest, StrangersChangeNothing) {

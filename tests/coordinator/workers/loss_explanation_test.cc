@@ -8,19 +8,22 @@ namespace {
 const std::string kRule(74, '-');
 
 TEST(ExplainLoss, MpirunsAccountComesFirst) {
-  EXPECT_EQ(ExplainLoss({"rank 0 (process 5) died", "mpirun", "exited with code 139",
-                         {"loading layer 3", kRule, "Primary job  terminated normally, but", kRule,
-                          kRule,
-                          "mpirun noticed that process rank 1 with PID 7 on node a exited on signal "
-                          "11 (Segmentation fault).",
-                          kRule}}),
-            "process rank 1 with PID 7 on node a exited on signal 11 (Segmentation fault); the last "
-            "line of output was: loading layer 3");
+  EXPECT_EQ(
+      ExplainLoss({"rank 0 (process 5) died",
+                   "mpirun",
+                   "exited with code 139",
+                   {"loading layer 3", kRule, "Primary job  terminated normally, but", kRule, kRule,
+                    "mpirun noticed that process rank 1 with PID 7 on node a exited on signal "
+                    "11 (Segmentation fault).",
+                    kRule}}),
+      "process rank 1 with PID 7 on node a exited on signal 11 (Segmentation fault); the last "
+      "line of output was: loading layer 3");
 }
 
 TEST(ExplainLoss, WithoutItTheExitIsTold) {
-  EXPECT_EQ(ExplainLoss({"rank 1 (process 5) died", "mpirun", "exited with code 3", {"bad", "worse"}}),
-            "rank 1 (process 5) died; mpirun exited with code 3; the last line of output was: worse");
+  EXPECT_EQ(
+      ExplainLoss({"rank 1 (process 5) died", "mpirun", "exited with code 3", {"bad", "worse"}}),
+      "rank 1 (process 5) died; mpirun exited with code 3; the last line of output was: worse");
 }
 
 TEST(ExplainLoss, ASilentHangIsJustThat) {

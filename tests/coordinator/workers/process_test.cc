@@ -10,8 +10,9 @@ namespace {
 
 constexpr double kWaitSeconds = 10;
 
-std::unique_ptr<Process> Shell(const std::string& script, std::vector<std::string> environment = {},
-                               std::function<void()> on_exit = [] {}) {
+std::unique_ptr<Process> Shell(
+    const std::string& script, std::vector<std::string> environment = {},
+    std::function<void()> on_exit = [] {}) {
   auto process =
       Process::Start({{"sh", "-c", script}, std::move(environment), "test"}, std::move(on_exit));
   EXPECT_TRUE(process.ok()) << process.status().message();

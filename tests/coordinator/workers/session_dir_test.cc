@@ -65,9 +65,10 @@ TEST_F(SessionDirTest, RemovesWhatKilledServicesLeftAndNothingElse) {
 
 TEST_F(SessionDirTest, ATemporaryFolderThatWillNotDoIsNamed) {
   setenv("TMPDIR", "/no/such/folder", 1);
-  EXPECT_EQ(SessionDir::Create().status().message(),
-            "no folder can be made in /no/such/folder (No such file or directory); set TMPDIR to one "
-            "where that is allowed");
+  EXPECT_EQ(
+      SessionDir::Create().status().message(),
+      "no folder can be made in /no/such/folder (No such file or directory); set TMPDIR to one "
+      "where that is allowed");
   setenv("TMPDIR", ("/" + std::string(90, 'x')).c_str(), 1);
   EXPECT_NE(SessionDir::Create().status().message().find("too long for a socket"),
             std::string::npos);
