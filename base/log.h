@@ -1,6 +1,6 @@
 // Lines for the person who runs the service, on standard error: time, level, sentence. Any thread;
-// a line is written with one call, so lines of threads and processes do not mix. Never called inside
-// a forward step. A sentence says nothing of a request's text.
+// a line is written with one call, so lines of threads and processes do not mix. Never called
+// inside a forward step. A sentence says nothing of a request's text.
 #pragma once
 
 #include <string_view>

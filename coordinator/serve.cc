@@ -7,8 +7,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <thread>
 
@@ -99,8 +99,8 @@ int Serve(const ServeOptions& options) {
   Service service(options);
   service.on_change = [&wakeups] { wakeups.Tell(); };
   if (const auto failure = service.Start()) return Fail(*failure);
-  Log(LogLevel::kInfo, "starting " + std::to_string(options.ranks) +
-                           (options.ranks == 1 ? " rank" : " ranks"));
+  Log(LogLevel::kInfo,
+      "starting " + std::to_string(options.ranks) + (options.ranks == 1 ? " rank" : " ranks"));
   bool told_ready = false;
   while (true) {
     if (const int signal = wakeups.Wait(); signal != 0) {

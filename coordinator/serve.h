@@ -9,8 +9,8 @@
 namespace octet::coordinator {
 
 struct ServeOptions {
-  std::string model_dir;                        // its tokenizer is read here, its weights by the ranks
-  std::string served_model_name;                // empty: the last part of model_dir
+  std::string model_dir;          // its tokenizer is read here, its weights by the ranks
+  std::string served_model_name;  // empty: the last part of model_dir
   std::string grpc_address = "127.0.0.1:50051";  // port 0: one that is free, told when ready
   int ranks = 1;
   std::string worker_binary;             // octet-worker, by path or name

@@ -43,8 +43,8 @@ std::string ServedName(const ServeOptions& options) {
 
 workers::SupervisorOptions ToSupervisorOptions(const ServeOptions& options) {
   workers::SupervisorOptions out;
-  out.launch = {options.launcher, options.launcher_args, options.worker_binary,
-                options.worker_args, options.ranks};
+  out.launch = {options.launcher, options.launcher_args, options.worker_binary, options.worker_args,
+                options.ranks};
   out.link_address = options.link_address;
   if (options.launcher == workers::kLauncherExternal) {
     const char* secret = getenv(workers::kSecretVariable);
@@ -56,8 +56,7 @@ workers::SupervisorOptions ToSupervisorOptions(const ServeOptions& options) {
   return out;
 }
 
-schedule::SchedulerLimits ToSchedulerLimits(const workers::GroupInfo& info,
-                                            int64_t waiting_max) {
+schedule::SchedulerLimits ToSchedulerLimits(const workers::GroupInfo& info, int64_t waiting_max) {
   schedule::SchedulerLimits limits;
   limits.blocks = info.kv_blocks;
   limits.block_tokens = info.block_tokens;
@@ -77,8 +76,8 @@ Status CheckOptions(const ServeOptions& options) {
     return NotFound("the model '" + options.model_dir + "' is not a folder");
   OCTET_RETURN_IF_ERROR(CheckWithin("ranks", options.ranks, 1, workers::kRanksMax));
   OCTET_RETURN_IF_ERROR(CheckWithin("max_waiting", options.max_waiting, 1, kMaxWaitingMax));
-  OCTET_RETURN_IF_ERROR(CheckWithin("max_prompt_bytes", options.max_prompt_bytes, 1,
-                                    tokenizer::kEncodeBytesMax));
+  OCTET_RETURN_IF_ERROR(
+      CheckWithin("max_prompt_bytes", options.max_prompt_bytes, 1, tokenizer::kEncodeBytesMax));
   OCTET_RETURN_IF_ERROR(CheckWithin("max_message_bytes", options.max_message_bytes,
                                     kMessageBytesMin, kMessageBytesMax));
   OCTET_RETURN_IF_ERROR(CheckSeconds("grace_seconds", options.grace_seconds));
@@ -140,7 +139,8 @@ void Service::Stop(double grace_seconds) {
   if (server_ != nullptr) {
     server_->EndServing();
     intake_->Close(why);
-    const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(grace_seconds);
+    const auto until =
+        std::chrono::steady_clock::now() + std::chrono::duration<double>(grace_seconds);
     lock.lock();
     while (intake_->live_requests() > 0 && !hurrying_ && std::chrono::steady_clock::now() < until)
       changed_.wait_for(lock, kDrainPollInterval);

@@ -1,6 +1,6 @@
 // The running service: intake, step loop, workers and transport put together, in the order in which
-// they may refer to one another. Passes the workers' news on to the others. Knows nothing of signals
-// and exit codes; see serve.h.
+// they may refer to one another. Passes the workers' news on to the others. Knows nothing of
+// signals and exit codes; see serve.h.
 #pragma once
 
 #include <condition_variable>

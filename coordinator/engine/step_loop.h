@@ -78,8 +78,8 @@ class StepLoop {
   struct FailEvent {
     Status why;
   };
-  using Event = std::variant<intake::Submission, CancelEvent, ReadyEvent, StepOutcome, LostEvent,
-                             FailEvent>;
+  using Event =
+      std::variant<intake::Submission, CancelEvent, ReadyEvent, StepOutcome, LostEvent, FailEvent>;
 
   void Push(Event event);
   void Run();

@@ -1,5 +1,5 @@
-// The answer to one request while it grows: tokens in, text out. The step loop feeds it from its one
-// thread; whoever asked receives it through an AnswerSink.
+// The answer to one request while it grows: tokens in, text out. The step loop feeds it from its
+// one thread; whoever asked receives it through an AnswerSink.
 //
 // A sink is told: accepted (at most once, first), chunks, then exactly one end, after which it is
 // never touched again. It lives until then: a client that goes away sets `cancel_requested`, asks

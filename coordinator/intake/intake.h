@@ -1,6 +1,7 @@
-// The door: checks requests, gives them a place in a bounded queue, turns text into tokens and hands
-// them on to the step loop. Any thread may submit; tokenizing runs on one thread of its own, so that
-// a long text delays neither transport nor steps. Knows nothing of the wire and of the workers.
+// The door: checks requests, gives them a place in a bounded queue, turns text into tokens and
+// hands them on to the step loop. Any thread may submit; tokenizing runs on one thread of its own,
+// so that a long text delays neither transport nor steps. Knows nothing of the wire and of the
+// workers.
 //
 // The door is closed until the first Open and again while the workers are away or the service ends;
 // what was accepted before stays accepted.

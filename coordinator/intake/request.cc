@@ -61,12 +61,13 @@ Status CheckRequest(const Request& request, const IntakeLimits& limits, const Mo
 
   if (const auto* text = std::get_if<std::string>(&request.prompt)) {
     if (static_cast<int64_t>(text->size()) > limits.prompt_bytes_max)
-      return InvalidArgument("text has " + std::to_string(text->size()) +
-                             " bytes; the limit is " + std::to_string(limits.prompt_bytes_max));
+      return InvalidArgument("text has " + std::to_string(text->size()) + " bytes; the limit is " +
+                             std::to_string(limits.prompt_bytes_max));
     return {};
   }
   if (const auto* ids = std::get_if<std::vector<int32_t>>(&request.prompt)) {
-    // Before the ids are looked at one by one: a list beyond the context is wrong whatever it holds.
+    // Before the ids are looked at one by one: a list beyond the context is wrong whatever it
+    // holds.
     if (static_cast<int64_t>(ids->size()) >= model.context)
       return InvalidArgument("token_ids has " + std::to_string(ids->size()) +
                              " tokens; the context of " + std::to_string(model.context) +
@@ -89,8 +90,8 @@ Result<schedule::NewSequence> MakeSequence(const Request& request, uint64_t id,
   // The tokenizer may know more tokens than the model has.
   OCTET_RETURN_IF_ERROR(CheckIds("prompt", prompt, model.vocab));
   if (request.max_tokens.value_or(1) > room)
-    return InvalidArgument("max_tokens is " + std::to_string(*request.max_tokens) + "; a prompt of " +
-                           std::to_string(prompt_tokens) + " tokens leaves " +
+    return InvalidArgument("max_tokens is " + std::to_string(*request.max_tokens) +
+                           "; a prompt of " + std::to_string(prompt_tokens) + " tokens leaves " +
                            std::to_string(room) + " of the context of " +
                            std::to_string(model.context));
 

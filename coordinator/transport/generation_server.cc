@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "coordinator/transport/generate_call.h"
-#include "coordinator/transport/messages.h"
 #include "coordinator/transport/listen_address.h"
+#include "coordinator/transport/messages.h"
 #include "octet/v1/generation.grpc.pb.h"
 
 namespace octet::transport {
@@ -87,8 +87,7 @@ Status GenerationServer::Service::Listen() {
   builder.RegisterService(this);
   server_ = builder.BuildAndStart();
   const bool is_unix = options_.address.rfind("unix:", 0) == 0;
-  if (server_ == nullptr || (port_ == 0 && !is_unix))
-    return ExplainListenFailure(options_.address);
+  if (server_ == nullptr || (port_ == 0 && !is_unix)) return ExplainListenFailure(options_.address);
   if (is_unix) port_ = 0;
   health()->SetServingStatus(v1::Generation::service_full_name(), false);
   health()->SetServingStatus(false);
@@ -109,9 +108,9 @@ grpc::ServerUnaryReactor* GenerationServer::Service::Tokenize(grpc::CallbackServ
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const auto bytes = static_cast<int64_t>(request->text().size());
   if (bytes > intake_->limits().prompt_bytes_max) {
-    reactor->Finish(ToGrpc(
-        InvalidArgument("text has " + std::to_string(bytes) + " bytes; the limit is " +
-                        std::to_string(intake_->limits().prompt_bytes_max))));
+    reactor->Finish(
+        ToGrpc(InvalidArgument("text has " + std::to_string(bytes) + " bytes; the limit is " +
+                               std::to_string(intake_->limits().prompt_bytes_max))));
     return reactor;
   }
   const auto tokens = intake_->tokenizer().Encode(
@@ -127,9 +126,9 @@ grpc::ServerUnaryReactor* GenerationServer::Service::Detokenize(
     v1::DetokenizeResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   if (request->token_ids_size() > kDetokenizeIdsMax) {
-    reactor->Finish(ToGrpc(InvalidArgument(
-        "token_ids has " + std::to_string(request->token_ids_size()) + " entries; the limit is " +
-        std::to_string(kDetokenizeIdsMax))));
+    reactor->Finish(
+        ToGrpc(InvalidArgument("token_ids has " + std::to_string(request->token_ids_size()) +
+                               " entries; the limit is " + std::to_string(kDetokenizeIdsMax))));
     return reactor;
   }
   const std::vector<int32_t> ids(request->token_ids().begin(), request->token_ids().end());

@@ -26,9 +26,9 @@ struct GenerationServerOptions {
 
 class GenerationServer {
  public:
-  // Listens from now on; health is NOT_SERVING until SetServing. Unavailable, naming the address and
-  // why, when that is not possible. `intake` outlives the server; `cancel` is told the numbers of
-  // requests whose client went away, and must not block.
+  // Listens from now on; health is NOT_SERVING until SetServing. Unavailable, naming the address
+  // and why, when that is not possible. `intake` outlives the server; `cancel` is told the numbers
+  // of requests whose client went away, and must not block.
   static Result<std::unique_ptr<GenerationServer>> Start(const GenerationServerOptions& options,
                                                          intake::Intake* intake,
                                                          std::function<void(uint64_t)> cancel);

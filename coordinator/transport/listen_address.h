@@ -1,5 +1,5 @@
-// Where a server listens, as people write it: 127.0.0.1:50051, [::1]:50051, unix:/path. gRPC takes a
-// port of 99999 for another one and says of a failure only that it was one; here it is said why.
+// Where a server listens, as people write it: 127.0.0.1:50051, [::1]:50051, unix:/path. gRPC takes
+// a port of 99999 for another one and says of a failure only that it was one; here it is said why.
 #pragma once
 
 #include <string>

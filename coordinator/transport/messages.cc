@@ -9,8 +9,8 @@ intake::Request ToRequest(const v1::GenerateRequest& message) {
   request.request_id = message.request_id();
   if (message.has_text()) request.prompt = message.text();
   if (message.has_token_ids())
-    request.prompt = std::vector<int32_t>(message.token_ids().ids().begin(),
-                                          message.token_ids().ids().end());
+    request.prompt =
+        std::vector<int32_t>(message.token_ids().ids().begin(), message.token_ids().ids().end());
   if (message.has_add_special_tokens()) request.add_special_tokens = message.add_special_tokens();
   if (message.has_parse_special_tokens())
     request.parse_special_tokens = message.parse_special_tokens();

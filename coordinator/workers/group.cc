@@ -75,8 +75,8 @@ void Group::CheckDeadlines(double now_seconds) {
                                  Seconds(deadlines_.heartbeat_seconds_max))});
   }
   if (plans_in_flight_ > 0 && now_seconds - progress_seconds_ > deadlines_.step_seconds_max)
-    Lose({.cause = Unavailable("a step was not done after " +
-                               Seconds(deadlines_.step_seconds_max))});
+    Lose({.cause =
+              Unavailable("a step was not done after " + Seconds(deadlines_.step_seconds_max))});
 }
 
 void Group::Lose(GroupLoss loss) {

@@ -15,7 +15,7 @@
 namespace octet::workers {
 
 struct GroupDeadlines {
-  double start_seconds_max = 3600;   // from launch until every rank has said hello
+  double start_seconds_max = 3600;    // from launch until every rank has said hello
   double heartbeat_seconds_max = 20;  // ranks send one every half second
   double step_seconds_max = 300;      // from plan to result
 };
@@ -49,7 +49,7 @@ class Group {
 
   bool ready() const { return table_.complete() && !loss_.has_value(); }
   const std::optional<GroupLoss>& loss() const { return loss_; }
-  GroupInfo info() const { return table_.info(); }  // REQUIRES: ready()
+  GroupInfo info() const { return table_.info(); }           // REQUIRES: ready()
   uint64_t leader_stream() const { return leader_stream_; }  // 0: rank 0 has not said hello
 
   struct OpenRank {

@@ -23,7 +23,7 @@ struct GroupInfo {
   std::string config_digest;
   std::string architecture;
   int64_t vocab = 0;
-  int64_t context = 0;
+  int64_t context = 0;  // tokens a sequence may have; never more than the KV blocks hold
   std::vector<int32_t> eos_ids;
   int32_t bos_id = -1;  // -1: none
   int64_t kv_blocks = 0;

@@ -65,10 +65,10 @@ ProcessOptions LaunchCommand(const LaunchOptions& options, const LaunchIdentity&
   Append(&command, {"--mca", "orte_tmpdir_base", identity.session_path});
   // Between SIGTERM and SIGKILL. Ranks that outlive one of them have nothing left to do in order.
   Append(&command, {"--mca", "odls_base_sigkill_timeout", "0"});
-  // mpirun looks for a remote shell even when it starts nothing elsewhere, and gives up without one.
-  if (FindProgram("ssh").empty() && FindProgram("rsh").empty() &&
-      IsUnset("OMPI_MCA_plm_rsh_agent"))
-    Append(&command, {"--mca", "plm_rsh_agent", "false"});
+  // mpirun looks for a remote shell even when it starts nothing elsewhere, and gives up without
+  // one.
+  if (FindProgram("ssh").empty() && FindProgram("rsh").empty() && IsUnset("OMPI_MCA_plm_rsh_agent"))
+    Append(&command, {"--mca", "plm_rsh_agent", "/bin/false"});
   if (geteuid() == 0) command.emplace_back("--allow-run-as-root");
   Append(&command, {options.worker_binary, "--coordinator", identity.link_address, "--epoch",
                     std::to_string(identity.epoch)});

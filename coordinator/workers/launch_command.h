@@ -1,4 +1,5 @@
-// The command that starts a worker group on this machine, from options alone. Starts nothing itself.
+// The command that starts a worker group on this machine, from options alone. Starts nothing
+// itself.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@ namespace octet::workers {
 inline constexpr const char* kSecretVariable = "OCTET_LINK_SECRET";
 
 struct LaunchOptions {
-  std::string launcher;                  // mpirun, by name or path
+  std::string launcher;                    // mpirun, by name or path
   std::vector<std::string> launcher_args;  // of the person, before ours
   std::string worker_binary;
   std::vector<std::string> worker_args;
@@ -35,7 +36,8 @@ Status CheckLaunchable(const LaunchOptions& options);
 
 ProcessOptions LaunchCommand(const LaunchOptions& options, const LaunchIdentity& identity);
 
-// The path that `program` is run as: itself when it has a slash, else the first in PATH, else empty.
+// The path that `program` is run as: itself when it has a slash, else the first in PATH, else
+// empty.
 std::string FindProgram(const std::string& program);
 
 }  // namespace octet::workers

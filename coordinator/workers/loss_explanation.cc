@@ -27,7 +27,8 @@ std::string ExplainLoss(const LossEvidence& evidence) {
   }
   if (!noticed.empty() && noticed.back() == '.') noticed.pop_back();
   std::string out = noticed.empty() ? evidence.seen : noticed;
-  if (noticed.empty() && !evidence.exit.empty()) out += "; " + evidence.launcher + " " + evidence.exit;
+  if (noticed.empty() && !evidence.exit.empty())
+    out += "; " + evidence.launcher + " " + evidence.exit;
   if (!said.empty()) out += "; the last line of output was: " + said;
   return out;
 }

@@ -1,5 +1,5 @@
-// Why a launched group died, in one sentence, from what the link saw and what the launcher's process
-// left behind. Pure text.
+// Why a launched group died, in one sentence, from what the link saw and what the launcher's
+// process left behind. Pure text.
 #pragma once
 
 #include <string>

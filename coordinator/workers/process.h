@@ -1,6 +1,6 @@
-// One child process and all it starts: in a process group of its own, with its output passed on line
-// by line, ended when its parent thread ends. Two threads watch it, one for its output and one for
-// its exit. Knows nothing of what it runs.
+// One child process and all it starts: in a process group of its own, with its output passed on
+// line by line, ended when its parent thread ends. Two threads watch it, one for its output and one
+// for its exit. Knows nothing of what it runs.
 #pragma once
 
 #include <sys/types.h>
@@ -30,8 +30,8 @@ struct ProcessOptions {
 
 class Process {
  public:
-  // `on_exit` is called once, from the watching thread. The kernel sends SIGTERM to the process when
-  // the calling thread ends, so that thread must live as long as the process is wanted.
+  // `on_exit` is called once, from the watching thread. The kernel sends SIGTERM to the process
+  // when the calling thread ends, so that thread must live as long as the process is wanted.
   static Result<std::unique_ptr<Process>> Start(const ProcessOptions& options,
                                                 std::function<void()> on_exit);
   // Kills what still runs of the group, and waits.

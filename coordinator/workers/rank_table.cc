@@ -1,5 +1,6 @@
 #include "coordinator/workers/rank_table.h"
 
+#include <algorithm>
 #include <string_view>
 
 #include "base/check.h"
@@ -17,14 +18,13 @@ bool SameSecret(std::string_view a, std::string_view b) {
 
 Status Mismatch(std::string_view what, const v1::Hello& mine, const std::string& my_value,
                 const v1::Hello& other, const std::string& other_value) {
-  return FailedPrecondition(
-      std::string(what).append(" differ: rank ") + std::to_string(mine.rank()) + " has '" +
-      my_value + "', rank " + std::to_string(other.rank()) + " has '" + other_value + "'");
+  return FailedPrecondition(std::string(what).append(" differ: rank ") +
+                            std::to_string(mine.rank()) + " has '" + my_value + "', rank " +
+                            std::to_string(other.rank()) + " has '" + other_value + "'");
 }
 
 Status CheckAlike(const v1::Hello& a, const v1::Hello& b) {
-  if (a.build_id() != b.build_id())
-    return Mismatch("builds", a, a.build_id(), b, b.build_id());
+  if (a.build_id() != b.build_id()) return Mismatch("builds", a, a.build_id(), b, b.build_id());
   if (a.isa() != b.isa()) return Mismatch("instruction families", a, a.isa(), b, b.isa());
   if (a.config_digest() != b.config_digest())
     return Mismatch("configurations", a, a.config_digest(), b, b.config_digest());
@@ -102,7 +102,7 @@ GroupInfo RankTable::info() const {
   info.config_digest = first.config_digest();
   info.architecture = model.architecture();
   info.vocab = model.vocab();
-  info.context = model.context();
+  info.context = std::min(model.context(), model.kv_blocks() * model.block_tokens());
   info.eos_ids.assign(model.eos_ids().begin(), model.eos_ids().end());
   info.bos_id = model.bos_id();
   info.kv_blocks = model.kv_blocks();
@@ -113,8 +113,8 @@ GroupInfo RankTable::info() const {
   info.kv = model.kv();
   info.activations = model.activations();
   for (const v1::RankMemory& m : model.memory())
-    info.memory.push_back({m.rank(), m.weight_bytes(), m.kv_bytes(), m.activation_bytes(),
-                           m.communication_bytes()});
+    info.memory.push_back(
+        {m.rank(), m.weight_bytes(), m.kv_bytes(), m.activation_bytes(), m.communication_bytes()});
   return info;
 }
 

@@ -1,5 +1,5 @@
-// When a lost worker group is started again: at once, then after longer and longer waits, and not at
-// all once that has happened too often. Pure; the caller brings the time.
+// When a lost worker group is started again: at once, then after longer and longer waits, and not
+// at all once that has happened too often. Pure; the caller brings the time.
 #pragma once
 
 #include <deque>

@@ -64,9 +64,9 @@ Result<LockedDir> MakeDir(const std::string& parent) {
   LockedDir dir;
   dir.path = parent + "/" + kPrefix + "XXXXXX";
   if (dir.path.size() > kPathBytesMax)
-    return FailedPrecondition("the temporary folder " + parent + " has a name of " +
-                              std::to_string(parent.size()) +
-                              " bytes, too long for a socket below it; set TMPDIR to a shorter one");
+    return FailedPrecondition(
+        "the temporary folder " + parent + " has a name of " + std::to_string(parent.size()) +
+        " bytes, too long for a socket below it; set TMPDIR to a shorter one");
   SweepStale(parent);
   if (mkdtemp(dir.path.data()) == nullptr)
     return FailedPrecondition("no folder can be made in " + parent + " (" + strerror(errno) +
@@ -109,11 +109,11 @@ void SessionDir::StartGuardian() {
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
-  const char* arguments[] = {"sh", "-c", kScript, "octet-guardian", path_.c_str(),
-                             shared_memory_path_.c_str(), nullptr};
+  const char* arguments[] = {
+      "sh", "-c", kScript, "octet-guardian", path_.c_str(), shared_memory_path_.c_str(), nullptr};
   pid_t pid = -1;
-  if (posix_spawn(&pid, "/bin/sh", &actions, &attributes, const_cast<char**>(arguments),
-                  environ) == 0) {
+  if (posix_spawn(&pid, "/bin/sh", &actions, &attributes, const_cast<char**>(arguments), environ) ==
+      0) {
     guardian_ = pid;
     guardian_notice_ = notice[1];
   } else {

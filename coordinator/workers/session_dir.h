@@ -1,9 +1,10 @@
-// The private folder of one running service: the link's socket and what mpirun keeps for itself, and
-// a second one in shared memory for the segments of the ranks. Both are gone when the object is.
+// The private folder of one running service: the link's socket and what mpirun keeps for itself,
+// and a second one in shared memory for the segments of the ranks. Both are gone when the object
+// is.
 //
 // A service that is killed leaves the work to its guardian, a shell that sleeps until then. Where
-// that was killed too, the next service that starts removes what it finds: a folder whose lock nobody
-// holds has no owner.
+// that was killed too, the next service that starts removes what it finds: a folder whose lock
+// nobody holds has no owner.
 #pragma once
 
 #include <string>

@@ -16,7 +16,7 @@
 namespace octet::workers {
 namespace {
 
-constexpr double kTickSeconds = 0.5;        // how often deadlines are looked at
+constexpr double kTickSeconds = 0.5;          // how often deadlines are looked at
 constexpr double kLauncherNoticeSeconds = 3;  // in which mpirun sees a death and says how it was
 constexpr double kHurrySeconds = 1;
 
@@ -78,8 +78,8 @@ Supervisor::Supervisor(SupervisorOptions options, GroupListener* listener, Sessi
       listener_(listener),
       session_(std::move(session)),
       restarts_(options_.restart_delays_seconds) {
-  link_address_ = options_.link_address.empty() ? "unix:" + session_.path() + "/link"
-                                                : options_.link_address;
+  link_address_ =
+      options_.link_address.empty() ? "unix:" + session_.path() + "/link" : options_.link_address;
 }
 
 Supervisor::~Supervisor() {
@@ -238,13 +238,12 @@ std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch) {
       lock.lock();
     }
     std::string exit;
-    if (process != nullptr && loss->process_ended)
-      exit = AwaitLauncher(process.get(), lock);
+    if (process != nullptr && loss->process_ended) exit = AwaitLauncher(process.get(), lock);
     ClearGroup(process.get(), lock);
     if (process != nullptr && !loss->configuration)
-      loss->cause = Status(loss->cause.code(),
-                           ExplainLoss({loss->cause.message(), options_.launch.launcher,
-                                        std::move(exit), process->LastLines()}));
+      loss->cause =
+          Status(loss->cause.code(), ExplainLoss({loss->cause.message(), options_.launch.launcher,
+                                                  std::move(exit), process->LastLines()}));
   } else {
     StopGroup(process.get(), lock);
   }
@@ -321,7 +320,8 @@ void Supervisor::ClearGroup(Process* process, std::unique_lock<std::mutex>& lock
     if (process != nullptr && rank.pid > 1) kill(static_cast<pid_t>(rank.pid), SIGKILL);
     link_->Close(rank.stream, Unavailable("the worker group has ended"));
   }
-  if (!WaitSeconds(kill_seconds, lock, [this] { return !group_->has_open_ranks(); })) Log(LogLevel::kWarning, "a rank of the ended worker group may still run");
+  if (!WaitSeconds(kill_seconds, lock, [this] { return !group_->has_open_ranks(); }))
+    Log(LogLevel::kWarning, "a rank of the ended worker group may still run");
 }
 
 }  // namespace octet::workers

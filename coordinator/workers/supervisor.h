@@ -38,12 +38,11 @@ struct SupervisorOptions {
   std::string secret;
   GroupDeadlines deadlines;
   std::vector<double> restart_delays_seconds;  // see RestartPolicy
-  double stop_seconds_max = 10;  // from Shutdown until SIGTERM
-  double kill_seconds_max = 5;   // from SIGTERM until SIGKILL
+  double stop_seconds_max = 10;                // from Shutdown until SIGTERM
+  double kill_seconds_max = 5;                 // from SIGTERM until SIGKILL
 };
 
 // Called from the supervisor's thread, OnStepResult from gRPC's. Must not block.
-
 
 class GroupListener {
  public:

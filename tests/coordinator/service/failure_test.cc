@@ -135,8 +135,7 @@ TEST_F(Serving, RanksOfTwoBuildsAreRefusedWithBoth) {
   const auto failure = service_->failure();
   ASSERT_TRUE(failure.has_value());
   EXPECT_EQ(failure->exit_code, 2);
-  EXPECT_EQ(failure->cause.message(),
-            "builds differ: rank 1 has 'build-b', rank 0 has 'build-a'");
+  EXPECT_EQ(failure->cause.message(), "builds differ: rank 1 has 'build-b', rank 0 has 'build-a'");
 }
 
 TEST_F(Serving, AFailureToStartIsPassedOn) {

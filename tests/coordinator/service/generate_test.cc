@@ -1,6 +1,7 @@
 // Generate from a client's side: tokens, text, limits, cancels, the queue.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 #include "tests/coordinator/service/serving.h"
@@ -74,9 +75,26 @@ TEST_F(Serving, ManyAtOnceGetWhatTheyWouldGetAlone) {
   for (std::thread& client : clients) client.join();
   for (size_t i = 0; i < answers.size(); ++i) {
     ASSERT_TRUE(answers[i].status.ok()) << answers[i].status.error_message();
-    EXPECT_EQ(answers[i].tokens,
-              FakeAnswer(std::vector<int32_t>(i * 5 + 1, 'a' + static_cast<int32_t>(i)), 30 + i, 0, 0));
+    EXPECT_EQ(
+        answers[i].tokens,
+        FakeAnswer(std::vector<int32_t>(i * 5 + 1, 'a' + static_cast<int32_t>(i)), 30 + i, 0, 0));
   }
+  EXPECT_EQ(service_->step_loop().counters().free_blocks, rank_options_.model.kv_blocks());
+}
+
+TEST_F(Serving, HundredsOfStreamsAtOnce) {
+  options_.max_waiting = 400;
+  StartReady();
+  std::vector<std::thread> clients;
+  std::atomic<int> right{0};
+  for (int32_t i = 0; i < 300; ++i)
+    clients.emplace_back([this, i, &right] {
+      v1::GenerateRequest request = Prompt("", 10);
+      for (const int32_t id : {i % 256, i / 256, 5}) request.mutable_token_ids()->add_ids(id);
+      right += Ask(request).tokens == FakeAnswer({i % 256, i / 256, 5}, 10, 0, 0);
+    });
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(right, 300);
   EXPECT_EQ(service_->step_loop().counters().free_blocks, rank_options_.model.kv_blocks());
 }
 
@@ -158,8 +176,7 @@ TEST_F(Serving, AWrongRequestIsRefusedWithOneSentence) {
   EXPECT_EQ(message(zero), "max_tokens is 0; it must be at least 1");
   v1::GenerateRequest cold = Prompt("x", 1);
   cold.mutable_sampling_params()->set_temperature(-1);
-  EXPECT_EQ(message(cold),
-            "temperature is -1; it must be 0 (greedy) or between 0.001 and 100");
+  EXPECT_EQ(message(cold), "temperature is -1; it must be 0 (greedy) or between 0.001 and 100");
 }
 
 }  // namespace

@@ -193,11 +193,44 @@ TEST_F(Serve, RanksDoNotOutliveTheirCoordinator) {
   ExpectNothingLeft();
 }
 
+TEST_F(Serve, AStopWhileStartingIsAStop) {
+  environment_.push_back("OCTET_FAKE_SILENT=1");
+  Start(2);
+  ASSERT_NE(program_->WaitLine("fake rank 1", kWaitSeconds), "");
+  program_->Signal(SIGTERM);
+  EXPECT_EQ(program_->WaitExitCode(kWaitSeconds), 0) << program_->output();
+  ExpectNothingLeft();
+}
+
+TEST_F(Serve, AHungRankIsKilledAndReplaced) {
+  environment_.push_back("OCTET_FAKE_STEP_MS=20");
+  environment_.push_back("OCTET_TEST_HEARTBEAT_SECONDS=1");
+  StartReady(2);
+  grpc::Status status;
+  std::vector<int32_t> tokens;
+  std::thread client([&] { tokens = Ask(80, &status); });
+  WaitTokens(5);
+  const pid_t hung = *LiveRanks(1).begin();
+  kill(hung, SIGSTOP);
+  client.join();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(tokens, FakeAnswer({1, 2, 3}, 80, 0, 0));
+  EXPECT_NE(kill(hung, 0), 0);
+  EXPECT_NE(program_->WaitLine(
+                "rank 1 (process " + std::to_string(hung) + ") has not been heard of for 1 s", 1),
+            "")
+      << program_->output();
+  program_->Signal(SIGTERM);
+  EXPECT_EQ(program_->WaitExitCode(kWaitSeconds), 0) << program_->output();
+  ExpectNothingLeft();
+}
+
 TEST_F(Serve, AMissingLauncherIsNamed) {
   program_ = std::make_unique<Program>(
       std::vector<std::string>{OCTET_SERVE_PROGRAM, model_.path(), "127.0.0.1:0", "2",
                                OCTET_FAKE_WORKER, "tests-sleep"},
-      std::vector<std::string>{"TMPDIR=" + folder_.path(), "PATH=" + folder_.path() + ":/usr/bin:/bin"});
+      std::vector<std::string>{"TMPDIR=" + folder_.path(),
+                               "PATH=" + folder_.path() + ":/usr/bin:/bin"});
   EXPECT_EQ(program_->WaitExitCode(kWaitSeconds), 2);
   EXPECT_NE(program_->output().find("the launcher 'tests-sleep' is not a program in PATH"),
             std::string::npos);

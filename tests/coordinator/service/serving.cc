@@ -88,8 +88,7 @@ int Serving::Health(const std::string& service) {
 }
 
 bool Serving::WaitServing(bool serving) {
-  const auto until =
-      std::chrono::steady_clock::now() + std::chrono::duration<double>(kWaitSeconds);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(kWaitSeconds);
   while (std::chrono::steady_clock::now() < until) {
     if (Health("octet.v1.Generation") == (serving ? 1 : 2)) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));

@@ -38,7 +38,7 @@ class Serving : public ::testing::Test {
   // Starts `ranks` fakes and waits until the service is ready.
   void StartReady(int ranks = 1);
   std::unique_ptr<fakes::FakeRank> MakeRank(int rank, int ranks);
-  bool WaitServing(bool serving);  // until health says so
+  bool WaitServing(bool serving);          // until health says so
   int Health(const std::string& service);  // a ServingStatus, or -code of the error
 
   v1::Generation::Stub& stub() { return *stub_; }

@@ -99,7 +99,8 @@ TEST_F(Serving, APortInUseIsSaidWithItsAddress) {
 }
 
 TEST_F(Serving, ABadAddressIsSaidWithWhatIsExpected) {
-  for (const std::string address : {"127.0.0.1:99999", "127.0.0.1", "127.0.0.1:http1", "::1:5", "127.0.0.1:-1"}) {
+  for (const std::string address :
+       {"127.0.0.1:99999", "127.0.0.1", "127.0.0.1:http1", "::1:5", "127.0.0.1:-1"}) {
     ServeOptions options = options_;
     options.grpc_address = address;
     Service service(options);

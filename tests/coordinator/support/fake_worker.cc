@@ -3,6 +3,7 @@
 //   OCTET_FAKE_STEP_MS    milliseconds a step takes
 //   OCTET_FAKE_FAILURE    the sentence with which rank 0 fails to start
 //   OCTET_FAKE_CRASH      rank 1 dies before its hello
+//   OCTET_FAKE_SILENT     no rank ever says hello
 //   OCTET_FAKE_PIDS       a folder where each rank leaves a file named after its process
 #include <signal.h>
 #include <sys/prctl.h>
@@ -41,6 +42,7 @@ int main(int argc, char** argv) {
     std::ofstream(folder + "/" + std::to_string(getpid())) << options.rank;
   std::fprintf(stderr, "fake rank %d of %d\n", options.rank, options.ranks);
   if (options.rank == 1 && !Variable("OCTET_FAKE_CRASH", "").empty()) raise(SIGSEGV);
+  if (!Variable("OCTET_FAKE_SILENT", "").empty()) pause();
   octet::fakes::FakeRank rank(options);
   const auto end = rank.Wait();
   return end.told_to_stop ? 0 : 1;

@@ -17,5 +17,7 @@ int main(int argc, char** argv) {
   options.worker_binary = argv[4];
   if (argc > 5) options.launcher = argv[5];
   options.grace_seconds = 20;
+  if (const char* seconds = std::getenv("OCTET_TEST_HEARTBEAT_SECONDS"))
+    options.heartbeat_seconds_max = std::atof(seconds);
   return octet::coordinator::Serve(options);
 }

@@ -12,7 +12,8 @@
 
 namespace octet::fakes {
 
-TempDir::TempDir() : path_((std::filesystem::temp_directory_path() / "octet-test-XXXXXX").string()) {
+TempDir::TempDir()
+    : path_((std::filesystem::temp_directory_path() / "octet-test-XXXXXX").string()) {
   OCTET_CHECK(mkdtemp(path_.data()) != nullptr);
 }
 

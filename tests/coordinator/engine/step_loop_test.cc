@@ -1,0 +1,197 @@
+// The loop against an engine that is called by hand, one step at a time: no thread but the loop's.
+#include "coordinator/engine/step_loop.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "coordinator/workers/plan_message.h"
+#include "tests/coordinator/intake/sink.h"
+#include "tests/coordinator/support/fake_engine.h"
+#include "tests/coordinator/support/tiny_model.h"
+
+namespace octet::engine {
+namespace {
+
+using fakes::FakeAnswer;
+using intake::KeepingSink;
+
+class StepLoopTest : public ::testing::Test, protected PlanSink {
+ protected:
+  void SendPlan(uint64_t epoch, const schedule::StepPlan& plan) override {
+    const std::lock_guard lock(mutex_);
+    if (epoch != epoch_) return;  // for a group that is gone
+    plans_.push_back({epoch, workers::ToMessage(plan)});
+    arrived_.notify_all();
+  }
+  void Condemn(uint64_t epoch, const Status&) override {
+    const std::lock_guard lock(mutex_);
+    condemned_ = epoch;
+    arrived_.notify_all();
+  }
+
+  void Ready(uint64_t epoch) {
+    {
+      const std::lock_guard lock(mutex_);
+      plans_.clear();
+      epoch_ = epoch;
+    }
+    engine_.emplace(16);
+    loop_.GroupReady(epoch, {.blocks = 32,
+                             .block_tokens = 16,
+                             .slots = 2,
+                             .step_rows_max = 8,
+                             .context = 128,
+                             .waiting_max = 8});
+  }
+
+  void Submit(uint64_t id, std::vector<int32_t> prompt, int64_t max_tokens, KeepingSink* sink) {
+    ++places_;
+    intake::Submission submission;
+    submission.sequence.id = id;
+    submission.sequence.prompt = std::move(prompt);
+    submission.sequence.max_tokens = max_tokens;
+    submission.answer = std::make_unique<intake::Answer>(sink, intake::Place(&places_), &tokenizer_,
+                                                         true, intake::AcceptedAnswer{});
+    loop_.Submit(std::move(submission));
+  }
+
+  bool WaitPlans(size_t count) {
+    std::unique_lock lock(mutex_);
+    return arrived_.wait_for(lock, std::chrono::seconds(10),
+                             [&] { return plans_.size() >= count; });
+  }
+  // Computes the oldest plan; false when none comes.
+  bool Step() {
+    if (!WaitPlans(1)) return false;
+    std::pair<uint64_t, v1::StepPlan> plan;
+    {
+      const std::lock_guard lock(mutex_);
+      plan = plans_.front();
+      plans_.pop_front();
+    }
+    const v1::StepResult result = engine_->Apply(plan.second);
+    loop_.StepDone({plan.first,
+                    result.step(),
+                    {result.slots().begin(), result.slots().end()},
+                    {result.tokens().begin(), result.tokens().end()}});
+    return true;
+  }
+  void StepUntilEnd(KeepingSink* sink) {
+    for (int i = 0; i < 500 && !sink->has_ended; ++i) {
+      if (WaitPlansBriefly()) Step();
+    }
+    ASSERT_TRUE(sink->WaitEnd());
+  }
+  bool WaitPlansBriefly() {
+    std::unique_lock lock(mutex_);
+    return arrived_.wait_for(lock, std::chrono::milliseconds(20), [&] { return !plans_.empty(); });
+  }
+
+  tokenizer::Tokenizer tokenizer_ = fakes::TinyTokenizer();
+  std::atomic<int64_t> places_{0};
+  std::optional<fakes::FakeEngine> engine_;
+  std::mutex mutex_;
+  std::condition_variable arrived_;
+  std::deque<std::pair<uint64_t, v1::StepPlan>> plans_;
+  uint64_t epoch_ = 0;
+  uint64_t condemned_ = 0;
+  StepLoop loop_{this};
+};
+
+TEST_F(StepLoopTest, OnePlanIsAlwaysAhead) {
+  Ready(1);
+  KeepingSink sink;
+  Submit(1, {1, 2, 3}, 6, &sink);
+  ASSERT_TRUE(WaitPlans(2));
+  ASSERT_TRUE(Step());
+  ASSERT_TRUE(WaitPlans(2));  // the third came before the second was computed
+  StepUntilEnd(&sink);
+  EXPECT_EQ(sink.tokens, FakeAnswer({1, 2, 3}, 6, 0, 0));
+}
+
+TEST_F(StepLoopTest, NothingIsPlannedWithoutAGroup) {
+  Ready(1);
+  loop_.GroupLost(1);
+  KeepingSink sink;
+  Submit(1, {1}, 3, &sink);
+  EXPECT_FALSE(WaitPlansBriefly());
+  Ready(2);
+  StepUntilEnd(&sink);
+  EXPECT_EQ(sink.tokens, FakeAnswer({1}, 3, 0, 0));
+}
+
+TEST_F(StepLoopTest, ALostGroupCostsNoToken) {
+  Ready(1);
+  KeepingSink sinks[3];
+  for (int i = 0; i < 3; ++i) Submit(i + 1, {i, i + 1, i + 2}, 30, &sinks[i]);
+  for (uint64_t epoch = 2; epoch < 6; ++epoch) {
+    for (int i = 0; i < 7; ++i) ASSERT_TRUE(Step());
+    loop_.GroupLost(epoch - 1);
+    // A result that was under way: of a group that is gone, so it changes nothing.
+    loop_.StepDone({epoch - 1, 7, {0}, {0}});
+    Ready(epoch);
+  }
+  for (KeepingSink& sink : sinks) StepUntilEnd(&sink);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(sinks[i].tokens, FakeAnswer({i, i + 1, i + 2}, 30, 0, 0));
+}
+
+TEST_F(StepLoopTest, ACancelEndsAnAnswerOnce) {
+  Ready(1);
+  KeepingSink sink;
+  Submit(5, {1, 2}, 50, &sink);
+  ASSERT_TRUE(Step());
+  ASSERT_TRUE(Step());
+  loop_.Cancel(5);
+  loop_.Cancel(5);
+  ASSERT_TRUE(sink.WaitEnd());
+  EXPECT_EQ(sink.end.status.code(), StatusCode::kCancelled);
+  EXPECT_EQ(places_, 0);
+  // What was planned for it comes back and is discarded.
+  KeepingSink other;
+  Submit(6, {9}, 4, &other);
+  StepUntilEnd(&other);
+  EXPECT_EQ(other.tokens, FakeAnswer({9}, 4, 0, 0));
+}
+
+TEST_F(StepLoopTest, ACancelOvertakesItsSubmission) {
+  Ready(1);
+  KeepingSink sink;
+  sink.cancel_requested = true;
+  loop_.Cancel(3);
+  Submit(3, {1}, 5, &sink);
+  ASSERT_TRUE(sink.WaitEnd());
+  EXPECT_EQ(sink.end.status.code(), StatusCode::kCancelled);
+  EXPECT_FALSE(sink.is_accepted);
+}
+
+TEST_F(StepLoopTest, AWrongResultCondemnsTheGroupAndNothingElse) {
+  Ready(4);
+  KeepingSink sink;
+  Submit(1, {1}, 5, &sink);
+  ASSERT_TRUE(WaitPlans(1));
+  loop_.StepDone({4, 1, {0, 1}, {3, 3}});
+  {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(arrived_.wait_for(lock, std::chrono::seconds(10), [&] { return condemned_ == 4; }));
+  }
+  Ready(5);
+  StepUntilEnd(&sink);
+  EXPECT_EQ(sink.tokens, FakeAnswer({1}, 5, 0, 0));
+}
+
+TEST_F(StepLoopTest, FailAllEndsWhatIsLiveAndWhatComes) {
+  Ready(1);
+  KeepingSink live, late;
+  Submit(1, {1}, 50, &live);
+  ASSERT_TRUE(Step());
+  loop_.FailAll(Unavailable("the end"));
+  Submit(2, {1}, 5, &late);
+  for (KeepingSink* sink : {&live, &late}) {
+    ASSERT_TRUE(sink->WaitEnd());
+    EXPECT_EQ(sink->end.status.message(), "the end");
+  }
+}
+
+}  // namespace
+}  // namespace octet::engine

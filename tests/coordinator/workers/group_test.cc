@@ -1,0 +1,214 @@
+#include "coordinator/workers/group.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "tests/coordinator/support/fake_rank.h"
+
+namespace octet::workers {
+namespace {
+
+constexpr uint64_t kEpoch = 4;
+constexpr const char* kSecret = "0123456789abcdef";
+
+v1::Hello MakeHello(int32_t rank, int32_t ranks = 2) {
+  v1::Hello hello;
+  hello.set_rank(rank);
+  hello.set_ranks(ranks);
+  hello.set_pid(1000 + rank);
+  hello.set_epoch(kEpoch);
+  hello.set_secret(kSecret);
+  hello.set_build_id("build");
+  hello.set_isa("avx512");
+  hello.set_config_digest("digest");
+  if (rank == 0) *hello.mutable_model() = fakes::TinyModelInfo();
+  return hello;
+}
+
+class GroupTest : public ::testing::Test {
+ protected:
+  void HelloBoth(double now) {
+    ASSERT_TRUE(group_.OnHello(10, MakeHello(0), now).ok());
+    ASSERT_TRUE(group_.OnHello(11, MakeHello(1), now).ok());
+  }
+  std::string cause() const {
+    return group_.loss().has_value() ? group_.loss()->cause.message() : "";
+  }
+  Group group_{kEpoch,
+               kSecret,
+               2,
+               {.start_seconds_max = 100, .heartbeat_seconds_max = 5, .step_seconds_max = 30},
+               0};
+};
+
+TEST_F(GroupTest, IsReadyWhenEveryRankHasSaidHello) {
+  ASSERT_TRUE(group_.OnHello(11, MakeHello(1), 1).ok());
+  EXPECT_FALSE(group_.ready());
+  ASSERT_TRUE(group_.OnHello(10, MakeHello(0), 2).ok());
+  ASSERT_TRUE(group_.ready());
+  EXPECT_EQ(group_.leader_stream(), 10u);
+  EXPECT_EQ(group_.info().vocab, 257);
+  EXPECT_EQ(group_.info().ranks, 2);
+}
+
+TEST_F(GroupTest, TheContextIsNeverMoreThanThePoolHolds) {
+  Group group(kEpoch, kSecret, 1, {}, 0);
+  v1::Hello hello = MakeHello(0, 1);
+  EXPECT_EQ(hello.model().context(), 512);
+  hello.mutable_model()->set_kv_blocks(3);
+  ASSERT_TRUE(group.OnHello(10, hello, 0).ok());
+  EXPECT_EQ(group.info().context, 48);
+}
+
+TEST_F(GroupTest, StrangersChangeNothing) {
+  v1::Hello hello = MakeHello(0);
+  hello.set_secret("0123456789abcdeF");
+  EXPECT_EQ(group_.OnHello(9, hello, 1).code(), StatusCode::kPermissionDenied);
+  hello.set_secret(std::string(kSecret) + "0");
+  EXPECT_EQ(group_.OnHello(9, hello, 1).code(), StatusCode::kPermissionDenied);
+  hello = MakeHello(0);
+  hello.set_epoch(kEpoch - 1);
+  const Status old = group_.OnHello(9, hello, 1);
+  EXPECT_EQ(old.code(), StatusCode::kPermissionDenied);
+  EXPECT_EQ(old.message(), "rank 0 is of launch 3; the present one is 4");
+  group_.OnStreamEnd(9);
+  EXPECT_FALSE(group_.loss().has_value());
+  HelloBoth(2);
+  EXPECT_TRUE(group_.ready());
+}
+
+TEST_F(GroupTest, RanksThatDoNotFitAreRefusedWithBothValues) {
+  struct Misfit {
+    const char* sentence;
+    std::function<void(v1::Hello*)> change;
+  };
+  const Misfit misfits[] = {
+      {"builds differ: rank 1 has 'other', rank 0 has 'build'",
+       [](v1::Hello* h) { h->set_build_id("other"); }},
+      {"instruction families differ: rank 1 has 'avx2', rank 0 has 'avx512'",
+       [](v1::Hello* h) { h->set_isa("avx2"); }},
+      {"configurations differ: rank 1 has 'd2', rank 0 has 'digest'",
+       [](v1::Hello* h) { h->set_config_digest("d2"); }},
+      {"rank 1 is one of 4 ranks; expected 2", [](v1::Hello* h) { h->set_ranks(4); }},
+      {"a rank says it is rank 2; expected 0 to 1", [](v1::Hello* h) { h->set_rank(2); }},
+      {"a rank says it is rank -1; expected 0 to 1", [](v1::Hello* h) { h->set_rank(-1); }},
+      {"two processes say they are rank 0: pid 1000 and pid 1001",
+       [](v1::Hello* h) { h->set_rank(0); }},
+  };
+  for (const Misfit& misfit : misfits) {
+    Group group(kEpoch, kSecret, 2, {}, 0);
+    ASSERT_TRUE(group.OnHello(10, MakeHello(0), 0).ok());
+    v1::Hello hello = MakeHello(1);
+    misfit.change(&hello);
+    const Status status = group.OnHello(11, hello, 0);
+    EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
+    EXPECT_EQ(status.message(), misfit.sentence);
+    ASSERT_TRUE(group.loss().has_value());
+    EXPECT_TRUE(group.loss()->configuration);
+  }
+}
+
+TEST_F(GroupTest, WhatRankZeroClaimsIsChecked) {
+  struct Claim {
+    const char* sentence;
+    std::function<void(v1::ModelInfo*)> change;
+  };
+  const Claim claims[] = {
+      {"rank 0 says vocab is 0; it must be between 1 and 1048576",
+       [](v1::ModelInfo* m) { m->set_vocab(0); }},
+      {"rank 0 says kv_blocks is -5; it must be between 1 and 67108864",
+       [](v1::ModelInfo* m) { m->set_kv_blocks(-5); }},
+      {"rank 0 says slots is 65537; it must be between 1 and 65536",
+       [](v1::ModelInfo* m) { m->set_slots(65537); }},
+      {"rank 0 says an end token is 257; the model's tokens are 0 to 256",
+       [](v1::ModelInfo* m) { m->add_eos_ids(257); }},
+  };
+  for (const Claim& claim : claims) {
+    Group group(kEpoch, kSecret, 2, {}, 0);
+    v1::Hello hello = MakeHello(0);
+    claim.change(hello.mutable_model());
+    EXPECT_EQ(group.OnHello(10, hello, 0).message(), claim.sentence);
+  }
+  Group group(kEpoch, kSecret, 2, {}, 0);
+  v1::Hello hello = MakeHello(0);
+  hello.clear_model();
+  EXPECT_EQ(group.OnHello(10, hello, 0).message(), "rank 0 says nothing of its model");
+}
+
+TEST_F(GroupTest, AnEndedStreamIsADeathAndTheFirstLossStands) {
+  HelloBoth(0);
+  group_.OnStreamEnd(11);
+  EXPECT_EQ(cause(), "rank 1 (process 1001) died");
+  EXPECT_TRUE(group_.loss()->process_ended);
+  EXPECT_FALSE(group_.loss()->configuration);
+  group_.OnStreamEnd(10);
+  EXPECT_EQ(cause(), "rank 1 (process 1001) died");
+  EXPECT_FALSE(group_.has_open_ranks());
+}
+
+TEST_F(GroupTest, SilenceIsNoticed) {
+  HelloBoth(0);
+  group_.OnHeartbeat(10, 4);
+  group_.CheckDeadlines(5);
+  EXPECT_EQ(cause(), "");
+  group_.CheckDeadlines(5.5);
+  EXPECT_EQ(cause(), "rank 1 (process 1001) has not been heard of for 5 s");
+}
+
+TEST_F(GroupTest, AStepHasADeadlineThatResultsMove) {
+  HelloBoth(0);
+  const auto check = [this](double now) {
+    group_.OnHeartbeat(10, now);
+    group_.OnHeartbeat(11, now);
+    group_.CheckDeadlines(now);
+    return cause();
+  };
+  EXPECT_EQ(check(1000), "");  // idle is not stuck
+  group_.OnPlanSent(1000);
+  group_.OnPlanSent(1010);
+  EXPECT_TRUE(group_.OnResult(10, 1029));
+  EXPECT_EQ(check(1058), "");
+  EXPECT_EQ(check(1060), "a step was not done after 30 s");
+}
+
+TEST_F(GroupTest, AResultNeedsAPlanAndRankZero) {
+  HelloBoth(0);
+  group_.OnPlanSent(0);
+  EXPECT_FALSE(group_.OnResult(11, 1));
+  EXPECT_FALSE(group_.loss().has_value());
+  EXPECT_TRUE(group_.OnResult(10, 1));
+  EXPECT_FALSE(group_.OnResult(10, 1));
+  EXPECT_EQ(cause(), "rank 0 sent a result for which there was no plan");
+}
+
+TEST_F(GroupTest, ASlowStartHasItsDeadline) {
+  ASSERT_TRUE(group_.OnHello(10, MakeHello(0), 99).ok());
+  group_.CheckDeadlines(100);
+  EXPECT_EQ(cause(), "");
+  group_.OnHeartbeat(10, 101);
+  group_.CheckDeadlines(101);
+  EXPECT_EQ(cause(), "only 1 of the ranks were ready 100 s after their start");
+}
+
+TEST_F(GroupTest, AFailureBeforeAllAreReadyIsOneOfTheConfiguration) {
+  v1::Failure failure;
+  failure.set_code(5);
+  failure.set_message("no such model");
+  group_.OnFailure(10, failure, /*trusted=*/false);
+  EXPECT_FALSE(group_.loss().has_value());
+  group_.OnFailure(10, failure, /*trusted=*/true);
+  EXPECT_EQ(cause(), "no such model");
+  EXPECT_EQ(group_.loss()->cause.code(), StatusCode::kNotFound);
+  EXPECT_TRUE(group_.loss()->configuration);
+
+  Group running(kEpoch, kSecret, 1, {}, 0);
+  ASSERT_TRUE(running.OnHello(10, MakeHello(0, 1), 0).ok());
+  failure.set_code(99);
+  running.OnFailure(10, failure, false);
+  EXPECT_EQ(running.loss()->cause.code(), StatusCode::kInternal);
+  EXPECT_FALSE(running.loss()->configuration);
+}
+
+}  // namespace
+}  // namespace octet::workers

@@ -1,0 +1,60 @@
+#include "coordinator/workers/launch_command.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace octet::workers {
+namespace {
+
+const LaunchOptions kOptions{"mpirun", {"--tag-output"}, "/bin/worker", {"--model", "m"}, 3};
+const LaunchIdentity kIdentity{"unix:/tmp/s/link", 7, "secret", "/tmp/s", "/dev/shm/s"};
+
+// Whether `part` stands in `all`, in one piece.
+bool Contains(const std::vector<std::string>& all, const std::vector<std::string>& part) {
+  return std::search(all.begin(), all.end(), part.begin(), part.end()) != all.end();
+}
+
+TEST(LaunchCommand, SaysWhatMpirunAndTheWorkerNeed) {
+  const auto command = LaunchCommand(kOptions, kIdentity).arguments;
+  EXPECT_EQ(command[0], "mpirun");
+  EXPECT_EQ(command[1], "--tag-output");
+  EXPECT_TRUE(Contains(command, {"-n", "3", "--bind-to", "none", "--oversubscribe"}));
+  EXPECT_TRUE(Contains(command, {"--mca", "btl_vader_single_copy_mechanism", "none"}));
+  EXPECT_TRUE(Contains(command, {"--mca", "btl_vader_backing_directory", "/dev/shm/s"}));
+  EXPECT_TRUE(Contains(command, {"--mca", "orte_tmpdir_base", "/tmp/s"}));
+  EXPECT_TRUE(Contains(command, {"/bin/worker", "--coordinator", "unix:/tmp/s/link", "--epoch", "7",
+                                 "--model", "m"}));
+  EXPECT_EQ(command.back(), "m");
+  EXPECT_EQ(Contains(command, {"--allow-run-as-root"}), geteuid() == 0);
+}
+
+TEST(LaunchCommand, TheSecretIsInTheEnvironmentAlone) {
+  const ProcessOptions launch = LaunchCommand(kOptions, kIdentity);
+  EXPECT_TRUE(Contains(launch.environment, {"OCTET_LINK_SECRET=secret"}));
+  for (const std::string& argument : launch.arguments)
+    EXPECT_EQ(argument.find("secret"), std::string::npos);
+}
+
+TEST(LaunchCommand, AHomeIsMadeUpOnlyWhenThereIsNone) {
+  const std::string home = getenv("HOME") != nullptr ? getenv("HOME") : "";
+  setenv("HOME", "/root", 1);
+  EXPECT_FALSE(Contains(LaunchCommand(kOptions, kIdentity).environment, {"HOME=/tmp/s"}));
+  setenv("HOME", "", 1);
+  EXPECT_TRUE(Contains(LaunchCommand(kOptions, kIdentity).environment, {"HOME=/tmp/s"}));
+  setenv("HOME", home.c_str(), 1);
+}
+
+TEST(CheckLaunchable, NamesWhatIsMissing) {
+  LaunchOptions options{"sh", {}, "/bin/sh", {}, 1};
+  EXPECT_TRUE(CheckLaunchable(options).ok());
+  options.worker_binary = "/etc/passwd";  // no program
+  EXPECT_EQ(CheckLaunchable(options).message(),
+            "the worker '/etc/passwd' is not a program; it is built beside the other binaries");
+  options.launcher = "no-such-mpirun";
+  EXPECT_NE(CheckLaunchable(options).message().find("'no-such-mpirun'"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace octet::workers

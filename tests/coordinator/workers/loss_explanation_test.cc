@@ -1,0 +1,35 @@
+#include "coordinator/workers/loss_explanation.h"
+
+#include <gtest/gtest.h>
+
+namespace octet::workers {
+namespace {
+
+const std::string kRule(74, '-');
+
+TEST(ExplainLoss, MpirunsAccountComesFirst) {
+  EXPECT_EQ(
+      ExplainLoss({"rank 0 (process 5) died",
+                   "mpirun",
+                   "exited with code 139",
+                   {"loading layer 3", kRule, "Primary job  terminated normally, but", kRule, kRule,
+                    "mpirun noticed that process rank 1 with PID 7 on node a exited on signal "
+                    "11 (Segmentation fault).",
+                    kRule}}),
+      "process rank 1 with PID 7 on node a exited on signal 11 (Segmentation fault); the last "
+      "line of output was: loading layer 3");
+}
+
+TEST(ExplainLoss, WithoutItTheExitIsTold) {
+  EXPECT_EQ(
+      ExplainLoss({"rank 1 (process 5) died", "mpirun", "exited with code 3", {"bad", "worse"}}),
+      "rank 1 (process 5) died; mpirun exited with code 3; the last line of output was: worse");
+}
+
+TEST(ExplainLoss, ASilentHangIsJustThat) {
+  EXPECT_EQ(ExplainLoss({"rank 1 has not been heard of for 20 s", "mpirun", "", {}}),
+            "rank 1 has not been heard of for 20 s");
+}
+
+}  // namespace
+}  // namespace octet::workers
