@@ -2,9 +2,9 @@
 """Writes small text tasks as JSON lines: {"task", "prompt", "answer"}.
 
 Every answer ends with a newline, so that a greedy decode that stops at the first newline can be
-compared byte for byte. Whether an item is held out is decided by a hash of its canonical content
-(the multiset for sorting), not by a random draw: an item
-that belongs to one split can never occur in the other, whatever the seed and the count.
+compared byte for byte. Whether an item is held out is decided by a hash of its content (for
+sorting, of the multiset of digits), not by a random draw: an item that belongs to one split can
+never occur in the other, whatever the seed and the count.
 
   make_tasks.py --split train --items 300000 --seed 1 > train.jsonl
   make_tasks.py --split heldout --items 100 --seed 2 --unique > validation.jsonl
@@ -66,7 +66,10 @@ def is_held_out(task, content):
 
 
 def make_items(split, count, seed, unique):
-    """Yields `count` items of the split, the tasks taking turns."""
+    """Yields `count` items of the split, the tasks taking turns.
+
+    REQUIRES: with `unique`, no more than the split has; 90 sums are held out.
+    """
     rng = random.Random(seed)
     names = sorted(TASKS)
     seen = set()

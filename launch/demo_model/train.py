@@ -342,13 +342,17 @@ def prepare(args):
             ids += encoding.ids + [END_ID]
         return np.array(ids)
 
-    return tokenizer, join(train), join(heldout), "\n".join(heldout)
+    return tokenizer, join(train), join(heldout), heldout
 
 
-def write_heldout_text(path, text):
-    """The held-out chapters that fit in 60 KB, whole ones, from the front."""
-    kept = text.encode()[:60000].decode(errors="ignore")
-    path.write_text(kept[: kept.rfind("\n\n") + 1], encoding="utf-8")
+def write_heldout_text(path, chapters):
+    """Whole held-out chapters from all over the book, as many as fit in 60 KB."""
+    kept, left = set(), 60000
+    for text in sorted(chapters, key=lambda text: hashlib.sha256(text.encode()).digest()):
+        if len(text.encode()) < left:
+            kept.add(text)
+            left -= len(text.encode()) + 1
+    path.write_text("\n".join(text for text in chapters if text in kept), encoding="utf-8")
 
 
 def export(model, tokenizer, folder):
@@ -507,9 +511,9 @@ def main():
     args.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
-    tokenizer, text, heldout, heldout_text = prepare(args)
+    tokenizer, text, heldout, chapters = prepare(args)
     if args.heldout_text:
-        write_heldout_text(args.heldout_text, heldout_text)
+        write_heldout_text(args.heldout_text, chapters)
     model = Llama()
     optimizers = make_optimizers(model, args)
     progress = load_checkpoint(args.work / "checkpoint.pt", model, optimizers)
