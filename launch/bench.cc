@@ -17,6 +17,7 @@
 #include "launch/shapes.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/worker_flags.h"
+#include "worker/model/families/families.h"
 #include "worker/weights/checkpoint.h"
 #include "worker/weights/loader.h"
 
@@ -134,8 +135,9 @@ Status RunRank(const BenchOptions& options, const worker::Checkpoint* checkpoint
   Stream stream(&pool);
   worker::DecoderWeights weights;
   if (checkpoint != nullptr) {
-    OCTET_ASSIGN_OR_RETURN(weights, worker::LoadDecoderWeights(*checkpoint, config.shard,
-                                                               config.weights, pool, nullptr));
+    OCTET_ASSIGN_OR_RETURN(
+        weights, worker::LoadDecoderWeights(*checkpoint, config.spec, config.shard, config.weights,
+                                            pool, nullptr));
   } else {
     weights =
         worker::MakeRandomWeights(config.spec, config.shard, config.weights, kWeightSeed, pool);
@@ -253,19 +255,19 @@ Status Bench(const BenchOptions& options) {
   worker::ModelSpec spec;
   worker::WeightOptions weights;
   std::string name = options.shape;
-  const worker::WorkerOptions& w = options.worker;
+  const worker::WeightRequest request{.layers = options.worker.weights,
+                                      .head = options.worker.head,
+                                      .group = options.worker.group_size};
   if (!options.model.empty()) {
     OCTET_ASSIGN_OR_RETURN(worker::Checkpoint opened, worker::Checkpoint::Open(options.model));
     checkpoint = std::make_unique<worker::Checkpoint>(std::move(opened));
-    spec = checkpoint->spec();
+    OCTET_ASSIGN_OR_RETURN(spec, worker::SpecFromConfig(checkpoint->config_json()));
     name = options.model;
-    OCTET_ASSIGN_OR_RETURN(
-        weights, worker::ResolveWeightOptions(*checkpoint, w.weights, w.head, w.group_size));
+    OCTET_ASSIGN_OR_RETURN(weights, worker::ResolveWeightOptions(*checkpoint, spec, request));
   } else {
     OCTET_ASSIGN_OR_RETURN(const ShapeSource shape, ResolveShape(options.shape));
     spec = shape.spec;
-    OCTET_ASSIGN_OR_RETURN(weights, worker::ResolveWeightOptions(spec, shape.embedding, w.weights,
-                                                                 w.head, w.group_size));
+    OCTET_ASSIGN_OR_RETURN(weights, worker::ResolveWeightOptions(shape.stored, spec, request));
   }
   spec.context = std::max(spec.context, options.prompt + options.generate);
 

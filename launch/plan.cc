@@ -122,9 +122,11 @@ Status Plan(const PlanOptions& options) {
   OCTET_ASSIGN_OR_RETURN(const ShapeSource shape, ResolveShape(options.model));
   worker::WorkerOptions chosen = options.worker;
   if (options.context > 0) chosen.max_model_len = options.context;
-  OCTET_ASSIGN_OR_RETURN(const worker::WeightOptions weights,
-                         worker::ResolveWeightOptions(shape.spec, shape.embedding, chosen.weights,
-                                                      chosen.head, chosen.group_size));
+  OCTET_ASSIGN_OR_RETURN(
+      const worker::WeightOptions weights,
+      worker::ResolveWeightOptions(
+          shape.stored, shape.spec,
+          {.layers = chosen.weights, .head = chosen.head, .group = chosen.group_size}));
   std::vector<RankPlan> ranks;
   for (int64_t rank = 0; rank < options.ranks; ++rank) {
     OCTET_ASSIGN_OR_RETURN(

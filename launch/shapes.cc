@@ -2,9 +2,11 @@
 
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "worker/model/families/families.h"
+#include "worker/model/json.h"
 
 namespace octet::launch {
 namespace {
@@ -33,6 +35,19 @@ Result<std::string> ReadText(const std::filesystem::path& path) {
   std::ostringstream text;
   text << file.rdbuf();
   return text.str();
+}
+
+// What config.json says of the weights' type; bf16 where it says nothing that is known.
+DType StoredDType(const std::string& config_json) {
+  const Result<nlohmann::json> config = worker::ParseJson(config_json, "config.json");
+  if (!config.ok()) return DType::kBF16;
+  for (const char* key : {"dtype", "torch_dtype"}) {
+    const auto found = config->find(key);
+    if (found == config->end() || !found->is_string()) continue;
+    if (*found == "float32") return DType::kF32;
+    if (*found == "float16") return DType::kF16;
+  }
+  return DType::kBF16;
 }
 
 }  // namespace
@@ -73,6 +88,8 @@ Result<ShapeSource> ResolveShape(const std::string& name_or_path) {
   ShapeSource source;
   source.name = name_or_path;
   OCTET_ASSIGN_OR_RETURN(source.spec, worker::SpecFromConfig(text));
+  const DType stored = StoredDType(text);
+  source.stored = {.layers = stored, .head = stored, .embedding = stored};
   return source;
 }
 

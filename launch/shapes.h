@@ -6,17 +6,17 @@
 
 #include "base/status.h"
 #include "worker/model/model_spec.h"
+#include "worker/weights/loader.h"
 
 namespace octet::launch {
 
 struct ShapeSource {
   worker::ModelSpec spec;
-  DType embedding = DType::kBF16;
+  worker::StoredTypes stored;  // how a checkpoint of this shape keeps its tensors
   std::string name;
 };
 
-// A name of ShapeNames(), a config.json, or a checkpoint directory (of which only config.json is
-// read).
+// A name of ShapeNames(), a config.json, or a directory that holds one; weights are not read.
 Result<ShapeSource> ResolveShape(const std::string& name_or_path);
 std::vector<std::string> ShapeNames();
 

@@ -20,6 +20,7 @@
 #include "worker/link/coordinator_link.h"
 #include "worker/link/plan_broadcast.h"
 #include "worker/link/plan_codec.h"
+#include "worker/model/families/families.h"
 #include "worker/weights/checkpoint.h"
 #include "worker/weights/loader.h"
 
@@ -71,15 +72,19 @@ struct LoadedModel {
 Result<LoadedModel> LoadModel(const RankOptions& options, int rank, int ranks) {
   LoadedModel model;
   OCTET_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(options.model_dir));
-  OCTET_ASSIGN_OR_RETURN(const WeightOptions weights,
-                         ResolveWeightOptions(checkpoint, options.worker.weights,
-                                              options.worker.head, options.worker.group_size));
-  OCTET_ASSIGN_OR_RETURN(model.config,
-                         MakeEngineConfig(options.worker, checkpoint.spec(), weights, ranks, rank));
+  OCTET_ASSIGN_OR_RETURN(const ModelSpec spec, SpecFromConfig(checkpoint.config_json(),
+                                                              checkpoint.generation_config_json()));
+  const WorkerOptions& chosen = options.worker;
+  OCTET_ASSIGN_OR_RETURN(
+      const WeightOptions weights,
+      ResolveWeightOptions(
+          checkpoint, spec,
+          {.layers = chosen.weights, .head = chosen.head, .group = chosen.group_size}));
+  OCTET_ASSIGN_OR_RETURN(model.config, MakeEngineConfig(chosen, spec, weights, ranks, rank));
   model.config_json = checkpoint.config_json();
   ThreadPool pool(model.config.threads);
-  OCTET_ASSIGN_OR_RETURN(model.weights, LoadDecoderWeights(checkpoint, model.config.shard, weights,
-                                                           pool, LoadProgress(rank)));
+  OCTET_ASSIGN_OR_RETURN(model.weights, LoadDecoderWeights(checkpoint, spec, model.config.shard,
+                                                           weights, pool, LoadProgress(rank)));
   return model;
 }
 

@@ -11,6 +11,7 @@
 
 #include "tests/support/engine_group.h"
 #include "worker/engine/worker_options.h"
+#include "worker/model/families/families.h"
 #include "worker/weights/safetensors.h"
 
 namespace octet {
@@ -64,13 +65,16 @@ class GoldenTest : public ::testing::TestWithParam<Case> {
                                        const worker::WorkerOptions& options) {
     const auto checkpoint = worker::Checkpoint::Open(kSource + "/" + GetParam().model);
     if (!checkpoint.ok()) CheckFailed(__FILE__, __LINE__, checkpoint.status().message());
-    const auto weights = worker::ResolveWeightOptions(*checkpoint, options.weights, options.head,
-                                                      options.group_size);
+    const auto spec = worker::SpecFromConfig(checkpoint->config_json());
+    if (!spec.ok()) CheckFailed(__FILE__, __LINE__, spec.status().message());
+    const auto weights = worker::ResolveWeightOptions(
+        *checkpoint, *spec,
+        {.layers = options.weights, .head = options.head, .group = options.group_size});
     if (!weights.ok()) CheckFailed(__FILE__, __LINE__, weights.status().message());
     return testing::RunGroup(
         ranks,
         [&](int64_t n, int64_t rank) {
-          return worker::MakeEngineConfig(options, checkpoint->spec(), *weights, n, rank).value();
+          return worker::MakeEngineConfig(options, *spec, *weights, n, rank).value();
         },
         &*checkpoint, plans);
   }

@@ -36,8 +36,8 @@ inline std::vector<StepOutput> RunGroup(int64_t ranks, const MakeConfig& make_co
       ThreadPool pool(config.threads);
       worker::DecoderWeights weights;
       if (checkpoint != nullptr) {
-        Result<worker::DecoderWeights> loaded =
-            worker::LoadDecoderWeights(*checkpoint, config.shard, config.weights, pool, nullptr);
+        Result<worker::DecoderWeights> loaded = worker::LoadDecoderWeights(
+            *checkpoint, config.spec, config.shard, config.weights, pool, nullptr);
         if (!loaded.ok()) CheckFailed(__FILE__, __LINE__, loaded.status().message());
         weights = std::move(loaded).value();
       } else {
