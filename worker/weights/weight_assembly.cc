@@ -1,0 +1,173 @@
+#include "worker/weights/weight_assembly.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "worker/model/families/families.h"
+#include "worker/weights/float_rows.h"
+
+namespace octet::worker {
+namespace {
+
+std::string OfLayer(std::string name, int64_t layer) {
+  const size_t at = name.find("{}");
+  return name.replace(at, 2, std::to_string(layer));
+}
+
+// Takes the arena's parts and lists what fills them, one layer after the other.
+class Assembler {
+ public:
+  Assembler(const ModelSpec& spec, const ShardPlan& shard, const WeightOptions& options,
+            WeightAssembly* assembly)
+      : spec_(spec),
+        shard_(shard),
+        options_(options),
+        names_(NamesOf(spec)),
+        assembly_(*assembly),
+        shapes_(assembly->weights.shapes) {}
+
+  void AddLayer(int64_t layer) {
+    const auto name = [&](const std::string& of) { return OfLayer(of, layer); };
+    const int64_t hd = spec_.head_dim;
+    LayerWeights& weights = assembly_.weights.layers[layer];
+    const Rows q = {name(names_.q), shard_.head_begin * hd, shard_.head_end * hd};
+    const Rows k = {name(names_.k), shard_.kv_head_begin * hd, shard_.kv_head_end * hd};
+    const Rows v = {name(names_.v), k.begin, k.end};
+    const Rows gate = {name(names_.gate), shard_.ffn_begin, shard_.ffn_end};
+    const Rows up = {name(names_.up), shard_.ffn_begin, shard_.ffn_end};
+    const Rows o = {name(names_.o), 0, spec_.hidden};
+    const Rows down = {name(names_.down), 0, spec_.hidden};
+
+    weights.attention_norm = AddNorm(name(names_.attention_norm));
+    weights.qkv = AddLinear(&DecoderShapes::qkv, {q, k, v}, spec_.hidden);
+    if (spec_.qkv_bias) weights.qkv_bias = AddBias({q, k, v});
+    weights.o = AddLinear(&DecoderShapes::o, {o}, spec_.heads * hd);
+    if (spec_.output_bias) weights.o_bias = AddBias({o});
+    weights.mlp_norm = AddNorm(name(names_.mlp_norm));
+    weights.gate_up = AddLinear(&DecoderShapes::gate_up, {gate, up}, spec_.hidden);
+    weights.down = AddLinear(&DecoderShapes::down, {down}, spec_.ffn);
+  }
+
+  void AddEnds() {
+    DecoderWeights& weights = assembly_.weights;
+    std::byte* const table =
+        weights.arena.TakeBytes(shard_.vocab() * spec_.hidden * DTypeBytes(options_.embedding));
+    assembly_.embedding = {names_.embedding + ".weight", shard_.vocab_begin, shard_.vocab_end,
+                           table};
+    weights.embedding = table;
+    weights.embedding_dtype = options_.embedding;
+    weights.final_norm = AddNorm(names_.final_norm);
+    const std::string& head = spec_.tied_embeddings ? names_.embedding : names_.head;
+    weights.head = AddLinear(&DecoderShapes::head,
+                             {Rows{head, shard_.vocab_begin, shard_.vocab_end}}, spec_.hidden);
+  }
+
+ private:
+  // Rows of the tensors `name`.weight and `name`.bias.
+  struct Rows {
+    std::string name;
+    int64_t begin = 0;
+    int64_t end = 0;
+  };
+
+  const float* AddNorm(const std::string& name) {
+    float* const out = assembly_.weights.arena.Take<float>(spec_.hidden);
+    assembly_.vectors.push_back({name + ".weight", VectorKind::kNorm, 0, spec_.hidden, out});
+    return out;
+  }
+
+  const float* AddBias(const std::vector<Rows>& parts) {
+    int64_t count = 0;
+    for (const Rows& rows : parts) count += rows.end - rows.begin;
+    float* const out = assembly_.weights.arena.Take<float>(count);
+    float* next = out;
+    for (const Rows& rows : parts) {
+      assembly_.vectors.push_back(
+          {rows.name + ".bias", VectorKind::kBias, rows.begin, rows.end, next});
+      next += rows.end - rows.begin;
+    }
+    return out;
+  }
+
+  const std::byte* AddLinear(kernels::LinearShape DecoderShapes::*shape,
+                             const std::vector<Rows>& parts, int64_t inputs) {
+    std::byte* const packed = assembly_.weights.arena.TakeBytes(PackedBytes(shapes_.*shape));
+    int64_t packed_row = 0;
+    for (const Rows& rows : parts) {
+      assembly_.linears.push_back(
+          {rows.name + ".weight", shape, packed, packed_row, rows.begin, rows.end, inputs});
+      packed_row += rows.end - rows.begin;
+    }
+    OCTET_CHECK_EQ(packed_row, (shapes_.*shape).outputs);
+    return packed;
+  }
+
+  const ModelSpec& spec_;
+  const ShardPlan& shard_;
+  const WeightOptions& options_;
+  const TensorNames names_;
+  WeightAssembly& assembly_;
+  const DecoderShapes& shapes_;
+};
+
+}  // namespace
+
+WeightAssembly WeightAssembly::Make(const ModelSpec& spec, const ShardPlan& shard,
+                                    const WeightOptions& options) {
+  const WeightPlan plan = WeightPlan::Make(spec, shard, options);
+  WeightAssembly assembly;
+  assembly.weights.shapes = DecoderShapes::Make(spec, shard, options);
+  assembly.weights.layers.resize(spec.layers);
+  assembly.weights.arena = Arena("weights", plan.bytes());
+  Assembler assembler(spec, shard, options, &assembly);
+  for (int64_t layer = 0; layer < spec.layers; ++layer) assembler.AddLayer(layer);
+  assembler.AddEnds();
+  OCTET_CHECK_EQ(assembly.weights.arena.taken_bytes(), plan.bytes());
+  return assembly;
+}
+
+int64_t BlockRows(int64_t columns) {
+  return std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, columns));
+}
+
+void ResizeRows(const kernels::LinearShape& shape, int64_t count, kernels::NeutralRows* rows) {
+  rows->rows = count;
+  if (!kernels::IsQuantized(shape.format)) {
+    rows->values.resize(count * shape.inputs * DTypeBytes(DTypeOf(shape.format)));
+    return;
+  }
+  rows->codes.resize(count * shape.inputs);
+  rows->scales.resize(count * shape.group_count());
+}
+
+std::vector<ExpectedTensor> ExpectedTensors(const ModelSpec& spec) {
+  const TensorNames names = NamesOf(spec);
+  const int64_t q_rows = spec.heads * spec.head_dim;
+  const int64_t kv_rows = spec.kv_heads * spec.head_dim;
+  std::vector<ExpectedTensor> tensors = {{names.embedding + ".weight", spec.vocab, spec.hidden},
+                                         {names.final_norm + ".weight", spec.hidden, 0}};
+  if (!spec.tied_embeddings) tensors.push_back({names.head + ".weight", spec.vocab, spec.hidden});
+  for (int64_t layer = 0; layer < spec.layers; ++layer) {
+    const auto add = [&](const std::string& name, const char* suffix, int64_t rows, int64_t cols) {
+      tensors.push_back({OfLayer(name, layer) + suffix, rows, cols});
+    };
+    add(names.attention_norm, ".weight", spec.hidden, 0);
+    add(names.q, ".weight", q_rows, spec.hidden);
+    add(names.k, ".weight", kv_rows, spec.hidden);
+    add(names.v, ".weight", kv_rows, spec.hidden);
+    add(names.o, ".weight", spec.hidden, q_rows);
+    add(names.mlp_norm, ".weight", spec.hidden, 0);
+    add(names.gate, ".weight", spec.ffn, spec.hidden);
+    add(names.up, ".weight", spec.ffn, spec.hidden);
+    add(names.down, ".weight", spec.hidden, spec.ffn);
+    if (spec.qkv_bias) {
+      add(names.q, ".bias", q_rows, 0);
+      add(names.k, ".bias", kv_rows, 0);
+      add(names.v, ".bias", kv_rows, 0);
+    }
+    if (spec.output_bias) add(names.o, ".bias", spec.hidden, 0);
+  }
+  return tensors;
+}
+
+}  // namespace octet::worker

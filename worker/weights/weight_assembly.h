@@ -1,0 +1,72 @@
+// Where everything of a rank's weights goes: the arena with its parts taken in one order, and the
+// list of pieces to fill. A piece names its tensor and the rows of it that this rank holds. Who
+// fills them (a checkpoint, made-up numbers) is not known here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "worker/model/decoder_weights.h"
+#include "worker/model/model_spec.h"
+#include "worker/model/shard_plan.h"
+
+namespace octet::worker {
+
+// Rows [row_begin, row_end) of a tensor become rows [packed_row, ...) of one packed linear. Its
+// columns follow from the shape.
+struct LinearPiece {
+  std::string tensor;
+  kernels::LinearShape DecoderShapes::*shape = nullptr;
+  std::byte* packed = nullptr;
+  int64_t packed_row = 0;
+  int64_t row_begin = 0;
+  int64_t row_end = 0;
+  int64_t inputs = 0;  // unsharded
+};
+
+enum class VectorKind : uint8_t { kNorm, kBias };
+
+// Elements [begin, end) of a tensor, as f32.
+struct VectorPiece {
+  std::string tensor;
+  VectorKind kind = VectorKind::kNorm;
+  int64_t begin = 0;
+  int64_t end = 0;
+  float* out = nullptr;
+};
+
+// Rows of the embedding as they are stored.
+struct EmbeddingPiece {
+  std::string tensor;
+  int64_t row_begin = 0;
+  int64_t row_end = 0;
+  std::byte* out = nullptr;
+};
+
+struct WeightAssembly {
+  DecoderWeights weights;  // zeroed until the pieces are filled
+  std::vector<LinearPiece> linears;
+  std::vector<VectorPiece> vectors;
+  EmbeddingPiece embedding;
+
+  // Takes exactly WeightPlan::bytes from a new arena.
+  static WeightAssembly Make(const ModelSpec& spec, const ShardPlan& shard,
+                             const WeightOptions& options);
+};
+
+// Pieces are filled in blocks of this many elements, a few MB, or of one row.
+inline constexpr int64_t kBlockElements = int64_t{1} << 20;
+int64_t BlockRows(int64_t columns);
+// Makes room in `rows` for `count` rows of `shape`, as PackLinearRows wants them.
+void ResizeRows(const kernels::LinearShape& shape, int64_t count, kernels::NeutralRows* rows);
+
+// A tensor that a checkpoint of `spec` must have; cols 0: a vector of `rows` elements.
+struct ExpectedTensor {
+  std::string name;
+  int64_t rows = 0;
+  int64_t cols = 0;
+};
+std::vector<ExpectedTensor> ExpectedTensors(const ModelSpec& spec);
+
+}  // namespace octet::worker
