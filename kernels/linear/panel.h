@@ -1,5 +1,5 @@
 // What the instruction families implement: preparing a block of rows, and the arithmetic of one
-// panel (packing.h) times one block. Knows nothing of threads, bias or where the output goes.
+// panel (packing.h) times one block. Knows nothing of threads, nor of the other panels and blocks.
 //
 // The definition, in float32, every operation rounded by itself unless it says fused:
 //

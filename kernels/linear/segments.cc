@@ -52,8 +52,8 @@ SegmentCount Walk(const LinearShape& shape, const Visit& visit) {
 }  // namespace
 
 SegmentCount CountSegments(const LinearShape& shape) {
-  return Walk(shape, [](int64_t, const Segment& segment) {
-    OCTET_CHECK_LE(segment.inputs, kSegmentInputsMax);
+  return Walk(shape, [&](int64_t, const Segment& segment) {
+    if (IsQuantized(shape.format)) OCTET_CHECK_LE(segment.inputs, kSegmentInputsMax);
   });
 }
 
