@@ -126,7 +126,7 @@ void AddValues(const T* v, int64_t v_stride, int64_t dim, const float* weights, 
   if (begin >= end) return;
   constexpr int64_t kWide = kChunksOfTile * kLanes;
   int64_t c = 0;
-  if constexpr (R == 1) {  // a vector alone: more chains of sums in flight
+  if constexpr (R == 1 && kChunksOfTile > 1) {  // a vector alone: more sums in flight
     for (; c + 2 * kWide <= dim; c += 2 * kWide) {
       AddValuesTile<1, 2 * kChunksOfTile>(v + c, v_stride, weights, begin, end, acc + c, 0);
     }
