@@ -58,7 +58,8 @@ struct NeutralRows {
 int64_t PackedLinearBytes(const LinearShape& shape);
 
 // Writes rows [row_begin, row_begin + rows.rows) into `packed` (PackedLinearBytes, 64-byte aligned,
-// zeroed before the first call). Calls for different rows may come in any order, one at a time.
+// zeroed before the first call). Calls for different rows may come in any order and from several
+// threads at a time.
 // REQUIRES: int4 codes are below 16, and with ScaleFormat::kF16 every scale and offset is an f16.
 void PackLinearRows(const LinearShape& shape, int64_t row_begin, const NeutralRows& rows,
                     std::byte* packed);
