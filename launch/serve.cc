@@ -25,6 +25,7 @@ std::string WorkerBinary() {
 
 int Serve(ServeFlags& flags) {
   flags.serve.worker_args = flags.worker.ToArguments();
+  flags.serve.worker_args.insert(flags.serve.worker_args.end(), {"--model", flags.serve.model_dir});
   return coordinator::Serve(flags.serve);
 }
 

@@ -99,23 +99,23 @@ OCTET_INLINE void AddValuesTile(const T* v, int64_t v_stride, const float* weigh
   F32x16 sum[R][C];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int c = 0; c < C; ++c) sum[r][c] = LoadLanes(acc + r * acc_stride + c * kLanes);
   }
   for (int64_t t = begin; t < end; ++t) {
     F32x16 value[C];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int c = 0; c < C; ++c) value[c] = LoadLanes(v + t * v_stride + c * kLanes);
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
       const F32x16 weight = Splat(weights[r * kKvBlockTokens + t]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int c = 0; c < C; ++c) sum[r][c] = sum[r][c] + weight * value[c];
     }
   }
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int c = 0; c < C; ++c) StoreLanes(acc + r * acc_stride + c * kLanes, sum[r][c]);
   }
 }
@@ -126,6 +126,11 @@ void AddValues(const T* v, int64_t v_stride, int64_t dim, const float* weights, 
   if (begin >= end) return;
   constexpr int64_t kWide = kChunksOfTile * kLanes;
   int64_t c = 0;
+  if constexpr (R == 1 && kChunksOfTile > 1) {  // a vector alone: more sums in flight
+    for (; c + 2 * kWide <= dim; c += 2 * kWide) {
+      AddValuesTile<1, 2 * kChunksOfTile>(v + c, v_stride, weights, begin, end, acc + c, 0);
+    }
+  }
   for (; c + kWide <= dim; c += kWide) {
     AddValuesTile<R, kChunksOfTile>(v + c, v_stride, weights, begin, end, acc + c, acc_stride);
   }

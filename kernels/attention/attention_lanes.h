@@ -142,7 +142,7 @@ OCTET_INLINE void Weigh(const AttentionTile& tile, int64_t vector, TokenRange to
     const int64_t first = i * kLanes;
     p[i] = Select(valid[i], Exp(s[i] - Splat(max)), none);
     z[i] = Select(valid[i], p[i] * LoadLanes(v_zero + first), none);
-    StoreLanes(scores + first, Select(valid[i], p[i] * LoadLanes(v_scale + first), none));
+    StoreLanes(scores + first, p[i] * LoadLanes(v_scale + first));  // read in range only
   }
   state[kStateMax] = max;
   state[kStateSum] = state[kStateSum] * factor + ReduceSum((p[0] + p[1]) + (p[2] + p[3]));
@@ -182,9 +182,18 @@ void Accumulate(const AttentionTile& tile, const T* v, int64_t v_stride, int64_t
   });
 }
 
+// A head's part of the next block lies anywhere: its lines are asked for ahead, in quarters between
+// the passes over this block, as a burst would fill the queue of misses.
+OCTET_INLINE void Prefetch(const AttentionTile& tile, const std::byte* block, int64_t quarter) {
+  if (block == nullptr) return;
+  const int64_t bytes = tile.head_bytes / 4;
+  const std::byte* first = block + tile.k_data + quarter * bytes;
+  for (int64_t at = 0; at < bytes; at += kBufferAlignment) __builtin_prefetch(first + at, 0, 2);
+}
+
 template <typename T>
-void AttendBlock(const AttentionTile& tile, const std::byte* block, int64_t base, int64_t begin,
-                 int64_t end, float* states) {
+void AttendBlock(const AttentionTile& tile, const std::byte* block, const std::byte* next,
+                 int64_t base, int64_t begin, int64_t end, float* states) {
   const auto* k = reinterpret_cast<const T*>(block + tile.k_data);
   const auto* v = reinterpret_cast<const T*>(block + tile.v_data);
   // Ranges move forward from vector to vector: the first begins first, the last ends last.
@@ -192,29 +201,25 @@ void AttendBlock(const AttentionTile& tile, const std::byte* block, int64_t base
                              RangeInBlock(tile, end - 1, base).end};
   const bool widen = end - begin > kUnwidenedVectors || tile.padded_dim != tile.head_dim;
   LoadScales(tile, block);
+  Prefetch(tile, next, 0);
   if (widen) {
     WidenRows(tile, k, tokens);
+    Prefetch(tile, next, 1);
     Score(tile, tile.wide, tile.padded_dim, begin, end, tokens);
   } else {
+    Prefetch(tile, next, 1);
     Score(tile, k, tile.head_dim, begin, end, tokens);
   }
+  Prefetch(tile, next, 2);
   for (int64_t i = begin; i < end; ++i) {
     Weigh(tile, i, RangeInBlock(tile, i, base), states + i * tile.state_floats());
   }
+  Prefetch(tile, next, 3);
   if (widen) {
     WidenRows(tile, v, tokens);
     Accumulate(tile, tile.wide, tile.padded_dim, base, begin, end, states);
   } else {
     Accumulate(tile, v, tile.head_dim, base, begin, end, states);
-  }
-}
-
-// A head's part of the next block lies anywhere: its lines are asked for a block ahead.
-OCTET_INLINE void Prefetch(const AttentionTile& tile, int64_t block_index) {
-  const std::byte* head =
-      tile.cache + tile.block_table[block_index] * tile.block_bytes + tile.k_data;
-  for (int64_t at = 0; at < tile.head_bytes; at += kBufferAlignment) {
-    __builtin_prefetch(head + at, 0, 2);
   }
 }
 
@@ -237,11 +242,12 @@ void AttendSplit(const AttentionTile& tile, int64_t split, float* states) {
     while (active_begin < vectors && tile.position(active_begin) < base) ++active_begin;
     int64_t active_end = vectors;
     while (tile.oldest(active_end - 1) >= base + kKvBlockTokens) --active_end;
-    if (b < last) Prefetch(tile, b + 1);
-    const std::byte* block = tile.cache + tile.block_table[b] * tile.block_bytes;
+    const auto at = [&](int64_t i) { return tile.cache + tile.block_table[i] * tile.block_bytes; };
+    const std::byte* block = at(b);
+    const std::byte* next = b < last ? at(b + 1) : nullptr;
     tile.format == KvFormat::kInt8
-        ? AttendBlock<int8_t>(tile, block, base, active_begin, active_end, states)
-        : AttendBlock<BF16>(tile, block, base, active_begin, active_end, states);
+        ? AttendBlock<int8_t>(tile, block, next, base, active_begin, active_end, states)
+        : AttendBlock<BF16>(tile, block, next, base, active_begin, active_end, states);
   }
 }
 

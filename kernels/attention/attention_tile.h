@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/formats/kv_layout.h"
+#include "kernels/lanes.h"
 
 namespace octet::kernels {
 
@@ -45,11 +46,12 @@ struct AttentionTile {
   float* wide = nullptr;    // [64, padded_dim] keys, then values, widened
   float* scales = nullptr;  // [4, 64] K scale, K zero, V scale, V zero
 
-  int64_t vectors() const { return rows * heads; }
-  int64_t state_floats() const { return kStateHead + padded_dim; }
-  int64_t position(int64_t vector) const { return first_position + vector / heads; }
+  // Always inlined: the AVX-512 files use them too (kernels/README.md, invariant 3).
+  OCTET_INLINE int64_t vectors() const { return rows * heads; }
+  OCTET_INLINE int64_t state_floats() const { return kStateHead + padded_dim; }
+  OCTET_INLINE int64_t position(int64_t vector) const { return first_position + vector / heads; }
   // The first cache position that the vector attends to.
-  int64_t oldest(int64_t vector) const {
+  OCTET_INLINE int64_t oldest(int64_t vector) const {
     const int64_t p = position(vector);
     return window > 0 && p + 1 > window ? p + 1 - window : 0;
   }

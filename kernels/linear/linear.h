@@ -37,7 +37,7 @@ struct LinearShape {
   bool asymmetric = false;  // true: an offset is stored; false: offset = -2^(bits-1) * scale
   ScaleFormat scale_format = ScaleFormat::kF16;
   std::vector<int64_t> leaf_bounds;  // [leaves + 1] local inputs; front 0, back `inputs`
-  std::vector<int32_t> merges;       // [leaves] see base/sum_tree.h
+  std::vector<int32_t> merges;       // [leaves] see base/sum_tree.h; at most 32 sums at once
 
   int64_t root_count() const;   // leaves - sum(merges)
   int64_t group_begin() const;  // the unsharded index of the first group touched
@@ -58,7 +58,9 @@ struct NeutralRows {
 int64_t PackedLinearBytes(const LinearShape& shape);
 
 // Writes rows [row_begin, row_begin + rows.rows) into `packed` (PackedLinearBytes, 64-byte aligned,
-// zeroed before the first call). Calls for different rows may come in any order, one at a time.
+// zeroed before the first call). Calls for different rows may come in any order and from several
+// threads at a time.
+// REQUIRES: int4 codes are below 16, and with ScaleFormat::kF16 every scale and offset is an f16.
 void PackLinearRows(const LinearShape& shape, int64_t row_begin, const NeutralRows& rows,
                     std::byte* packed);
 

@@ -162,7 +162,7 @@ int32_t QuantizeRow(const float* x, const Segment& segment, float inverse, int64
   for (int64_t quad = 0; quad < quads; quad += 4, to += rows * 16) {
     const __m512 values = LoadInputs(x + quad * 4, segment.inputs - quad * 4);
     __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(values, _mm512_set1_ps(inverse)));
-    if (inverse == 0) q = _mm512_setzero_si512();
+    if (inverse == 0) q = _mm512_setzero_si512();  // infinity times 0 is no number
     sum = _mm512_add_epi32(sum, q);
     const __m128i bytes = _mm512_cvtepi32_epi8(q);
     const int32_t parts[4] = {_mm_cvtsi128_si32(bytes), _mm_extract_epi32(bytes, 1),

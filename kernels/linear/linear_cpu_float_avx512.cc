@@ -7,7 +7,6 @@ namespace octet::kernels {
 namespace {
 
 constexpr int64_t kStripInputs = 32;
-constexpr int64_t kPrefetchBytes = 2048;
 
 // Dequantizes inputs [done, done + count), rounded up to whole chunks, to [count][16 V].
 template <int V, bool kInt4>
@@ -21,7 +20,6 @@ void LoadCodes(const PanelArgs& args, int64_t first, const Segment& segment, int
       args.panel + segment.codes_at * args.width + done / kChunkInputs * chunk_bytes + first * 4;
   for (int64_t k = 0; k < count; k += kChunkInputs, codes += chunk_bytes) {
     for (int v = 0; v < V; ++v) {
-      _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + v * 64), _MM_HINT_T0);
 #pragma GCC unroll 8
       for (int j = 0; j < kChunkInputs; ++j) {
         const int64_t half = kInt4 || j < 4 ? 0 : chunk_bytes / 2;
@@ -45,7 +43,6 @@ void LoadValues(const PanelArgs& args, int64_t first, const Segment& segment, in
   const std::byte* from =
       args.panel + segment.codes_at * args.width + (done * args.width + first) * bytes;
   for (int64_t k = 0; k < count; ++k, from += args.width * bytes) {
-    _mm_prefetch(reinterpret_cast<const char*>(from + kPrefetchBytes), _MM_HINT_T0);
     for (int v = 0; v < V; ++v) {
       __m512 w;
       if (args.format == WeightFormat::kF32) {
@@ -76,7 +73,7 @@ void MultiplyStrip(const float* strip, const float* x, int64_t count, float* lea
       const __m512 value = _mm512_set1_ps(x[r]);
 #pragma GCC unroll 3
       for (int v = 0; v < V; ++v) {
-        sum[r][v] = _mm512_add_ps(sum[r][v], _mm512_mul_ps(w[v], value));
+        sum[r][v] = _mm512_fmadd_ps(w[v], value, sum[r][v]);
       }
     }
   }

@@ -45,30 +45,44 @@ struct GroupScales {
   }
 };
 
-// Spreads the chunk of a segment that begins at its input `done` to [kChunkInputs][kPanelOutputs].
-void UnpackChunk(const PanelArgs& args, const Segment& segment, int64_t done, int16_t* to) {
-  const int64_t width = args.width;
-  const int64_t bytes_per_output =
-      segment.codes_at + (args.format == WeightFormat::kInt4 ? done / 2 : done);
-  const auto* bytes = reinterpret_cast<const uint8_t*>(args.panel) + bytes_per_output * width;
-  for (int64_t j = 0; j < 4; ++j) {
-    int16_t* low = to + j * kPanelOutputs;
-    int16_t* high = to + (4 + j) * kPanelOutputs;
-    if (args.format == WeightFormat::kInt4) {
-      const uint8_t* from = bytes + j;
-      for (int64_t i = 0; i < width; ++i) low[i] = static_cast<int16_t>(from[i * 4] & 0x0f);
-      for (int64_t i = 0; i < width; ++i) high[i] = static_cast<int16_t>(from[i * 4] >> 4);
-    } else {
-      const uint8_t* from = bytes + j;
-      for (int64_t i = 0; i < width; ++i) low[i] = from[i * 4];
-      for (int64_t i = 0; i < width; ++i) high[i] = from[(width + i) * 4];
+// Spreads four bytes of each output to [4][kPanelOutputs]: byte j, shifted and masked.
+void SpreadBytes(const std::byte* from, int64_t width, int shift, uint32_t mask, int16_t* to) {
+  uint32_t words[kPanelOutputs];
+  std::memcpy(words, from, static_cast<size_t>(width) * 4);
+  for (int j = 0; j < 4; ++j) {
+    for (int64_t i = 0; i < width; ++i) {
+      to[j * kPanelOutputs + i] = static_cast<int16_t>((words[i] >> (j * 8 + shift)) & mask);
     }
   }
 }
 
+// Spreads the chunk of a segment that begins at its input `done` to [kChunkInputs][kPanelOutputs].
+void UnpackChunk(const PanelArgs& args, const Segment& segment, int64_t done, int16_t* to) {
+  const bool int4 = args.format == WeightFormat::kInt4;
+  const int64_t bytes_per_output = segment.codes_at + (int4 ? done / 2 : done);
+  const std::byte* from = args.panel + bytes_per_output * args.width;
+  const uint32_t mask = int4 ? 0x0f : 0xff;
+  SpreadBytes(from, args.width, 0, mask, to);
+  SpreadBytes(int4 ? from : from + args.width * 4, args.width, int4 ? 4 : 0, mask,
+              to + 4 * kPanelOutputs);
+}
+
+// Adds one row times a chunk of codes to the sums of kVectorOutputs outputs. Unsigned, because a
+// sum may pass through any value before it reaches its own.
+void MultiplyChunk(const int16_t* codes, const int16_t* q, uint32_t* sum) {
+  uint32_t lanes[kVectorOutputs];
+  std::copy_n(sum, kVectorOutputs, lanes);
+  for (int64_t j = 0; j < kChunkInputs; ++j) {
+    const int16_t* code = codes + j * kPanelOutputs;
+    for (int64_t i = 0; i < kVectorOutputs; ++i) {
+      lanes[i] += static_cast<uint32_t>(int32_t{code[i]} * int32_t{q[j]});
+    }
+  }
+  std::copy_n(lanes, kVectorOutputs, sum);
+}
+
 void AddInt8Segment(const PanelArgs& args, const Segment& segment, int64_t index, float* leaf) {
   const int64_t rows = args.block.rows;
-  // Unsigned, because the sum may pass through any value before it reaches its own.
   uint32_t sum[kBlockRows][kPanelOutputs];
   for (int64_t row = 0; row < rows; ++row) {
     const int32_t from = args.asymmetric ? 0 : args.block.sums[index * rows + row];
@@ -79,13 +93,12 @@ void AddInt8Segment(const PanelArgs& args, const Segment& segment, int64_t index
     const int64_t padded = segment.padded_begin + done;
     UnpackChunk(args, segment, done, codes);
     for (int64_t row = 0; row < rows; ++row) {
+      int16_t q[kChunkInputs];
       for (int64_t j = 0; j < kChunkInputs; ++j) {
-        const int64_t quad = (padded + j) / 4;
-        const int16_t q = args.block.codes[(quad * rows + row) * 4 + j % 4];
-        const int16_t* code = codes + j * kPanelOutputs;
-        for (int64_t i = 0; i < args.width; ++i) {
-          sum[row][i] += static_cast<uint32_t>(int32_t{code[i]} * q);
-        }
+        q[j] = args.block.codes[((padded + j) / 4 * rows + row) * 4 + j % 4];
+      }
+      for (int64_t first = 0; first < args.width; first += kVectorOutputs) {
+        MultiplyChunk(codes + first, q, sum[row] + first);
       }
     }
   }
@@ -102,23 +115,27 @@ void AddInt8Segment(const PanelArgs& args, const Segment& segment, int64_t index
   }
 }
 
-// Dequantizes inputs [done, done + count) of a segment to [count][kPanelOutputs].
-void LoadStrip(const PanelArgs& args, const Segment& segment, int64_t done, int64_t count,
-               float* to) {
-  if (!IsQuantized(args.format)) {
-    const int64_t bytes = args.format == WeightFormat::kF32 ? 4 : 2;
-    const std::byte* from = args.panel + (segment.codes_at + done * bytes) * args.width;
-    for (int64_t k = 0; k < count; ++k) {
-      for (int64_t i = 0; i < args.width; ++i, from += bytes) {
-        float& value = to[k * kPanelOutputs + i];
-        uint16_t bits = 0;
-        std::memcpy(bytes == 4 ? static_cast<void*>(&value) : &bits, from, bytes);
-        if (args.format == WeightFormat::kBF16) value = BF16ToFloat(bits);
-        if (args.format == WeightFormat::kF16) value = F16ToFloat(bits);
-      }
+// Converts inputs [done, done + count) of float weights to [count][kPanelOutputs].
+void LoadValues(const PanelArgs& args, const Segment& segment, int64_t done, int64_t count,
+                float* to) {
+  const int64_t bytes = ValueBytes(args.format);
+  const std::byte* from = args.panel + (segment.codes_at + done * bytes) * args.width;
+  for (int64_t k = 0; k < count; ++k, from += args.width * bytes, to += kPanelOutputs) {
+    if (args.format == WeightFormat::kF32) {
+      std::memcpy(to, from, static_cast<size_t>(args.width) * 4);
+      continue;
     }
-    return;
+    uint16_t bits[kPanelOutputs];
+    std::memcpy(bits, from, static_cast<size_t>(args.width) * 2);
+    const bool f16 = args.format == WeightFormat::kF16;
+    for (int64_t i = 0; i < args.width && f16; ++i) to[i] = F16ToFloat(bits[i]);
+    for (int64_t i = 0; i < args.width && !f16; ++i) to[i] = BF16ToFloat(bits[i]);
   }
+}
+
+// Dequantizes inputs [done, done + count) of a segment to [count][kPanelOutputs].
+void LoadCodes(const PanelArgs& args, const Segment& segment, int64_t done, int64_t count,
+               float* to) {
   const GroupScales scales(args, segment);
   const int zero = args.asymmetric ? 0 : args.format == WeightFormat::kInt4 ? 8 : 128;
   int16_t codes[kStripInputs * kPanelOutputs];
@@ -139,7 +156,11 @@ void AddFloatSegment(const PanelArgs& args, const Segment& segment, float* leaf)
   float strip[kStripInputs * kPanelOutputs];
   for (int64_t done = 0; done < segment.inputs; done += kStripInputs) {
     const int64_t count = std::min<int64_t>(kStripInputs, segment.inputs - done);
-    LoadStrip(args, segment, done, count, strip);
+    if (IsQuantized(args.format)) {
+      LoadCodes(args, segment, done, count, strip);
+    } else {
+      LoadValues(args, segment, done, count, strip);
+    }
     for (int64_t row = 0; row < rows; ++row) {
       float* to = leaf + row * kPanelOutputs;
       for (int64_t k = 0; k < count; ++k) {

@@ -1,8 +1,7 @@
 // What the instruction families implement: preparing a block of rows, and the arithmetic of one
-// panel (packing.h) times one block. Knows nothing of threads, bias or where the output goes.
+// panel (packing.h) times one block. Knows nothing of threads, nor of the other panels and blocks.
 //
-// The definition that every family reproduces bit for bit, in float32, every operation rounded by
-// itself (no fused multiply-add; Zen multiplies and adds on different ports, so it costs nothing):
+// The definition, in float32, every operation rounded by itself unless it says fused:
 //
 //   kInt8   per row and segment: amax = max |x|; q = round_to_even(x * (127 / amax)),
 //           x_scale = amax / 127. An amax below 2^-100 counts as 0: q = 0, x_scale = 0. An
@@ -10,9 +9,10 @@
 //           symmetric:   leaf += float(sum((code - 2^(bits-1)) * q)) * (w_scale * x_scale)
 //           asymmetric:  leaf += float(sum(code * q)) * (w_scale * x_scale), then
 //                        leaf += w_offset * (x_scale * float(sum(q)))
-//           segments ascending, integer sums exact.
+//           segments ascending, integer sums exact. Every family gives the same bits.
 //   floats  w = w_scale * float(code - 2^(bits-1)), or w_scale * float(code) + w_offset, or the
-//           value itself; leaf += w * x, inputs ascending.
+//           value itself; leaf += w * x, inputs ascending. AVX-512 fuses this last multiply and
+//           add, the portable family does not, so their bits differ.
 //
 // A leaf starts from +0. Leaves are then added by the postorder program, left + right.
 //

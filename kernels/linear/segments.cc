@@ -8,6 +8,12 @@
 namespace octet::kernels {
 namespace {
 
+// Bytes of one output's codes or values of so many inputs.
+int64_t CodeBytes(WeightFormat format, int64_t inputs) {
+  if (format == WeightFormat::kInt4) return inputs / 2;
+  return format == WeightFormat::kInt8 ? inputs : inputs * ValueBytes(format);
+}
+
 template <typename Visit>
 SegmentCount Walk(const LinearShape& shape, const Visit& visit) {
   const bool quantized = IsQuantized(shape.format);
@@ -39,10 +45,7 @@ SegmentCount Walk(const LinearShape& shape, const Visit& visit) {
       const int64_t padded = quantized ? AlignUp(end - begin, kChunkInputs) : end - begin;
       ++count.segments;
       count.padded_inputs += padded;
-      count.bytes_per_output += shape.format == WeightFormat::kInt4 ? padded / 2
-                                : shape.format == WeightFormat::kInt8
-                                    ? padded
-                                    : padded * ValueBytes(shape.format);
+      count.bytes_per_output += CodeBytes(shape.format, padded);
       begin = end;
     }
   }
@@ -52,8 +55,8 @@ SegmentCount Walk(const LinearShape& shape, const Visit& visit) {
 }  // namespace
 
 SegmentCount CountSegments(const LinearShape& shape) {
-  return Walk(shape, [](int64_t, const Segment& segment) {
-    OCTET_CHECK_LE(segment.inputs, kSegmentInputsMax);
+  return Walk(shape, [&](int64_t, const Segment& segment) {
+    if (IsQuantized(shape.format)) OCTET_CHECK_LE(segment.inputs, kSegmentInputsMax);
   });
 }
 

@@ -5,15 +5,13 @@
 namespace octet::kernels {
 
 uint64_t ReadPlain(const std::byte* from, int64_t bytes) {
-  uint64_t sum[8] = {};
-  for (int64_t at = 0; at < bytes; at += 64) {
-    uint64_t line[8];
-    std::memcpy(line, from + at, 64);
-    for (int i = 0; i < 8; ++i) sum[i] += line[i];
+  uint64_t sum = 0;
+  for (int64_t at = 0; at < bytes; at += 8) {
+    uint64_t word;
+    std::memcpy(&word, from + at, 8);
+    sum += word;
   }
-  uint64_t all = 0;
-  for (const uint64_t part : sum) all += part;
-  return all;
+  return sum;
 }
 
 int64_t PeakPlain(int64_t steps) {

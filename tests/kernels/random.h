@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <random>
 #include <vector>
 
@@ -22,6 +23,12 @@ inline std::vector<Isa> AvailableIsas() {
   std::vector<Isa> isas = {Isa::kPlain};
   if (IsaAvailable(Isa::kAvx512Vnni)) isas.push_back(Isa::kAvx512Vnni);
   return isas;
+}
+
+// Equal bit for bit: tells +0 from -0, and a NaN is equal to itself.
+inline bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
 // Forces a family for its life.

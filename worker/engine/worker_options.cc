@@ -57,28 +57,28 @@ uint64_t Fnv1a(const std::string& text) {
 }  // namespace
 
 std::vector<std::string> WorkerOptions::ToArguments() const {
-  return {"--device",
-          device,
-          "--weights",
-          weights,
-          "--head",
-          head,
-          "--kv",
-          kv,
-          "--activations",
-          activations,
-          "--group-size",
-          std::to_string(group_size),
-          "--max-model-len",
-          std::to_string(max_model_len),
-          "--max-num-seqs",
-          std::to_string(max_num_seqs),
-          "--max-num-batched-tokens",
-          std::to_string(max_num_batched_tokens),
-          "--kv-memory",
-          kv_memory,
-          "--threads",
-          std::to_string(threads)};
+  std::vector<std::string> arguments = {"--device",
+                                        device,
+                                        "--weights",
+                                        weights,
+                                        "--head",
+                                        head,
+                                        "--kv",
+                                        kv,
+                                        "--activations",
+                                        activations,
+                                        "--group-size",
+                                        std::to_string(group_size),
+                                        "--max-model-len",
+                                        std::to_string(max_model_len),
+                                        "--max-num-seqs",
+                                        std::to_string(max_num_seqs),
+                                        "--max-num-batched-tokens",
+                                        std::to_string(max_num_batched_tokens),
+                                        "--threads",
+                                        std::to_string(threads)};
+  if (!kv_memory.empty()) arguments.insert(arguments.end(), {"--kv-memory", kv_memory});
+  return arguments;
 }
 
 Result<int64_t> ParseBytes(const std::string& text) {

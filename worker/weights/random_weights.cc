@@ -4,9 +4,11 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/check.h"
 #include "base/dtype.h"
 #include "worker/weights/float_rows.h"
 #include "worker/weights/loader.h"
+#include "worker/weights/piece_packer.h"
 #include "worker/weights/round_to_nearest.h"
 #include "worker/weights/weight_assembly.h"
 
@@ -104,21 +106,6 @@ void FillRow(const LinearPiece& piece, const kernels::LinearShape& shape, uint64
              out + row * shape.inputs * DTypeBytes(dtype));
 }
 
-void FillLinear(const LinearPiece& piece, const kernels::LinearShape& shape, uint64_t key,
-                ThreadPool& pool, kernels::NeutralRows* rows) {
-  const int64_t rows_max = BlockRows(shape.inputs);
-  for (int64_t row = piece.row_begin; row < piece.row_end; row += rows_max) {
-    const int64_t count = std::min(rows_max, piece.row_end - row);
-    ResizeRows(shape, count, rows);
-    pool.ParallelFor(count, 8, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        FillRow(piece, shape, Mix(key ^ static_cast<uint64_t>(row + i)), i, rows);
-      }
-    });
-    kernels::PackLinearRows(shape, piece.packed_row + (row - piece.row_begin), *rows, piece.packed);
-  }
-}
-
 }  // namespace
 
 DecoderWeights MakeRandomWeights(const ModelSpec& spec, const ShardPlan& shard,
@@ -142,11 +129,18 @@ DecoderWeights MakeRandomWeights(const ModelSpec& spec, const ShardPlan& shard,
                  table.out + row * spec.hidden * DTypeBytes(options.embedding));
     }
   });
-  kernels::NeutralRows rows;
+  PiecePacker packer(pool);
   for (const LinearPiece& piece : assembly.linears) {
     const kernels::LinearShape& shape = assembly.weights.shapes.*piece.shape;
-    if (shape.inputs == 0) continue;
-    FillLinear(piece, shape, KeyOf(seed, piece.tensor), pool, &rows);
+    const uint64_t key = KeyOf(seed, piece.tensor);
+    const Status status =
+        packer.Pack(piece, shape, [&](int, int64_t begin, int64_t end, kernels::NeutralRows* rows) {
+          for (int64_t row = begin; row < end; ++row) {
+            FillRow(piece, shape, Mix(key ^ static_cast<uint64_t>(row)), row - begin, rows);
+          }
+          return Status();
+        });
+    OCTET_CHECK(status.ok());
   }
   return std::move(assembly.weights);
 }

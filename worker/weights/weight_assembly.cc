@@ -1,10 +1,7 @@
 #include "worker/weights/weight_assembly.h"
 
-#include <algorithm>
-
 #include "base/check.h"
 #include "worker/model/families/families.h"
-#include "worker/weights/float_rows.h"
 
 namespace octet::worker {
 namespace {
@@ -124,20 +121,6 @@ WeightAssembly WeightAssembly::Make(const ModelSpec& spec, const ShardPlan& shar
   assembler.AddEnds();
   OCTET_CHECK_EQ(assembly.weights.arena.taken_bytes(), plan.bytes());
   return assembly;
-}
-
-int64_t BlockRows(int64_t columns) {
-  return std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, columns));
-}
-
-void ResizeRows(const kernels::LinearShape& shape, int64_t count, kernels::NeutralRows* rows) {
-  rows->rows = count;
-  if (!kernels::IsQuantized(shape.format)) {
-    rows->values.resize(count * shape.inputs * DTypeBytes(DTypeOf(shape.format)));
-    return;
-  }
-  rows->codes.resize(count * shape.inputs);
-  rows->scales.resize(count * shape.group_count());
 }
 
 std::vector<ExpectedTensor> ExpectedTensors(const ModelSpec& spec) {

@@ -55,12 +55,6 @@ struct WeightAssembly {
                              const WeightOptions& options);
 };
 
-// Pieces are filled in blocks of this many elements, a few MB, or of one row.
-inline constexpr int64_t kBlockElements = int64_t{1} << 20;
-int64_t BlockRows(int64_t columns);
-// Makes room in `rows` for `count` rows of `shape`, as PackLinearRows wants them.
-void ResizeRows(const kernels::LinearShape& shape, int64_t count, kernels::NeutralRows* rows);
-
 // A tensor that a checkpoint of `spec` must have; cols 0: a vector of `rows` elements.
 struct ExpectedTensor {
   std::string name;

@@ -79,18 +79,18 @@ TEST_P(AttentionBits, DependOnTheRowAlone) {
   for (Isa isa : AvailableIsas()) {
     IsaScope scope(isa);
     const std::vector<float> whole = InChunks(context, kRows, 1);
-    EXPECT_EQ(whole, InChunks(context, kRows, 2)) << IsaName(isa);
-    EXPECT_EQ(whole, InChunks(context, kRows, 3)) << IsaName(isa);
-    EXPECT_EQ(whole, InChunks(context, 16, 1)) << IsaName(isa);
-    EXPECT_EQ(whole, InChunks(context, 7, 2)) << IsaName(isa);
-    EXPECT_EQ(whole, InChunks(context, 1, 1)) << IsaName(isa);
+    EXPECT_TRUE(SameBits(whole, InChunks(context, kRows, 2))) << IsaName(isa);
+    EXPECT_TRUE(SameBits(whole, InChunks(context, kRows, 3))) << IsaName(isa);
+    EXPECT_TRUE(SameBits(whole, InChunks(context, 16, 1))) << IsaName(isa);
+    EXPECT_TRUE(SameBits(whole, InChunks(context, 7, 2))) << IsaName(isa);
+    EXPECT_TRUE(SameBits(whole, InChunks(context, 1, 1))) << IsaName(isa);
     const std::vector<float> batched =
         context.Attend({{1, 89, 1}, {0, kFirst, kRows}, {2, 1000, 30}}, 2);
     const auto begin = batched.begin() + context.q_width();
-    EXPECT_EQ(whole, std::vector<float>(begin, begin + kRows * context.q_width()));
+    EXPECT_TRUE(SameBits(whole, std::vector<float>(begin, begin + kRows * context.q_width())));
     of_isa.push_back(whole);
   }
-  for (const std::vector<float>& bits : of_isa) EXPECT_EQ(of_isa[0], bits);
+  for (const std::vector<float>& bits : of_isa) EXPECT_TRUE(SameBits(of_isa[0], bits));
 }
 
 TEST_P(AttentionBits, DoNotDependOnWhichRankHoldsTheHead) {
@@ -122,9 +122,9 @@ TEST(AttentionTest, SplitsHandedToThreadsKeepTheBits) {
   const PagedContext context({KvFormat::kInt8, 7, 1, 64, 0, {9000, 700}});
   const std::vector<float> alone = context.Attend({{0, 8999, 1}}, 1);
   for (int threads : {2, 3}) {
-    EXPECT_EQ(alone, context.Attend({{0, 8999, 1}}, threads));
+    EXPECT_TRUE(SameBits(alone, context.Attend({{0, 8999, 1}}, threads)));
     const std::vector<float> pair = context.Attend({{1, 699, 1}, {0, 8999, 1}}, threads);
-    EXPECT_EQ(alone, std::vector<float>(pair.begin() + context.q_width(), pair.end()));
+    EXPECT_TRUE(SameBits(alone, std::vector<float>(pair.begin() + context.q_width(), pair.end())));
   }
 }
 

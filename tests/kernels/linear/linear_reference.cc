@@ -40,7 +40,7 @@ float AddSegment(const LinearShape& shape, const NeutralRows& weights, const flo
 }
 
 float Leaf(const LinearShape& shape, const NeutralRows& weights, const float* x, int64_t output,
-           int64_t leaf_index, ActivationFormat activation) {
+           int64_t leaf_index, ActivationFormat activation, Isa isa) {
   const int64_t leaf_begin = shape.leaf_bounds[leaf_index];
   const int64_t leaf_end = shape.leaf_bounds[leaf_index + 1];
   float leaf = 0;
@@ -55,8 +55,9 @@ float Leaf(const LinearShape& shape, const NeutralRows& weights, const float* x,
   }
   for (int64_t k = leaf_begin; k < leaf_end; ++k) {
     const bool exact = activation == ActivationFormat::kF32;
-    leaf += ReferenceWeight(shape, weights, output, k) *
-            (exact ? x[k] : BF16ToFloat(FloatToBF16(x[k])));
+    const float value = exact ? x[k] : BF16ToFloat(FloatToBF16(x[k]));
+    const float weight = ReferenceWeight(shape, weights, output, k);
+    leaf = isa == Isa::kPlain ? leaf + weight * value : std::fma(weight, value, leaf);
   }
   return leaf;
 }
@@ -85,14 +86,15 @@ float ReferenceWeight(const LinearShape& shape, const NeutralRows& weights, int6
 
 std::vector<float> ReferenceLinear(const LinearShape& shape, const NeutralRows& weights,
                                    const std::vector<float>& x, int64_t rows,
-                                   const std::vector<float>& bias, ActivationFormat activation) {
+                                   const std::vector<float>& bias, ActivationFormat activation,
+                                   Isa isa) {
   std::vector<float> out(shape.root_count() * rows * shape.outputs);
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t output = 0; output < shape.outputs; ++output) {
       std::vector<float> sums;
       for (size_t leaf = 0; leaf < shape.merges.size(); ++leaf) {
         sums.push_back(Leaf(shape, weights, x.data() + row * shape.inputs, output,
-                            static_cast<int64_t>(leaf), activation));
+                            static_cast<int64_t>(leaf), activation, isa));
         for (int32_t merge = 0; merge < shape.merges[leaf]; ++merge) {
           const float right = sums.back();
           sums.pop_back();

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/isa.h"
 #include "kernels/linear/linear.h"
 
 namespace octet::kernels {
@@ -13,9 +14,11 @@ namespace octet::kernels {
 float ReferenceWeight(const LinearShape& shape, const NeutralRows& weights, int64_t output,
                       int64_t input);
 
-// x [rows, inputs] -> [roots, rows, outputs]; `bias` is empty or [outputs].
+// x [rows, inputs] -> [roots, rows, outputs]; `bias` is empty or [outputs]. The float modes fuse
+// multiply and add for the AVX-512 family.
 std::vector<float> ReferenceLinear(const LinearShape& shape, const NeutralRows& weights,
                                    const std::vector<float>& x, int64_t rows,
-                                   const std::vector<float>& bias, ActivationFormat activation);
+                                   const std::vector<float>& bias, ActivationFormat activation,
+                                   Isa isa);
 
 }  // namespace octet::kernels

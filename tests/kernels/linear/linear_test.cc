@@ -34,10 +34,10 @@ Problem Make(const LinearShape& shape, int64_t rows, bool bias, std::mt19937& ra
 void ExpectExact(const Problem& p) {
   const Buffer packed = Pack(p.shape, p.weights);
   for (const ActivationFormat activation : kActivations) {
-    const std::vector<float> expected =
-        ReferenceLinear(p.shape, p.weights, p.x, p.rows, p.bias, activation);
     for (const Isa isa : Isas()) {
       const WithIsa with(isa);
+      const std::vector<float> expected =
+          ReferenceLinear(p.shape, p.weights, p.x, p.rows, p.bias, activation, isa);
       for (const int threads : {1, 2}) {
         const std::vector<float> got =
             RunLinear({p.shape, packed, p.x, p.rows, activation, threads, p.bias});
@@ -56,7 +56,7 @@ TEST(Linear, ReferenceMatchesDoublePrecision) {
       const Problem p = Make(shape, 3, true, random);
       for (const ActivationFormat activation : kActivations) {
         const std::vector<float> got =
-            ReferenceLinear(shape, p.weights, p.x, p.rows, p.bias, activation);
+            ReferenceLinear(shape, p.weights, p.x, p.rows, p.bias, activation, Isa::kPlain);
         for (int64_t row = 0; row < p.rows; ++row) {
           for (int64_t output = 0; output < shape.outputs; ++output) {
             double exact = p.bias[output];

@@ -51,14 +51,17 @@ std::vector<std::byte> Expected(const MadeCheckpoint& made, const LinearShape& s
     for (int64_t row = part.begin; row < part.end; ++row, ++packed_row) {
       const float* values = made.values.at(part.tensor).data() + row * inputs;
       NeutralRows rows;
-      ResizeRows(shape, 1, &rows);
+      rows.rows = 1;
       if (kernels::IsQuantized(shape.format)) {
         std::vector<uint8_t> codes(inputs);
         std::vector<float> scales(whole.group_count());
         EXPECT_TRUE(QuantizeRow(whole, inputs, values, codes.data(), scales.data()));
-        std::copy_n(codes.begin() + shape.input_begin, shape.inputs, rows.codes.begin());
-        std::copy_n(scales.begin() + shape.group_begin(), shape.group_count(), rows.scales.begin());
+        const auto code = codes.begin() + shape.input_begin;
+        const auto scale = scales.begin() + shape.group_begin();
+        rows.codes.assign(code, code + shape.inputs);
+        rows.scales.assign(scale, scale + shape.group_count());
       } else {
+        rows.values.resize(shape.inputs * DTypeBytes(DTypeOf(shape.format)));
         EXPECT_TRUE(FromFloats(DTypeOf(shape.format), values + shape.input_begin, shape.inputs,
                                reinterpret_cast<std::byte*>(rows.values.data())));
       }

@@ -161,14 +161,19 @@ TEST(Safetensors, RefusesBadOffsets) {
   }
   EXPECT_EQ(MessageOf(One("\"F32\"", "[1]", "[0,4]", 5)),
             "m.safetensors: 5 bytes follow the header, but its tensors cover 4");
-  const auto two = [](const std::string& a, const std::string& b) {
+  // A hole of one byte, before the first tensor and between two.
+  EXPECT_NE(MessageOf(One("\"F32\"", "[1]", "[1,5]", 5)).find("must begin at 0"),
+            std::string::npos);
+  const auto two = [](const std::string& a, const std::string& b, const char* data = "12345678") {
     const std::string head = "{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":";
-    return RawSafetensors("{\"a\":" + head + a + "},\"b\":" + head + b + "}}", "12345678");
+    return RawSafetensors("{\"a\":" + head + a + "},\"b\":" + head + b + "}}", data);
   };
   EXPECT_TRUE(OpenBytes(two("[4,8]", "[0,4]")).ok());
   EXPECT_NE(MessageOf(two("[0,4]", "[0,4]")).find("must begin at 4"), std::string::npos);
   EXPECT_NE(MessageOf(two("[0,4]", "[3,7]")).find("must begin at 4"), std::string::npos);
   EXPECT_NE(MessageOf(two("[0,4]", "[5,9]")).find("must begin at 4"), std::string::npos);
+  EXPECT_NE(MessageOf(two("[0,4]", "[5,9]", "123456789")).find("must begin at 4"),
+            std::string::npos);
 }
 
 TEST(Safetensors, RefusesWhatIsNotAFile) {
