@@ -45,6 +45,7 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
                              .waiting_max = 8});
   }
 
+  KeepingSink& NewSink() { return sinks_.emplace_back(); }
   void Submit(uint64_t id, std::vector<int32_t> prompt, int64_t max_tokens, KeepingSink* sink) {
     ++places_;
     intake::Submission submission;
@@ -96,12 +97,13 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
   std::deque<std::pair<uint64_t, v1::StepPlan>> plans_;
   uint64_t epoch_ = 0;
   uint64_t condemned_ = 0;
+  std::deque<KeepingSink> sinks_;  // outlive the loop, also when a test ends early
   StepLoop loop_{this};
 };
 
 TEST_F(StepLoopTest, OnePlanIsAlwaysAhead) {
   Ready(1);
-  KeepingSink sink;
+  KeepingSink& sink = NewSink();
   Submit(1, {1, 2, 3}, 6, &sink);
   ASSERT_TRUE(WaitPlans(2));
   ASSERT_TRUE(Step());
@@ -113,7 +115,7 @@ TEST_F(StepLoopTest, OnePlanIsAlwaysAhead) {
 TEST_F(StepLoopTest, NothingIsPlannedWithoutAGroup) {
   Ready(1);
   loop_.GroupLost(1);
-  KeepingSink sink;
+  KeepingSink& sink = NewSink();
   Submit(1, {1}, 3, &sink);
   EXPECT_FALSE(WaitPlansBriefly());
   Ready(2);
@@ -123,22 +125,25 @@ TEST_F(StepLoopTest, NothingIsPlannedWithoutAGroup) {
 
 TEST_F(StepLoopTest, ALostGroupCostsNoToken) {
   Ready(1);
-  KeepingSink sinks[3];
-  for (int i = 0; i < 3; ++i) Submit(i + 1, {i, i + 1, i + 2}, 30, &sinks[i]);
+  KeepingSink* sinks[3];
+  for (int i = 0; i < 3; ++i) {
+    sinks[i] = &NewSink();
+    Submit(i + 1, {i, i + 1, i + 2}, 30, sinks[i]);
+  }
   for (uint64_t epoch = 2; epoch < 6; ++epoch) {
     for (int i = 0; i < 7; ++i) ASSERT_TRUE(Step());
     loop_.GroupLost(epoch - 1);
+    Ready(epoch);
     // A result that was under way: of a group that is gone, so it changes nothing.
     loop_.StepDone({epoch - 1, 7, {0}, {0}});
-    Ready(epoch);
   }
-  for (KeepingSink& sink : sinks) StepUntilEnd(&sink);
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(sinks[i].tokens, FakeAnswer({i, i + 1, i + 2}, 30, 0, 0));
+  for (KeepingSink* sink : sinks) StepUntilEnd(sink);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(sinks[i]->tokens, FakeAnswer({i, i + 1, i + 2}, 30, 0, 0));
 }
 
 TEST_F(StepLoopTest, ACancelEndsAnAnswerOnce) {
   Ready(1);
-  KeepingSink sink;
+  KeepingSink& sink = NewSink();
   Submit(5, {1, 2}, 50, &sink);
   ASSERT_TRUE(Step());
   ASSERT_TRUE(Step());
@@ -148,7 +153,7 @@ TEST_F(StepLoopTest, ACancelEndsAnAnswerOnce) {
   EXPECT_EQ(sink.end.status.code(), StatusCode::kCancelled);
   EXPECT_EQ(places_, 0);
   // What was planned for it comes back and is discarded.
-  KeepingSink other;
+  KeepingSink& other = NewSink();
   Submit(6, {9}, 4, &other);
   StepUntilEnd(&other);
   EXPECT_EQ(other.tokens, FakeAnswer({9}, 4, 0, 0));
@@ -156,7 +161,7 @@ TEST_F(StepLoopTest, ACancelEndsAnAnswerOnce) {
 
 TEST_F(StepLoopTest, ACancelOvertakesItsSubmission) {
   Ready(1);
-  KeepingSink sink;
+  KeepingSink& sink = NewSink();
   sink.cancel_requested = true;
   loop_.Cancel(3);
   Submit(3, {1}, 5, &sink);
@@ -167,7 +172,7 @@ TEST_F(StepLoopTest, ACancelOvertakesItsSubmission) {
 
 TEST_F(StepLoopTest, AWrongResultCondemnsTheGroupAndNothingElse) {
   Ready(4);
-  KeepingSink sink;
+  KeepingSink& sink = NewSink();
   Submit(1, {1}, 5, &sink);
   ASSERT_TRUE(WaitPlans(1));
   loop_.StepDone({4, 1, {0, 1}, {3, 3}});
@@ -182,7 +187,8 @@ TEST_F(StepLoopTest, AWrongResultCondemnsTheGroupAndNothingElse) {
 
 TEST_F(StepLoopTest, FailAllEndsWhatIsLiveAndWhatComes) {
   Ready(1);
-  KeepingSink live, late;
+  KeepingSink& live = NewSink();
+  KeepingSink& late = NewSink();
   Submit(1, {1}, 50, &live);
   ASSERT_TRUE(Step());
   loop_.FailAll(Unavailable("the end"));

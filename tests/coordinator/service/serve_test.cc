@@ -27,15 +27,6 @@ using fakes::Program;
 
 constexpr double kWaitSeconds = 40;
 
-// Whether the process runs. One that is dead and was not reaped by its parent or init does not.
-bool IsAlive(pid_t pid) {
-  std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
-  std::string stat;
-  if (!std::getline(in, stat)) return false;
-  const char state = stat[stat.rfind(')') + 2];
-  return state != 'Z' && state != 'X';
-}
-
 class Serve : public ::testing::Test {
  protected:
   Serve() {
@@ -92,7 +83,7 @@ class Serve : public ::testing::Test {
       const auto pid = static_cast<pid_t>(std::stoi(entry.path().filename().string()));
       int number = -1;
       std::ifstream(entry.path()) >> number;
-      if (IsAlive(pid) && (rank < 0 || number == rank)) live.insert(pid);
+      if (fakes::IsAlive(pid) && (rank < 0 || number == rank)) live.insert(pid);
     }
     return live;
   }
@@ -224,7 +215,7 @@ TEST_F(Serve, AHungRankIsKilledAndReplaced) {
   client.join();
   EXPECT_TRUE(status.ok()) << status.error_message();
   EXPECT_EQ(tokens, FakeAnswer({1, 2, 3}, 80, 0, 0));
-  EXPECT_FALSE(IsAlive(hung));
+  EXPECT_FALSE(fakes::IsAlive(hung));
   EXPECT_NE(program_->WaitLine(
                 "rank 1 (process " + std::to_string(hung) + ") has not been heard of for 1 s", 1),
             "")

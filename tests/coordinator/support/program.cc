@@ -7,10 +7,19 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <fstream>
 
 #include "base/check.h"
 
 namespace octet::fakes {
+
+bool IsAlive(pid_t pid) {
+  std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
+  std::string stat;
+  if (!std::getline(in, stat)) return false;
+  const char state = stat[stat.rfind(')') + 2];
+  return state != 'Z' && state != 'X';
+}
 
 Program::Program(std::vector<std::string> arguments, std::vector<std::string> environment) {
   int fds[2];

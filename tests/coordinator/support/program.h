@@ -11,6 +11,9 @@
 
 namespace octet::fakes {
 
+// Whether the process runs. One that is dead and was not reaped by its parent or init does not.
+bool IsAlive(pid_t pid);
+
 class Program {
  public:
   // `environment` is put on top of ours.

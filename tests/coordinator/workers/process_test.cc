@@ -5,6 +5,8 @@
 
 #include <atomic>
 
+#include "tests/coordinator/support/program.h"
+
 namespace octet::workers {
 namespace {
 
@@ -57,11 +59,15 @@ TEST(Process, ALineWithoutEndIsCut) {
 }
 
 TEST(Process, TheWholeGroupIsSignalled) {
-  auto process = Shell("sleep 100 & echo started; wait");
+  auto process = Shell("sleep 100 & echo $!; echo started; wait");
   ASSERT_TRUE(WaitLine(*process, "started"));
+  const pid_t child = std::stoi(process->LastLines().front());
   process->SignalGroup(SIGTERM);
   ASSERT_TRUE(process->WaitExit(kWaitSeconds));
   EXPECT_EQ(process->DescribeExit(), "was ended by signal 15 (Terminated)");
+  for (int i = 0; i < 500 && fakes::IsAlive(child); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_FALSE(fakes::IsAlive(child));
   process->SignalGroup(SIGKILL);  // of nobody
 }
 
