@@ -22,7 +22,7 @@ std::string ExplainLoss(const LossEvidence& evidence) {
       in_paragraph = !in_paragraph;
     else if (line.rfind(kNotice, 0) == 0)
       noticed = line.substr(kNotice.size());
-    else if (!in_paragraph)
+    else if (!in_paragraph && line.find(" info: ") == std::string::npos)
       said = line;
   }
   if (!noticed.empty() && noticed.back() == '.') noticed.pop_back();

@@ -15,7 +15,8 @@ struct LossEvidence {
 };
 
 // mpirun's own account names the process that died first, which the link can not always know: it is
-// put first. Its other paragraphs, set between rows of dashes, are not what a worker said last.
+// put first. Its other paragraphs, set between rows of dashes, are not what a worker said last, nor
+// are lines of mere information.
 std::string ExplainLoss(const LossEvidence& evidence);
 
 }  // namespace octet::workers

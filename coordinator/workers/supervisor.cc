@@ -19,6 +19,7 @@ namespace {
 constexpr double kTickSeconds = 0.5;          // how often deadlines are looked at
 constexpr double kLauncherNoticeSeconds = 3;  // in which mpirun sees a death and says how it was
 constexpr double kHurrySeconds = 1;
+constexpr size_t kEarlyHellosMax = 2 * kRanksMax;
 
 double NowSeconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -70,7 +71,8 @@ Result<std::unique_ptr<Supervisor>> Supervisor::Open(SupervisorOptions options,
 }
 
 void Supervisor::Launch() {
-  thread_ = std::thread([this] { Run(); });
+  // The first group is there before anyone can know where to dial in.
+  thread_ = std::thread([this, first = OpenGroup(1)] { Run(first); });
 }
 
 Supervisor::Supervisor(SupervisorOptions options, GroupListener* listener, SessionDir session)
@@ -124,8 +126,10 @@ void Supervisor::Condemn(uint64_t epoch, const Status& why) {
 
 void Supervisor::OnMessage(uint64_t stream, const v1::RankMessage& message) {
   std::unique_lock lock(mutex_);
-  if (!group_.has_value())
-    return link_->Close(stream, Unavailable("no group of workers is expected now"));
+  if (!group_.has_value() || group_->loss().has_value()) {
+    if (message.has_hello()) KeepEarlyHello(stream, message.hello());
+    return;
+  }
   switch (message.message_case()) {
     case v1::RankMessage::kHello:
       OnHello(stream, message.hello());
@@ -161,17 +165,27 @@ void Supervisor::OnHello(uint64_t stream, const v1::Hello& hello) {
   link_->Send(stream, std::move(welcome));
 }
 
+// A rank that someone else started may come before the group that was lost is cleared away: it
+// waits for the next. REQUIRES: mutex_ is held.
+void Supervisor::KeepEarlyHello(uint64_t stream, const v1::Hello& hello) {
+  if (early_hellos_.size() < kEarlyHellosMax)
+    early_hellos_[stream] = hello;
+  else
+    link_->Close(stream, ResourceExhausted("too many ranks wait for a group of workers"));
+}
+
 void Supervisor::OnStreamEnd(uint64_t stream) {
   {
     const std::lock_guard lock(mutex_);
+    early_hellos_.erase(stream);
     if (group_.has_value()) group_->OnStreamEnd(stream);
   }
   changed_.notify_all();
 }
 
-void Supervisor::Run() {
-  for (uint64_t epoch = 1;; ++epoch) {
-    const std::optional<GroupLoss> loss = RunGroup(epoch);
+void Supervisor::Run(LaunchIdentity identity) {
+  for (uint64_t epoch = 1;; identity = OpenGroup(++epoch)) {
+    const std::optional<GroupLoss> loss = RunGroup(epoch, identity);
     if (!loss.has_value()) return;
     // A group that never worked is not tried again: what was wrong is wrong still.
     std::optional<double> delay;
@@ -196,7 +210,7 @@ void Supervisor::WaitUnlessHurried(double seconds_max, std::unique_lock<std::mut
   WaitSeconds(seconds_max, lock, [this, &done] { return hurrying_ || done(); });
 }
 
-std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch) {
+LaunchIdentity Supervisor::OpenGroup(uint64_t epoch) {
   LaunchIdentity identity;
   identity.link_address = link_address_;
   identity.epoch = launches() ? epoch : 0;
@@ -204,14 +218,17 @@ std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch) {
   identity.session_path = session_.path();
   identity.shared_memory_path = session_.shared_memory_path();
 
-  std::unique_lock lock(mutex_);
-  if (stopping_) return std::nullopt;
+  const std::lock_guard lock(mutex_);
   group_.emplace(identity.epoch, identity.secret, options_.launch.ranks, options_.deadlines,
                  NowSeconds());
   group_epoch_ = epoch;
+  for (const auto& [stream, hello] : std::exchange(early_hellos_, {})) OnHello(stream, hello);
+  return identity;
+}
+
+std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch, const LaunchIdentity& identity) {
   std::unique_ptr<Process> process;
   if (launches()) {
-    lock.unlock();
     auto started = Process::Start(LaunchCommand(options_.launch, identity), [this] {
       // The process is watched by its own thread; here it only counts that something happened.
       {
@@ -221,13 +238,10 @@ std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch) {
       }
       changed_.notify_all();
     });
-    lock.lock();
-    if (!started.ok()) {
-      group_.reset();
-      return GroupLoss{started.status(), /*configuration=*/true};
-    }
+    if (!started.ok()) return GroupLoss{started.status(), /*configuration=*/true};
     process = std::move(*started);
   }
+  std::unique_lock lock(mutex_);
   const bool was_ready = WatchGroup(epoch, lock);
   std::optional<GroupLoss> loss;
   if (!stopping_) loss = group_->loss();

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -86,9 +87,11 @@ class Supervisor final : private LinkListener {
   void OnStreamEnd(uint64_t stream) override;
 
   bool launches() const { return options_.launch.launcher != kLauncherExternal; }
-  void Run();
+  void Run(LaunchIdentity identity);
+  // From now on ranks may say hello to the group `epoch`.
+  LaunchIdentity OpenGroup(uint64_t epoch);
   // From launch to the end of one group; the loss, or nothing when stopping.
-  std::optional<GroupLoss> RunGroup(uint64_t epoch);
+  std::optional<GroupLoss> RunGroup(uint64_t epoch, const LaunchIdentity& identity);
   bool WatchGroup(uint64_t epoch, std::unique_lock<std::mutex>& lock);
   bool AnnounceReady(uint64_t epoch, std::unique_lock<std::mutex>& lock);
   void StopGroup(Process* process, std::unique_lock<std::mutex>& lock);
@@ -100,6 +103,7 @@ class Supervisor final : private LinkListener {
   void WaitUnlessHurried(double seconds_max, std::unique_lock<std::mutex>& lock,
                          const std::function<bool()>& done);
   void OnHello(uint64_t stream, const v1::Hello& hello);
+  void KeepEarlyHello(uint64_t stream, const v1::Hello& hello);
 
   const SupervisorOptions options_;
   GroupListener* const listener_;
@@ -113,6 +117,7 @@ class Supervisor final : private LinkListener {
   std::condition_variable changed_;
   std::optional<Group> group_;
   uint64_t group_epoch_ = 0;
+  std::map<uint64_t, v1::Hello> early_hellos_;  // by stream
   bool stopping_ = false;
   bool hurrying_ = false;
 

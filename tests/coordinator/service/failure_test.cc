@@ -23,10 +23,10 @@ TEST_F(Serving, AnAnswerGoesOnWithOtherWorkersWithoutAChange) {
     });
   ranks_[0]->Resume();
   ASSERT_TRUE(ranks_[0]->PlansWithin(20, kWaitSeconds));
+  ranks_[0]->Pause();  // so that some of the answers are certainly not at their end
   ranks_[1]->Die();
   ASSERT_TRUE(WaitServing(false));
-  ranks_.clear();
-  for (int rank = 0; rank < 2; ++rank) ranks_.push_back(MakeRank(rank, 2));
+  ReplaceRanks(2);
   for (std::thread& client : clients) client.join();
   for (size_t i = 0; i < answers.size(); ++i) {
     ASSERT_TRUE(answers[i].status.ok()) << answers[i].status.error_message();
@@ -64,8 +64,7 @@ TEST_F(Serving, AStepThatDoesNotEndIsNoticed) {
     EXPECT_EQ(answer.tokens, FakeAnswer(BytesAsTokens("stuck"), 5, 0, 0));
   });
   EXPECT_TRUE(WaitServing(false));
-  ranks_.clear();
-  ranks_.push_back(MakeRank(0, 1));
+  ReplaceRanks(1);
   client.join();
 }
 
@@ -78,15 +77,14 @@ TEST_F(Serving, AWrongResultCondemnsTheGroup) {
   lie.set_step(77);
   ranks_[0]->SendResult(lie);
   EXPECT_TRUE(WaitServing(false));
-  ranks_.clear();
-  ranks_.push_back(MakeRank(0, 1));
+  ReplaceRanks(1);
   client.join();
 }
 
 TEST_F(Serving, ALossAfterTheLastRestartIsTheEnd) {
   options_.restart_delays_seconds = {0};
+  rank_options_.paused = true;
   StartReady();
-  ranks_[0]->Pause();
   std::thread client([this] {
     const Answered answer = Ask(Prompt("doomed", 400));
     EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::UNAVAILABLE);
@@ -97,8 +95,7 @@ TEST_F(Serving, ALossAfterTheLastRestartIsTheEnd) {
   ASSERT_TRUE(ranks_[0]->PlansWithin(1, kWaitSeconds));
   ranks_.clear();
   ASSERT_TRUE(WaitServing(false));
-  ranks_.push_back(MakeRank(0, 1));
-  ranks_[0]->Pause();
+  ReplaceRanks(1);
   ASSERT_TRUE(ranks_[0]->PlansWithin(1, kWaitSeconds));
   EXPECT_FALSE(service_->failure().has_value());
   ranks_.clear();
@@ -154,7 +151,7 @@ TEST_F(Serving, AnotherModelThatStartsAgainIsRefused) {
   ranks_.clear();
   ASSERT_TRUE(WaitServing(false));
   rank_options_.model.set_kv_blocks(63);
-  ranks_.push_back(MakeRank(0, 1));
+  ReplaceRanks(1);
   for (int i = 0; i < 1000 && !service_->failure().has_value(); ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   ASSERT_TRUE(service_->failure().has_value());

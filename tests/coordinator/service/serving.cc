@@ -70,6 +70,17 @@ void Serving::StartReady(int ranks) {
   ASSERT_TRUE(service_->WaitReady(kWaitSeconds));
 }
 
+void Serving::ReplaceRanks(int ranks) {
+  ranks_.clear();
+  const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(kWaitSeconds);
+  while (static_cast<int>(ranks_.size()) < ranks) {
+    ASSERT_LT(std::chrono::steady_clock::now(), until);
+    // A rank that comes before the lost group is cleared away is turned away, and is to come again.
+    auto rank = MakeRank(static_cast<int>(ranks_.size()), ranks);
+    if (rank->WelcomeWithin(kWaitSeconds)) ranks_.push_back(std::move(rank));
+  }
+}
+
 int Serving::Health(const std::string& service) {
   grpc::GenericStub stub(channel_);
   grpc::ClientContext context;

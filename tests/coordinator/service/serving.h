@@ -38,6 +38,8 @@ class Serving : public ::testing::Test {
   // Starts `ranks` fakes and waits until the service is ready.
   void StartReady(int ranks = 1);
   std::unique_ptr<fakes::FakeRank> MakeRank(int rank, int ranks);
+  // The ranks die, if they have not, and others dial in until the next group has taken them.
+  void ReplaceRanks(int ranks);
   bool WaitServing(bool serving);          // until health says so
   int Health(const std::string& service);  // a ServingStatus, or -code of the error
 

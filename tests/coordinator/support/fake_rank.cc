@@ -35,7 +35,8 @@ v1::ModelInfo TinyModelInfo() {
 }
 
 struct FakeRank::State {
-  explicit State(FakeRankOptions o) : options(std::move(o)), engine(options.model.block_tokens()) {}
+  explicit State(FakeRankOptions o)
+      : options(std::move(o)), engine(options.model.block_tokens()), paused(options.paused) {}
 
   void Run();
   void RunSteps();
@@ -56,7 +57,7 @@ struct FakeRank::State {
   std::deque<v1::StepPlan> queue;
   int64_t plans = 0;
   bool welcome = false;
-  bool paused = false;
+  bool paused;
   bool over = false;
   bool ended = false;
   End end;
@@ -171,8 +172,9 @@ FakeRank::End FakeRank::Wait() {
 
 bool FakeRank::WelcomeWithin(double seconds_max) {
   std::unique_lock lock(state_->mutex);
-  return state_->changed.wait_for(lock, std::chrono::duration<double>(seconds_max),
-                                  [this] { return state_->welcome; });
+  state_->changed.wait_for(lock, std::chrono::duration<double>(seconds_max),
+                           [this] { return state_->welcome || state_->ended; });
+  return state_->welcome;
 }
 
 bool FakeRank::PlansWithin(int64_t plans, double seconds_max) {

@@ -26,6 +26,7 @@ struct FakeRankOptions {
   v1::ModelInfo model = TinyModelInfo();
   std::string failure;  // not empty: this is sent in place of the hello
   bool heartbeats = true;
+  bool paused = false;  // from the beginning
   std::chrono::milliseconds step_delay{0};
 };
 
@@ -46,7 +47,7 @@ class FakeRank {
     bool told_to_stop = false;
   };
   End Wait();
-  bool WelcomeWithin(double seconds_max);
+  bool WelcomeWithin(double seconds_max);  // false at once when it was turned away
   // Whether that many plans have arrived.
   bool PlansWithin(int64_t plans, double seconds_max);
   int64_t plans() const;

@@ -22,7 +22,10 @@ TEST(ExplainLoss, MpirunsAccountComesFirst) {
 
 TEST(ExplainLoss, WithoutItTheExitIsTold) {
   EXPECT_EQ(
-      ExplainLoss({"rank 1 (process 5) died", "mpirun", "exited with code 3", {"bad", "worse"}}),
+      ExplainLoss({"rank 1 (process 5) died",
+                   "mpirun",
+                   "exited with code 3",
+                   {"bad", "worse", "10:00:00.000 info: all is well"}}),
       "rank 1 (process 5) died; mpirun exited with code 3; the last line of output was: worse");
 }
 
