@@ -129,6 +129,7 @@ Status Checkpoint::SortTensors() {
 Status Checkpoint::OpenIndexed(const std::string& folder) {
   OCTET_ASSIGN_OR_RETURN(const auto file_of_tensor, ReadIndex(folder));
   std::vector<std::string> names;
+  names.reserve(file_of_tensor.size());
   for (const auto& [tensor, file] : file_of_tensor) names.push_back(file);
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());

@@ -1,6 +1,6 @@
 // From a checkpoint, or from nothing, to one rank's packed weights. Each rank reads its own slices
 // only, in blocks of rows, and packs them once into the arena; host memory beyond the arena stays
-// below a few MB. Called once at start, from one thread; the pool does reading and rounding.
+// below a few MB. Called once at start, from one thread; the pool reads, rounds and packs.
 #pragma once
 
 #include <functional>

@@ -35,7 +35,7 @@ uint64_t KeyOf(uint64_t seed, std::string_view tensor) {
   return key;
 }
 
-// Calls use(column, bits) for columns [begin, end), `per_word` of them from each hash.
+// Calls use(column, bits) for columns [begin, end), as many from a hash as it has bits for.
 template <int kBits, typename Use>
 void ForEachColumn(uint64_t row_key, int64_t begin, int64_t end, const Use& use) {
   constexpr int64_t kPerWord = 64 / kBits;

@@ -139,7 +139,7 @@ Status SafetensorsFile::Read(const TensorInfo& tensor, int64_t offset, int64_t c
   OCTET_CHECK_GE(offset, 0);
   OCTET_CHECK_GE(count, 0);
   OCTET_CHECK_LE(offset + count, tensor.end - tensor.begin);
-  const Status status = file_.Read(data_begin_ + tensor.begin + offset, count, out);
+  Status status = file_.Read(data_begin_ + tensor.begin + offset, count, out);
   if (status.ok()) return status;
   return {status.code(), status.message() + " (tensor " + Quoted(tensor.name) + ")"};
 }

@@ -77,7 +77,8 @@ TEST(NormTest, FusedAddIsAddThenNorm) {
       EXPECT_EQ(y, Norm(sum, weight, 1));
 
       // A bias is added after delta.
-      for (int64_t i = 0; i < rows * hidden; ++i) sum[i] += weight[i % hidden];
+      std::vector<float> biased = sum;
+      for (int64_t i = 0; i < rows * hidden; ++i) biased[i] += weight[i % hidden];
       AddRmsNorm({.residual = residual.data(),
                   .delta = std::vector<float>(x.size()).data(),
                   .weight = weight.data(),
@@ -87,8 +88,8 @@ TEST(NormTest, FusedAddIsAddThenNorm) {
                   .eps = kEps,
                   .delta_bias = weight.data()},
                  stream);
-      EXPECT_EQ(residual, sum);
-      EXPECT_EQ(y, Norm(sum, weight, 1));
+      EXPECT_EQ(residual, biased);
+      EXPECT_EQ(y, Norm(biased, weight, 1));
     }
   }
 }

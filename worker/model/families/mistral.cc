@@ -6,7 +6,7 @@ namespace octet::worker {
 namespace {
 
 constexpr int64_t kWindowAbsent = 4096;
-constexpr int64_t kContextAbsent = 4096 * 32;
+constexpr int64_t kContextAbsent = 131072;
 
 Result<ModelSpec> Read(const ConfigReader& config) {
   OCTET_ASSIGN_OR_RETURN(ModelSpec spec, ReadLlamaLike(config, kContextAbsent));
