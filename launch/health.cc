@@ -19,7 +19,9 @@ int Health(const std::string& server) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(kTimeoutMs));
   grpc::health::v1::HealthCheckResponse response;
-  const grpc::Status status = stub->Check(&context, {}, &response);
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service("octet.v1.Generation");
+  const grpc::Status status = stub->Check(&context, request, &response);
   if (!status.ok()) {
     std::printf("UNREACHABLE\n");
     return 1;

@@ -41,6 +41,14 @@ void AddServe(CLI::App& app, int* exit_code) {
                       "the name clients see; default: the directory's");
   command->add_option("--tp,--tensor-parallel-size", serve.ranks, "ranks")->capture_default_str();
   command->add_option("--grpc", serve.grpc_address, "address to listen on")->capture_default_str();
+  command
+      ->add_option("--max-waiting", serve.max_waiting,
+                   "requests that may wait on top of those that run")
+      ->capture_default_str();
+  command
+      ->add_option("--grace", serve.grace_seconds,
+                   "seconds that running answers get to end after SIGTERM")
+      ->capture_default_str();
   worker::AddWorkerFlags(*command, &flags->worker);
   command->callback([flags, exit_code] { *exit_code = Serve(*flags); });
 }

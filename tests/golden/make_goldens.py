@@ -6,11 +6,14 @@ float32 on a CPU with eager attention. Per model one logits.safetensors holds, f
   prompt_i     I64 [tokens]              token ids
   positions_i  I64 [positions]           the positions whose logits are kept
   logits_i     F32 [positions, vocab]    logits at those positions
+  logits_bf16_kv_i                       the same with keys and values rounded to bf16, as a bf16 KV
+                                         cache holds them
 `make_goldens.py tiny` remakes the checkpoints and their logits, `make_goldens.py demo MODEL_DIR`
 the logits of the demo model. `--check` computes again and compares instead of writing.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -25,6 +28,8 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+from transformers.models.llama import modeling_llama
+from transformers.models.qwen2 import modeling_qwen2
 
 HERE = Path(__file__).resolve().parent
 PROMPT_TOKENS = (1, 7, 70, 150)
@@ -128,6 +133,29 @@ def positions_to_keep(tokens, middle):
     return sorted({0, *between, *last})
 
 
+@contextlib.contextmanager
+def bf16_cache():
+    """Inside, eager attention sees keys (after RoPE) and values as a bf16 cache gives them back."""
+    modules = (modeling_llama, modeling_qwen2)
+    exact = [module.eager_attention_forward for module in modules]
+
+    def rounding(attention):
+        def forward(module, query, key, value, *args, **kwargs):
+            return attention(
+                module, query, key.bfloat16().float(), value.bfloat16().float(), *args, **kwargs
+            )
+
+        return forward
+
+    for module, attention in zip(modules, exact, strict=True):
+        module.eager_attention_forward = rounding(attention)
+    try:
+        yield
+    finally:
+        for module, attention in zip(modules, exact, strict=True):
+            module.eager_attention_forward = attention
+
+
 @torch.no_grad()
 def compute(model_dir, middle, texts):
     """Returns the tensors of logits.safetensors for the model in the folder."""
@@ -142,13 +170,20 @@ def compute(model_dir, middle, texts):
     for i, prompt in enumerate(prompts + texts):
         positions = torch.tensor(positions_to_keep(len(prompt), middle))
         logits = model(prompt[None]).logits[0]
+        with bf16_cache():
+            rounded = model(prompt[None]).logits[0]
         if logits.dtype != torch.float32 or not torch.isfinite(logits).all():
             raise ValueError(f"prompt {i}: logits are {logits.dtype} or not finite")
         tensors[f"prompt_{i}"] = prompt
         tensors[f"positions_{i}"] = positions
         tensors[f"logits_{i}"] = logits[positions].clone()
+        tensors[f"logits_bf16_kv_{i}"] = rounded[positions].clone()
         spread = logits[positions].std(-1).mean().item()
-        print(f"{model_dir.name} prompt {i}: {len(prompt)} tokens, logit spread {spread:.3f}")
+        moved = (logits - rounded)[positions].abs().max().item()
+        print(
+            f"{model_dir.name} prompt {i}: {len(prompt)} tokens, logit spread {spread:.3f}, "
+            f"moved {moved:.4f} by a bf16 cache"
+        )
     return tensors
 
 
@@ -200,7 +235,7 @@ def main():
         if args.model_dir is None:
             parser.error("demo needs the model folder")
         # The large vocabulary leaves room for fewer positions.
-        tensors = compute(args.model_dir, 2, demo_texts(args.model_dir))
+        tensors = compute(args.model_dir, 1, demo_texts(args.model_dir))
         good = write_or_check(HERE / "demo" / "logits.safetensors", tensors, args.check)
     else:
         for name in TINY:
