@@ -1,6 +1,6 @@
 #include "coordinator/transport/messages.h"
 
-#include "coordinator/version.h"
+#include "base/build_id.h"
 
 namespace octet::transport {
 
@@ -53,7 +53,7 @@ v1::GetModelResponse ToMessage(const workers::GroupInfo& info, const std::string
     to->set_activation_bytes(memory.activation_bytes);
     to->set_communication_bytes(memory.communication_bytes);
   }
-  out.set_version(kVersion);
+  out.set_version(std::string(Version()));
   out.set_build_id(info.build_id);
   return out;
 }
