@@ -179,30 +179,36 @@ nlohmann::ordered_json ToJson(const BenchOptions& options, const worker::EngineC
   out["read_bandwidth_bytes_per_s"] = measured.read_bandwidth;
   out["int8_peak_ops_per_s"] = measured.int8_peak;
   out["results"] = nlohmann::ordered_json::array();
-  // Two operations for each weight of the layers and of the head.
+  // A step reads the layers and the head whole, of the embedding only the tokens' rows.
+  const worker::WeightPlan plan =
+      worker::WeightPlan::Make(config.spec, config.shard, config.weights);
+  const auto step_bytes = static_cast<double>(plan.layer_bytes + plan.head_bytes);
+  // Two operations for each weight; the head runs for sampled rows only.
   const worker::ModelSpec& s = config.spec;
-  const auto layer_weights =
+  const auto ranks = static_cast<double>(options.ranks);
+  const auto layer_ops =
+      2 / ranks *
       static_cast<double>(s.layers * (s.hidden * (s.heads + 2 * s.kv_heads) * s.head_dim +
                                       s.heads * s.head_dim * s.hidden + 3 * s.hidden * s.ffn));
+  const auto head_ops = 2 / ranks * static_cast<double>(s.hidden * s.vocab);
   for (const BatchResult& r : measured.results) {
     std::vector<double> sorted = r.step_s;
     std::sort(sorted.begin(), sorted.end());
-    const double median = sorted.empty() ? 0 : sorted[sorted.size() / 2];
+    const double median = sorted[sorted.size() / 2];
     const double prompt_tokens = static_cast<double>(r.batch * options.prompt);
     nlohmann::ordered_json one;
     one["batch"] = r.batch;
     one["prompt_tokens"] = options.prompt;
     one["generated_tokens"] = options.generate;
     one["prefill_tokens_per_s"] = prompt_tokens / r.prefill_s;
-    one["decode_tokens_per_s"] = median > 0 ? static_cast<double>(r.batch) / median : 0.0;
+    one["decode_tokens_per_s"] = static_cast<double>(r.batch) / median;
     one["step_ms"] = median * 1e3;
-    // Shares of the limits measured above; weights are read once a step.
-    one["decode_weight_bandwidth_fraction"] =
-        median > 0
-            ? static_cast<double>(measured.memory.weight_bytes) / median / measured.read_bandwidth
-            : 0.0;
-    one["prefill_int8_peak_fraction"] = 2 * layer_weights * prompt_tokens / r.prefill_s /
-                                        static_cast<double>(options.ranks) / measured.int8_peak;
+    // Shares of the limits measured above, of one rank; attention and sampling are not counted.
+    const auto batch = static_cast<double>(r.batch);
+    one["prefill_int8_peak_fraction"] =
+        (layer_ops * prompt_tokens + head_ops * batch) / r.prefill_s / measured.int8_peak;
+    one["decode_weight_bandwidth_fraction"] = step_bytes / median / measured.read_bandwidth;
+    one["decode_int8_peak_fraction"] = (layer_ops + head_ops) * batch / median / measured.int8_peak;
     out["results"].push_back(one);
   }
   return out;
@@ -219,14 +225,15 @@ void PrintTable(const nlohmann::ordered_json& report) {
               report["read_bandwidth_bytes_per_s"].get<double>() / 1e9,
               report["int8_peak_ops_per_s"].get<double>() / 1e12,
               report["weight_bytes"].get<double>() / 1e9);
-  std::printf("%6s %18s %17s %10s %22s %19s\n", "batch", "prefill tokens/s", "decode tokens/s",
-              "step ms", "weight bytes/bandwidth", "prefill/int8 peak");
+  std::printf("%6s %18s %17s %10s %13s %17s %12s\n", "batch", "prefill tokens/s", "decode tokens/s",
+              "step ms", "prefill/peak", "decode/bandwidth", "decode/peak");
   for (const auto& r : report["results"]) {
-    std::printf("%6lld %18.1f %17.1f %10.2f %22.2f %19.2f\n",
+    std::printf("%6lld %18.1f %17.1f %10.2f %13.2f %17.2f %12.2f\n",
                 static_cast<long long>(r["batch"].get<int64_t>()),
                 r["prefill_tokens_per_s"].get<double>(), r["decode_tokens_per_s"].get<double>(),
-                r["step_ms"].get<double>(), r["decode_weight_bandwidth_fraction"].get<double>(),
-                r["prefill_int8_peak_fraction"].get<double>());
+                r["step_ms"].get<double>(), r["prefill_int8_peak_fraction"].get<double>(),
+                r["decode_weight_bandwidth_fraction"].get<double>(),
+                r["decode_int8_peak_fraction"].get<double>());
   }
 }
 
