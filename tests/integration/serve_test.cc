@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -14,8 +15,8 @@
 namespace octet {
 namespace {
 
+using test::TempFolder;
 using testing::Process;
-using testing::TempDir;
 
 const std::string kOctet = std::string(OCTET_BIN_DIR) + "/octet";
 const std::string kDemo = std::string(OCTET_SOURCE_DIR) + "/launch/demo_model/model";
@@ -169,7 +170,7 @@ TEST(Serve, RefusesWhatItCanNotDo) {
 class BadModel : public ::testing::Test {
  protected:
   void SetUp() override {
-    model_ = dir_.path() / "model";
+    model_ = dir_.File("model");
     std::filesystem::copy(kDemo, model_);
   }
 
@@ -186,12 +187,12 @@ class BadModel : public ::testing::Test {
     std::ofstream(model_ / "config.json") << config;
   }
 
-  TempDir dir_;
+  TempFolder dir_;
   std::filesystem::path model_;
 };
 
 TEST_F(BadModel, NotThere) {
-  const std::string error = ErrorOf((dir_.path() / "nowhere").string());
+  const std::string error = ErrorOf(dir_.File("nowhere"));
   EXPECT_NE(error.find("nowhere"), std::string::npos) << error;
 }
 

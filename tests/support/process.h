@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <sstream>
@@ -18,28 +17,9 @@
 #include <vector>
 
 #include "base/check.h"
+#include "tests/support/temp_folder.h"
 
 namespace octet::testing {
-
-// A folder that goes away with the test.
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "octet-test-XXXXXX").string();
-    OCTET_CHECK(mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 class Process {
  public:
@@ -49,8 +29,8 @@ class Process {
     if (pid_ != 0) return;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     Redirect(STDIN_FILENO, "/dev/null", O_RDONLY);
-    Redirect(STDOUT_FILENO, dir_.path() / "out", O_WRONLY | O_CREAT | O_TRUNC);
-    Redirect(STDERR_FILENO, dir_.path() / "err", O_WRONLY | O_CREAT | O_TRUNC);
+    Redirect(STDOUT_FILENO, dir_.File("out"), O_WRONLY | O_CREAT | O_TRUNC);
+    Redirect(STDERR_FILENO, dir_.File("err"), O_WRONLY | O_CREAT | O_TRUNC);
     std::vector<char*> argv;
     for (const std::string& argument : arguments)
       argv.push_back(const_cast<char*>(argument.c_str()));
@@ -92,19 +72,19 @@ class Process {
   std::string err() const { return Text("err"); }
 
  private:
-  static void Redirect(int to, const std::filesystem::path& path, int flags) {
+  static void Redirect(int to, const std::string& path, int flags) {
     const int fd = open(path.c_str(), flags, 0600);
     if (fd < 0 || dup2(fd, to) < 0) _exit(126);
     close(fd);
   }
   std::string Text(const char* name) const {
-    std::ifstream file(dir_.path() / name);
+    std::ifstream file(dir_.File(name));
     std::ostringstream text;
     text << file.rdbuf();
     return text.str();
   }
 
-  TempDir dir_;
+  test::TempFolder dir_;
   pid_t pid_ = 0;
   std::optional<int> exit_code_;
 };

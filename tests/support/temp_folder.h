@@ -8,13 +8,16 @@
 #include <fstream>
 #include <string>
 
+#include "base/check.h"
+
 namespace octet::test {
 
 class TempFolder {
  public:
   TempFolder() {
     std::string path = (std::filesystem::temp_directory_path() / "octet_test_XXXXXX").string();
-    path_ = mkdtemp(path.data());
+    OCTET_CHECK(mkdtemp(path.data()) != nullptr);
+    path_ = path;
   }
   ~TempFolder() {
     std::error_code ignored;

@@ -100,8 +100,8 @@ class Serve : public ::testing::Test {
   }
 
   fakes::TinyModel model_;
-  fakes::TempDir folder_;
-  fakes::TempDir pids_;
+  test::TempFolder folder_;
+  test::TempFolder pids_;
   std::vector<std::string> environment_;
   std::unique_ptr<Program> program_;
   std::unique_ptr<v1::Generation::Stub> stub_;

@@ -1,8 +1,5 @@
 #include "tests/coordinator/support/tiny_model.h"
 
-#include <stdlib.h>
-
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -11,16 +8,6 @@
 #include "coordinator/tokenizer/utf8.h"
 
 namespace octet::fakes {
-
-TempDir::TempDir()
-    : path_((std::filesystem::temp_directory_path() / "octet-test-XXXXXX").string()) {
-  OCTET_CHECK(mkdtemp(path_.data()) != nullptr);
-}
-
-TempDir::~TempDir() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
 
 std::string TinyTokenizerJson() {
   nlohmann::json vocab = nlohmann::json::object();

@@ -7,20 +7,9 @@
 #include <vector>
 
 #include "coordinator/tokenizer/tokenizer.h"
+#include "tests/support/temp_folder.h"
 
 namespace octet::fakes {
-
-class TempDir {
- public:
-  TempDir();
-  ~TempDir();
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 std::string TinyTokenizerJson();
 tokenizer::Tokenizer TinyTokenizer();
@@ -33,7 +22,7 @@ class TinyModel {
   const std::string& path() const { return dir_.path(); }
 
  private:
-  TempDir dir_;
+  test::TempFolder dir_;
 };
 
 }  // namespace octet::fakes

@@ -27,7 +27,7 @@ class SessionDirTest : public ::testing::Test {
     return path;
   }
 
-  fakes::TempDir parent_;
+  test::TempFolder parent_;
 };
 
 TEST_F(SessionDirTest, IsPrivateAndGoneInTheEnd) {
