@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "coordinator/tokenizer/limits.h"
+#include "coordinator/workers/plan_message.h"
 
 namespace octet::coordinator {
 namespace {
@@ -176,10 +177,7 @@ void Service::OnGroupReady(uint64_t epoch, const workers::GroupInfo& info) {
 }
 
 void Service::OnStepResult(uint64_t epoch, const v1::StepResult& result) {
-  step_loop_->StepDone({epoch,
-                        result.step(),
-                        {result.slots().begin(), result.slots().end()},
-                        {result.tokens().begin(), result.tokens().end()}});
+  step_loop_->StepDone({epoch, workers::ToValue(result)});
 }
 
 void Service::OnGroupLost(uint64_t epoch, const Status& cause) {

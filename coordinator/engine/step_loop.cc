@@ -35,9 +35,9 @@ void StepLoop::Push(Event event) {
   inbox_filled_.notify_one();
 }
 
-schedule::SchedulerCounters StepLoop::counters() const {
+LoopStats StepLoop::stats() const {
   const std::lock_guard lock(mutex_);
-  return counters_;
+  return stats_;
 }
 
 void StepLoop::Run() {
@@ -52,7 +52,7 @@ void StepLoop::Run() {
     events.clear();
     SendPlans();
     lock.lock();
-    if (scheduler_.has_value()) counters_ = scheduler_->counters();
+    if (scheduler_.has_value()) stats_.scheduler = scheduler_->counters();
   }
 }
 
@@ -69,8 +69,9 @@ void StepLoop::On(intake::Submission& submission) {
   if (!failed_.ok()) return answer.Fail(failed_);
   // Intake opens only after a group was ready.
   OCTET_CHECK(scheduler_.has_value());
-  const uint64_t id = submission.sequence.id;
-  if (Status added = scheduler_->Add(std::move(submission.sequence)); !added.ok())
+  const uint64_t id = submission.id;
+  OCTET_CHECK_EQ(submission.sequences.size(), size_t{1});
+  if (Status added = scheduler_->Add(std::move(submission.sequences[0])); !added.ok())
     return answer.Fail(added);
   answer.Accept();
   answers_.emplace(id, std::move(submission.answer));
@@ -91,17 +92,17 @@ void StepLoop::On(const ReadyEvent& event) {
 
 void StepLoop::On(const StepOutcome& outcome) {
   if (epoch_ == 0 || outcome.epoch != epoch_) return;  // of a group that is gone
-  if (Status status = scheduler_->CheckResult(outcome.step, outcome.slots, outcome.tokens);
+  const schedule::StepResult& result = outcome.result;
+  if (Status status = scheduler_->CheckResult(result.step, result.slots, result.tokens);
       !status.ok()) {
     plans_->Condemn(epoch_, status);
     return On(LostEvent{epoch_});
   }
   for (const schedule::SequenceEvent& event :
-       scheduler_->CommitStep(outcome.step, outcome.slots, outcome.tokens)) {
+       scheduler_->CommitStep(result.step, result.slots, result.tokens)) {
     const auto found = answers_.find(event.id);
     OCTET_CHECK(found != answers_.end());
-    found->second->Take(event);
-    if (event.finished) answers_.erase(found);
+    if (found->second->Take(0, event)) answers_.erase(found);
   }
 }
 

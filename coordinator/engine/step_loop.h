@@ -38,9 +38,18 @@ class PlanSink {
 
 struct StepOutcome {
   uint64_t epoch = 0;
-  uint64_t step = 0;
-  std::vector<int32_t> slots;
-  std::vector<int32_t> tokens;
+  schedule::StepResult result;
+};
+
+// As of the last event. Counters go on over losses of the worker group.
+struct LoopStats {
+  schedule::SchedulerCounters scheduler;
+  int64_t requests_completed = 0;
+  int64_t requests_failed = 0;
+  int64_t requests_cancelled = 0;
+  double prompt_tokens_per_second = 0;  // over the last rate_seconds
+  double generated_tokens_per_second = 0;
+  double rate_seconds = 0;
 };
 
 class StepLoop {
@@ -53,7 +62,7 @@ class StepLoop {
 
   // Any thread, at any time. A submission's answer gets its end from here.
   void Submit(intake::Submission submission);
-  void Cancel(uint64_t id);
+  void Cancel(uint64_t id);  // of a request, with all its samples
   // Steps of group `epoch` may begin. Every group has the limits of the first.
   void GroupReady(uint64_t epoch, const schedule::SchedulerLimits& limits);
   void StepDone(StepOutcome outcome);
@@ -62,7 +71,7 @@ class StepLoop {
   // Every live sequence, and every later submission, ends with `why`.
   void FailAll(Status why);
 
-  schedule::SchedulerCounters counters() const;  // as of the last event
+  LoopStats stats() const;
 
  private:
   struct CancelEvent {
@@ -94,7 +103,7 @@ class StepLoop {
   // Of the loop's thread alone.
   PlanSink* plans_;
   std::optional<schedule::Scheduler> scheduler_;  // from the first ready group on
-  std::unordered_map<uint64_t, std::unique_ptr<intake::Answer>> answers_;
+  std::unordered_map<uint64_t, std::unique_ptr<intake::Answer>> answers_;  // by request
   uint64_t epoch_ = 0;  // of the group in use; 0: none
   Status failed_;       // not ok: nothing is taken any more
 
@@ -102,7 +111,7 @@ class StepLoop {
   std::condition_variable inbox_filled_;
   std::vector<Event> inbox_;
   bool stopping_ = false;
-  schedule::SchedulerCounters counters_;
+  LoopStats stats_;
 
   std::thread thread_;
 };

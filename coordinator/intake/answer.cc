@@ -6,7 +6,8 @@ namespace octet::intake {
 
 void Answer::Accept() { sink_->OnAccepted(accepted_); }
 
-void Answer::Take(const schedule::SequenceEvent& event) {
+bool Answer::Take(int32_t sample, const schedule::SequenceEvent& event) {
+  OCTET_CHECK_EQ(sample, 0);
   const bool stopped = event.finished && event.reason == schedule::FinishReason::kStop;
   if (event.token >= 0) {
     OCTET_CHECK_EQ(event.position, completion_tokens_);
@@ -15,7 +16,7 @@ void Answer::Take(const schedule::SequenceEvent& event) {
     if (!stopped) chunk.text = detokenizer_.Append(event.token);
     sink_->OnChunk(chunk);
   }
-  if (!event.finished) return;
+  if (!event.finished) return false;
   AnswerEnd end;
   end.stopped = stopped;
   end.stop_token_id = event.token;
@@ -23,6 +24,7 @@ void Answer::Take(const schedule::SequenceEvent& event) {
   end.prompt_tokens = accepted_.prompt_tokens;
   end.completion_tokens = completion_tokens_;
   End(end);
+  return true;
 }
 
 void Answer::Fail(const Status& status) {

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/status.h"
 #include "coordinator/schedule/scheduler.h"
@@ -81,8 +82,10 @@ class Answer {
   const std::string& request_id() const { return accepted_.request_id; }
 
   void Accept();
-  // The next generated token. With `event.finished` the answer ends.
-  void Take(const schedule::SequenceEvent& event);
+  // What a step brought to one of the request's samples. True: that sample is over, because the
+  // event says so or because a stop string ended it; the scheduler need not go on with it. When the
+  // last sample is over the answer has ended.
+  bool Take(int32_t sample, const schedule::SequenceEvent& event);
   // The answer ends without being complete. REQUIRES: it has not ended.
   void Fail(const Status& status);
 
@@ -98,7 +101,9 @@ class Answer {
 
 // What Intake hands to the step loop.
 struct Submission {
-  schedule::NewSequence sequence;
+  uint64_t id = 0;  // of the request
+  // One for each sample, in order; their ids are id, id + 1, ... and belong to nobody else.
+  std::vector<schedule::NewSequence> sequences;
   std::unique_ptr<Answer> answer;
 };
 

@@ -111,7 +111,11 @@ void Intake::Tokenize(Pending pending) {
   auto answer = std::make_unique<Answer>(sink, std::move(pending.place), tokenizer_,
                                          request.skip_special_tokens, std::move(accepted));
   if (!sequence.ok()) return answer->Fail(sequence.status());
-  submit_({std::move(*sequence), std::move(answer)});
+  Submission submission;
+  submission.id = pending.id;
+  submission.sequences.push_back(std::move(*sequence));
+  submission.answer = std::move(answer);
+  submit_(std::move(submission));
 }
 
 }  // namespace octet::intake

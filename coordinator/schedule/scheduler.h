@@ -19,6 +19,7 @@
 #include "base/status.h"
 #include "coordinator/schedule/block_pool.h"
 #include "coordinator/schedule/step_plan.h"
+#include "coordinator/schedule/step_result.h"
 
 namespace octet::schedule {
 
@@ -34,7 +35,12 @@ struct SchedulerLimits {
   int64_t waiting_max = 0;    // sequences in the queue
 };
 
-enum class FinishReason { kStop /* end or stop token */, kLength, kCancelled };
+enum class FinishReason {
+  kStop,  // end or stop token
+  kLength,
+  kCancelled,
+  kFailed,  // no token could be chosen: no logit was a number
+};
 
 struct NewSequence {
   uint64_t id = 0;
@@ -43,15 +49,22 @@ struct NewSequence {
   int64_t max_tokens = 0;            // >= 1; clamped to what context leaves after the prompt
   std::vector<int32_t> stop_tokens;  // the model's end tokens and the request's; may be empty
   int64_t rope_length = 0;           // 0: prompt.size()
+  int32_t priority = 0;              // lower goes first
 };
 
-// One generated token. A stop token is reported too, as the last one of its sequence.
+// What a step brought to one sequence: a generated token, or log-probabilities of its prompt, or
+// both (then the prompt's come first). A stop token is reported too, as the last one of its
+// sequence. Each prompt position is told once, in order, whatever was computed twice.
 struct SequenceEvent {
   uint64_t id = 0;
   int32_t token = -1;    // -1: none
   int64_t position = 0;  // index among the generated tokens
   bool finished = false;
   FinishReason reason = FinishReason::kStop;  // when finished
+  std::optional<TokenLogprobs> logprobs;      // of the token, when asked for
+  int64_t cached_tokens = 0;    // with position 0: of the prompt, found in the prefix cache
+  int64_t prompt_position = 0;  // in the prompt, of the first of:
+  std::vector<TokenLogprobs> prompt_logprobs;  // may be empty
 };
 
 struct SchedulerCounters {

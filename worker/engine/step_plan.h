@@ -12,7 +12,7 @@ namespace octet::worker {
 struct Admit {
   int32_t slot = 0;
   kernels::SamplingParams sampling;
-  int64_t rope_length = 0;
+  int64_t prompt_tokens = 0;  // of the request, at its first admission
 };
 
 struct BlockUpdate {

@@ -20,7 +20,7 @@ Result<StepPlan> DecodePlan(const std::string& serialized) {
                                         .min_p = s.min_p(),
                                         .seed = s.seed(),
                                         .sample_index = s.sample_index()},
-                           .rope_length = admit.rope_length()});
+                           .prompt_tokens = admit.prompt_tokens()});
   }
   for (const v1::BlockUpdate& update : wire.blocks()) {
     plan.blocks.push_back(

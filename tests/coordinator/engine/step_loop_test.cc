@@ -49,9 +49,11 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
   void Submit(uint64_t id, std::vector<int32_t> prompt, int64_t max_tokens, KeepingSink* sink) {
     ++places_;
     intake::Submission submission;
-    submission.sequence.id = id;
-    submission.sequence.prompt = std::move(prompt);
-    submission.sequence.max_tokens = max_tokens;
+    submission.id = id;
+    schedule::NewSequence& sequence = submission.sequences.emplace_back();
+    sequence.id = id;
+    sequence.prompt = std::move(prompt);
+    sequence.max_tokens = max_tokens;
     submission.answer = std::make_unique<intake::Answer>(sink, intake::Place(&places_), &tokenizer_,
                                                          true, intake::AcceptedAnswer{});
     loop_.Submit(std::move(submission));
@@ -72,10 +74,7 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
       plans_.pop_front();
     }
     const v1::StepResult result = engine_->Apply(plan.second);
-    loop_.StepDone({plan.first,
-                    result.step(),
-                    {result.slots().begin(), result.slots().end()},
-                    {result.tokens().begin(), result.tokens().end()}});
+    loop_.StepDone({plan.first, workers::ToValue(result)});
     return true;
   }
   void StepUntilEnd(KeepingSink* sink) {
@@ -135,7 +134,7 @@ TEST_F(StepLoopTest, ALostGroupCostsNoToken) {
     loop_.GroupLost(epoch - 1);
     Ready(epoch);
     // A result that was under way: of a group that is gone, so it changes nothing.
-    loop_.StepDone({epoch - 1, 7, {0}, {0}});
+    loop_.StepDone({epoch - 1, {7, {0}, {0}}});
   }
   for (KeepingSink* sink : sinks) StepUntilEnd(sink);
   for (int i = 0; i < 3; ++i) EXPECT_EQ(sinks[i]->tokens, FakeAnswer({i, i + 1, i + 2}, 30, 0, 0));
@@ -175,7 +174,7 @@ TEST_F(StepLoopTest, AWrongResultCondemnsTheGroupAndNothingElse) {
   KeepingSink& sink = NewSink();
   Submit(1, {1}, 5, &sink);
   ASSERT_TRUE(WaitPlans(1));
-  loop_.StepDone({4, 1, {0, 1}, {3, 3}});
+  loop_.StepDone({4, {1, {0, 1}, {3, 3}}});
   {
     std::unique_lock lock(mutex_);
     EXPECT_TRUE(arrived_.wait_for(lock, std::chrono::seconds(10), [&] { return condemned_ == 4; }));

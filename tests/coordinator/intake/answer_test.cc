@@ -15,7 +15,7 @@ class AnswerTest : public ::testing::Test {
   }
   void Take(Answer* answer, const std::vector<int32_t>& tokens) {
     for (const int32_t token : tokens)
-      answer->Take({.id = 1, .token = token, .position = position_++});
+      answer->Take(0, {.id = 1, .token = token, .position = position_++});
   }
 
   tokenizer::Tokenizer tokenizer_ = fakes::TinyTokenizer();
@@ -38,7 +38,7 @@ TEST_F(AnswerTest, AnUnfinishedCharacterAtTheEndIsReplaced) {
   Answer answer = MakeAnswer();
   answer.Accept();
   Take(&answer, {'x', 0xe2, 0x82});
-  answer.Take({1, 'y', 3, true, schedule::FinishReason::kLength});
+  answer.Take(0, {1, 'y', 3, true, schedule::FinishReason::kLength});
   EXPECT_EQ(sink_.text, "x\xef\xbf\xbdy");
   ASSERT_TRUE(sink_.has_ended);
   EXPECT_FALSE(sink_.end.stopped);
@@ -50,7 +50,7 @@ TEST_F(AnswerTest, AStopTokenIsCountedAndNotPrinted) {
   Answer answer = MakeAnswer();
   answer.Accept();
   Take(&answer, {'h', 'i'});
-  answer.Take({1, '!', 2, true, schedule::FinishReason::kStop});
+  answer.Take(0, {1, '!', 2, true, schedule::FinishReason::kStop});
   EXPECT_EQ(sink_.text, "hi");
   EXPECT_EQ(sink_.tokens, (std::vector<int32_t>{'h', 'i', '!'}));
   EXPECT_TRUE(sink_.end.stopped);

@@ -41,7 +41,7 @@ TEST_F(IntakeTest, TextIsTokenizedAndHandedOn) {
   KeepingSink sink;
   ASSERT_TRUE(intake_.Submit(Text("hi"), &sink).ok());
   ASSERT_TRUE(WaitSubmissions(1));
-  EXPECT_EQ(submissions_[0].sequence.prompt, (std::vector<int32_t>{'h', 'i'}));
+  EXPECT_EQ(submissions_[0].sequences.at(0).prompt, (std::vector<int32_t>{'h', 'i'}));
   EXPECT_FALSE(sink.is_accepted);  // that is for the step loop to say
   submissions_[0].answer->Accept();
   EXPECT_EQ(sink.accepted.prompt_tokens, 2);

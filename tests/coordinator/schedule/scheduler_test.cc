@@ -219,7 +219,7 @@ TEST_F(SchedulerPressure, TheYoungestMakesRoomAndIsComputedAgain) {
   StepPlan again;
   while (again.admits.empty()) again = Step();
   EXPECT_EQ(again.admits[0].id, 2u);
-  EXPECT_EQ(again.admits[0].rope_length, 7);
+  EXPECT_EQ(again.admits[0].prompt_tokens, 7);
   EXPECT_EQ(again.prefills.at(0).tokens, (std::vector<int32_t>{100, 101, 50, 50, 50, 50, 50}));
   EXPECT_TRUE(again.prefills[0].sample);
   EXPECT_EQ(scheduler_.counters().recomputed_rows, 7);
@@ -275,7 +275,7 @@ TEST(SchedulerReset, EveryoneWaitsAgainInOrderWithItsTokens) {
   EXPECT_TRUE(third.releases.empty());
   ASSERT_EQ(third.admits.size(), 2u);
   EXPECT_EQ(third.admits[0].id, 1u);
-  EXPECT_EQ(third.admits[0].rope_length, 2);
+  EXPECT_EQ(third.admits[0].prompt_tokens, 2);
   EXPECT_EQ(third.prefills.at(0).tokens, (std::vector<int32_t>{100, 101, 50}));
   EXPECT_EQ(Commit(&scheduler, third, 51).at(0).position, 1);
 }

@@ -87,7 +87,7 @@ Status SimulatedRanks::ApplyAdmits(const StepPlan& plan) {
     Slot& slot = slots_[admit.slot].emplace();
     slot.id = admit.id;
     slot.sampling = admit.sampling;
-    slot.rope_length = admit.rope_length;
+    slot.rope_length = admit.prompt_tokens;
   }
   return {};
 }
