@@ -19,6 +19,10 @@ inline __m256i LoadCodes(const std::byte* from) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
 }
 
+// As instructions, because GCC 12 reorders the intrinsics' sums and then spills them.
+inline void Add16(__m256i& sum, __m256i a) { asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(a)); }
+inline void Add32(__m256i& sum, __m256i a) { asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(a)); }
+
 // Four activations of one row, in every quad of bytes.
 inline __m256i LoadQuad(const int8_t* q) {
   int32_t quad;
@@ -37,6 +41,7 @@ inline void MultiplyInt4(const std::byte* codes, int64_t chunk_bytes, int64_t ch
 #pragma GCC unroll 6
     for (int v = 0; v < V; ++v) sum[r][v] = _mm256_setzero_si256();
   }
+#pragma GCC unroll 1
   for (int64_t chunk = 0; chunk < chunks; ++chunk, codes += chunk_bytes, q += stride * 8) {
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
@@ -51,7 +56,7 @@ inline void MultiplyInt4(const std::byte* codes, int64_t chunk_bytes, int64_t ch
         const __m256i x = LoadQuad(q + half * stride * 4 + r * 4);
 #pragma GCC unroll 6
         for (int v = 0; v < V; ++v) {
-          sum[r][v] = _mm256_add_epi16(sum[r][v], _mm256_maddubs_epi16(code[v], x));
+          Add16(sum[r][v], _mm256_maddubs_epi16(code[v], x));
         }
       }
     }
@@ -86,30 +91,36 @@ inline void MultiplyInt8(const std::byte* codes, int64_t chunk_bytes, int64_t ch
       const __m256i x_odd = _mm256_srai_epi16(x, 8);
 #pragma GCC unroll 6
       for (int v = 0; v < V; ++v) {
-        const __m256i low = _mm256_madd_epi16(even[v], x_even);
-        const __m256i high = _mm256_madd_epi16(odd[v], x_odd);
-        total[r][v] = _mm256_add_epi32(total[r][v], _mm256_add_epi32(low, high));
+        Add32(total[r][v], _mm256_madd_epi16(even[v], x_even));
+        Add32(total[r][v], _mm256_madd_epi16(odd[v], x_odd));
       }
     }
   }
 }
 
+// The lines of these codes, further on in the panel.
+inline void Prefetch(const std::byte* codes, int64_t step_bytes, int64_t steps) {
+  for (int64_t step = 0; step < steps; ++step) {
+    _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + step * step_bytes),
+                 _MM_HINT_T0);
+  }
+}
+
 template <int V, int R, bool kInt4>
 inline void MultiplyChunks(const std::byte* codes, int64_t chunk_bytes, int64_t chunks,
-                           const int8_t* q, int64_t stride, __m256i (&total)[R][V]) {
+                           const int8_t* q, int64_t stride, bool prefetch, __m256i (&total)[R][V]) {
+#pragma GCC unroll 1
   for (int64_t done = 0; done < chunks; done += kNarrowChunks) {
     const int64_t count = chunks - done < kNarrowChunks ? chunks - done : kNarrowChunks;
-    const std::byte* from = codes + done * chunk_bytes;
-    if (stride >= (kInt4 ? kPrefetchRowsMin : 2 * kPrefetchRowsMin)) {
-      for (int64_t line = 0; line < count * chunk_bytes; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(from + kPrefetchBytes + line), _MM_HINT_T0);
-      }
-    }
     if (kInt4) {
-      MultiplyInt4<V, R>(from, chunk_bytes, count, q + done * stride * 8, stride, total);
+      if (prefetch) Prefetch(codes, chunk_bytes, count);
+      MultiplyInt4<V, R>(codes, chunk_bytes, count, q, stride, total);
     } else {
-      MultiplyInt8<V, R>(from, chunk_bytes, count, q + done * stride * 8, stride, total);
+      if (prefetch) Prefetch(codes, chunk_bytes / 2, 2 * count);
+      MultiplyInt8<V, R>(codes, chunk_bytes, count, q, stride, total);
     }
+    codes += kNarrowChunks * chunk_bytes;
+    q += kNarrowChunks * stride * 8;
   }
 }
 
@@ -162,7 +173,9 @@ void AddSegment(const PanelArgs& args, TilePlace place, const Segment& segment, 
   const int64_t chunk_bytes = args.width * (kInt4 ? 4 : 8);
   const int64_t chunks = (segment.inputs + kChunkInputs - 1) / kChunkInputs;
   const int8_t* q = args.block.codes + segment.padded_begin * rows + place.row * 4;
-  MultiplyChunks<V, R, kInt4>(codes, chunk_bytes, chunks, q, rows, total);
+  // The first rows ask for the line that this tile's codes of a chunk fill.
+  const bool prefetch = place.row == 0 && rows >= (kInt4 ? kPrefetchRowsMin : 2 * kPrefetchRowsMin);
+  MultiplyChunks<V, R, kInt4>(codes, chunk_bytes, chunks, q, rows, prefetch, total);
   AddToLeaf<V, R>(args, place, segment, index, total, step);
 }
 
