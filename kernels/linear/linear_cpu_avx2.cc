@@ -6,6 +6,7 @@
 // widened to int16, even and odd ones apart, and vpmaddwd adds the pairs in int32.
 #include "kernels/linear/avx2.h"
 #include "kernels/linear/leaf_sum.h"
+#include "kernels/linear/quantize_rows.h"
 
 namespace octet::kernels {
 namespace {
@@ -205,11 +206,6 @@ void SumPanelInt8(const PanelArgs& args, float* slots) {
             });
 }
 
-struct RowScale {
-  float scale;    // amax / 127
-  float inverse;  // 127 / amax
-};
-
 RowScale ScaleOf(const float* x, int64_t inputs) {
   __m256i amax = _mm256_setzero_si256();  // as integers, so that a NaN is the largest
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
@@ -221,11 +217,7 @@ RowScale ScaleOf(const float* x, int64_t inputs) {
   _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), amax);
   uint32_t bits = 0;
   for (const uint32_t lane : lanes) bits = lane > bits ? lane : bits;
-  if (bits >= 0x7f800000u) return {__builtin_nanf(""), 0};
-  float value;
-  __builtin_memcpy(&value, &bits, 4);
-  if (value < kAmaxMin) return {0, 0};
-  return {value / 127.0f, 127.0f / value};
+  return RowScaleOf(bits);
 }
 
 // Writes one row's codes of one segment and returns their sum. A chunk is one vector.
@@ -253,23 +245,7 @@ int32_t QuantizeRow(const float* x, const Segment& segment, float inverse, int64
 
 }  // namespace
 
-void QuantizeAvx2(const QuantizeArgs& args) {
-  const int64_t rows = args.block.rows;
-  for (int64_t index = args.begin; index < args.end; ++index) {
-    const Segment& segment = args.segments[index];
-    for (int64_t row = 0; row < rows; ++row) {
-      const float* x = args.x + row * args.x_stride + segment.begin;
-      const RowScale scale = ScaleOf(x, segment.inputs);
-      int8_t* to = args.block.codes + segment.padded_begin * rows + row * 4;
-      const int32_t sum = QuantizeRow(x, segment, scale.inverse, rows, to);
-      const float x_sum = scale.scale * static_cast<float>(sum);
-      int32_t start = args.code_offset * sum;
-      if (args.code_offset == 0) __builtin_memcpy(&start, &x_sum, 4);
-      args.block.scales[index * rows + row] = scale.scale;
-      args.block.sums[index * rows + row] = start;
-    }
-  }
-}
+void QuantizeAvx2(const QuantizeArgs& args) { QuantizeRows(args, ScaleOf, QuantizeRow); }
 
 void SumPanelAvx2(const PanelArgs& args, float* slots) {
   if (!args.int8_activations) {

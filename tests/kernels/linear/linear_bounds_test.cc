@@ -13,14 +13,6 @@ namespace {
 
 constexpr double kHalfUlp = 0x1p-24;
 
-struct Problem {
-  LinearShape shape;
-  NeutralRows weights;
-  std::vector<float> x;
-  std::vector<float> bias;
-  int64_t rows = 0;
-};
-
 struct Weight {
   double value = 0;
   double magnitude = 0;  // of code times scale, and of the offset

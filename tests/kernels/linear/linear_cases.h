@@ -118,6 +118,15 @@ inline Buffer Pack(const LinearShape& shape, const NeutralRows& weights) {
   return packed;
 }
 
+// A linear, its inputs and its bias, which may be empty.
+struct Problem {
+  LinearShape shape;
+  NeutralRows weights;
+  std::vector<float> x;
+  std::vector<float> bias;
+  int64_t rows = 0;
+};
+
 struct RunArgs {
   const LinearShape& shape;
   const Buffer& packed;

@@ -12,14 +12,6 @@
 namespace octet::kernels {
 namespace {
 
-struct Problem {
-  LinearShape shape;
-  NeutralRows weights;
-  std::vector<float> x;
-  std::vector<float> bias;
-  int64_t rows = 0;
-};
-
 Problem Make(const LinearShape& shape, int64_t rows, bool bias, std::mt19937& random) {
   Problem problem;
   problem.shape = shape;
@@ -143,8 +135,8 @@ TEST(Linear, AttentionLeavesInsideGroups) {
   }
 }
 
-// Extreme codes and activations: the int32 sum of the longest segments holds, and so do the narrower
-// sums that a family keeps on the way.
+// Extreme codes and activations: the int32 sum of the longest segments holds, and so do the
+// narrower sums that a family keeps on the way.
 TEST(Linear, LongestSegment) {
   std::mt19937 random(7);
   LinearShape shape;
