@@ -47,6 +47,7 @@ struct SamplingBody {
   uint64_t (*mass_of)(const float* logits, int64_t count, float max, float temperature);
 };
 extern const SamplingBody kPlainSampling;
+extern const SamplingBody kAvx2Sampling;
 extern const SamplingBody kAvx512Sampling;
 const SamplingBody& ActiveSampling();
 
