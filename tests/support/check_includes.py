@@ -44,7 +44,7 @@ OUTSIDE = (
     ("gRPC", r"grpc(pp)?/.*|.*\.grpc\.pb\.h",
      ("coordinator/transport", "coordinator/workers", "worker/link", "launch",
       # A test of one end plays the other.
-      "tests/coordinator", "tests/worker", "tests/integration")),
+      "tests/bench", "tests/coordinator", "tests/worker", "tests/integration")),
     ("JSON", r"nlohmann/.*",
      ("coordinator/tokenizer", "coordinator/intake", "coordinator/journal",
       "coordinator/transport", "worker/model", "worker/weights", "worker/quantize", "launch",
