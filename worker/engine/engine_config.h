@@ -22,7 +22,7 @@ namespace octet::worker {
 inline constexpr int64_t kSlotsMax = 4096;
 inline constexpr int64_t kStepRowsMax = 65536;
 inline constexpr int kThreadsMax = 512;
-// A plan reaches the ranks in one broadcast of this size, and a second one only if it is longer.
+// A plan reaches the ranks in one broadcast of this size, and in more only if it is longer.
 inline constexpr int64_t kPlanMessageBytes = 16384;
 // Rows whose tokens are chosen at once: each takes a scratch of the whole vocabulary.
 inline constexpr int64_t kChoicesAtOnceMax = 16;
