@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "comm/single.h"
+#include "tests/kernels/sampling/adjust_reference.h"
 #include "tests/support/engine_group.h"
 #include "tests/worker/engine/odd_model.h"
 #include "tests/worker/engine/sampling_script.h"
@@ -133,6 +134,41 @@ TEST(EngineSampling, EveryAdjustmentMatters) {
     const std::vector<int32_t>& tokens = Alone()[request].tokens;
     for (int t = 0; t < 6; ++t) EXPECT_TRUE(tokens[t] != 77 && tokens[t] != 1290) << "banned";
   }
+}
+
+// The likeliest token of logits adjusted by definition, prompt and answer told apart as a client
+// would; on both routes.
+TEST(EngineSampling, TokensAreTheBestOfAdjustedLogits) {
+  const int64_t prompt_tokens = 50;
+  std::vector<Request> both(2);
+  for (int32_t slot = 0; slot < 2; ++slot) {
+    Request& r = both[slot];
+    r.admit = Everything(slot, {.temperature = 0.0f});
+    r.admit.prompt_tokens = prompt_tokens;
+    r.prompt = test::Tokens(prompt_tokens, 4, kVocab);
+    r.prompt[20] = r.prompt[30] = 512;  // liked by the bias
+    r.blocks = {slot * 2, slot * 2 + 1};
+    r.decodes = 25;
+  }
+  both[1].admit.sampling = testing::WithLogits();
+  const std::vector<StepOutput> outputs = RunOn(Batch(both, 160), 3);
+  const Adjustments& adjustments = both[0].admit.adjustments;
+  kernels::test::OwnedAdjustment by_definition{.bias = adjustments.logit_bias,
+                                               .repetition = adjustments.repetition_penalty,
+                                               .presence = adjustments.presence_penalty,
+                                               .frequency = adjustments.frequency_penalty,
+                                               .prompt = both[0].prompt};
+  std::vector<int32_t>& answer = by_definition.answer;
+  for (const StepOutput& output : outputs) {
+    const bool banned = static_cast<int64_t>(answer.size()) < adjustments.min_tokens;
+    by_definition.banned = banned ? adjustments.end_ids : std::vector<int32_t>{};
+    const std::vector<double> wanted = AdjustedByDefinition(by_definition, output.logits.at(1));
+    const auto best = std::max_element(wanted.begin(), wanted.end()) - wanted.begin();
+    EXPECT_EQ(output.result.tokens, (std::vector<int32_t>(2, static_cast<int32_t>(best))))
+        << "after " << answer.size();
+    answer.push_back(output.result.tokens[1]);
+  }
+  EXPECT_EQ(answer.size(), 26u);
 }
 
 TEST(EngineSampling, SameBitsAtEveryDegreeInABatch) {
