@@ -24,12 +24,12 @@ OwnedAdjustment Everything(const std::vector<float>& logits) {
             [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
   OwnedAdjustment a;
   a.banned = {order[0]};
-  a.bias = {{order[1], -1.5f}, {order[40], 3.0f}, {order[300], 6.0f}};
+  a.bias = {{order[1], -1.5f}, {order[40], 3.0f}, {order[300], 4.0f}};
   a.repetition = 1.2f;
   a.presence = 1.0f;
   a.frequency = 0.7f;
   a.prompt = {order[2], order[3], order[2], order[5], order[600]};
-  a.answer = {order[4], order[5], order[4], order[4], order[7], order[40]};
+  a.answer = {order[4], order[5], order[4], order[4], order[7], order[40], order[2]};
   return a;
 }
 
