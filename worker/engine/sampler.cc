@@ -179,7 +179,7 @@ void Sampler::OfferCandidates(int64_t rows) {
       *stream_);
 }
 
-// Of the row's candidates, behind which the adjusted logits are put back.
+// The raw logits of the row's candidates, once what the adjustment changed is undone.
 void Sampler::SendRawLogits(int64_t row) {
   const ShardPlan& shard = config_.shard;
   float* logits = buffers_.logits + row * shard.vocab();
