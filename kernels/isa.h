@@ -1,18 +1,33 @@
-// Which CPU instruction family the kernels of this process use: chosen once, the best the machine
-// has, unless the environment variable OCTET_ISA (plain | avx512) or a test forces one. Bits are
-// promised within one family only; the workers compare it in their handshake.
+// Which CPU instruction family the kernels of this process use: chosen once, at the first use. The
+// best that the machine has, unless the environment variable OCTET_ISA (plain | avx2 | avx512) or a
+// test forces one. Bits are promised within one family only; the workers compare it in their
+// handshake.
 #pragma once
 
 #include <string_view>
 
+#include "base/status.h"
+
 namespace octet::kernels {
 
-enum class Isa { kPlain, kAvx512Vnni };
+enum class Isa { kPlain, kAvx2, kAvx512Vnni };  // ascending preference
+inline constexpr Isa kIsas[] = {Isa::kPlain, Isa::kAvx2, Isa::kAvx512Vnni};
 
+// Ends the process with one sentence and status 2 if OCTET_ISA names a family that is unknown or
+// that this machine lacks.
 Isa ActiveIsa();
 bool IsaAvailable(Isa isa);
+// What OCTET_ISA means: the family named, or the best one if `wanted` is empty.
+Result<Isa> ChooseIsa(std::string_view wanted);
 // For tests and benchmarks. REQUIRES: IsaAvailable(isa), and no op is running.
 void ForceIsa(Isa isa);
 std::string_view IsaName(Isa isa);
+
+// Of what an op has from each family, that of the active one.
+template <typename T>
+const T& OfActiveIsa(const T& plain, const T& avx2, const T& avx512) {
+  const Isa isa = ActiveIsa();
+  return isa == Isa::kAvx512Vnni ? avx512 : isa == Isa::kAvx2 ? avx2 : plain;
+}
 
 }  // namespace octet::kernels

@@ -2,7 +2,6 @@
 
 #include "kernels/activation/activation.h"
 #include "kernels/activation/activation_isa.h"
-#include "kernels/activation/activation_lanes.h"
 #include "kernels/isa.h"
 
 namespace octet::kernels::cpu {
@@ -15,7 +14,7 @@ constexpr int64_t kSpan = 4096;
 }  // namespace
 
 void SiluMul(const SiluMulArgs& args, Stream& stream) {
-  const bool avx512 = ActiveIsa() == Isa::kAvx512Vnni;
+  const ActivationBody& body = OfActiveIsa(kPlainActivation, kAvx2Activation, kAvx512Activation);
   const int64_t width = args.width;
   const int64_t spans = (width + kSpan - 1) / kSpan;
   stream.pool().ParallelFor(args.rows * spans, 1, [&](int64_t begin, int64_t end) {
@@ -25,8 +24,7 @@ void SiluMul(const SiluMulArgs& args, Stream& stream) {
       const int64_t count = std::min(kSpan, width - first);
       const float* gate = args.gate_up + row * 2 * width + first;
       float* y = args.y + row * width + first;
-      avx512 ? avx512::SiluMulSpan(gate, gate + width, y, count)
-             : SiluMulSpan(gate, gate + width, y, count);
+      body.silu_mul(gate, gate + width, y, count);
     }
   });
 }

@@ -1,10 +1,8 @@
 #include "kernels/activation/activation_isa.h"
 #include "kernels/activation/activation_lanes.h"
 
-namespace octet::kernels::avx512 {
+namespace octet::kernels {
 
-void SiluMulSpan(const float* gate, const float* up, float* y, int64_t count) {
-  kernels::SiluMulSpan(gate, up, y, count);
-}
+const ActivationBody kAvx512Activation = kBody;
 
-}  // namespace octet::kernels::avx512
+}  // namespace octet::kernels

@@ -14,6 +14,7 @@ void Attention(const AttentionArgs& args, Stream& stream) {
   }
   if (rows == 0 || args.groups.empty()) return;
   OCTET_CHECK_GT(args.layout.head_dim, 0);
+  OCTET_CHECK(KvFormatHolds(args.layout.format, args.layout.head_dim));
   OCTET_CHECK_GE(args.window, 0);
   OCTET_CHECK(args.cache != nullptr && args.q != nullptr && args.out != nullptr);
   OCTET_CHECK(args.workspace != nullptr);

@@ -17,18 +17,22 @@ constexpr int64_t kPartsPerThread = 4;  // splits in flight when splits are hand
 // What one thread owns of the workspace, in floats.
 struct ScratchPlan {
   int64_t padded_dim = 0;
+  int64_t int4_groups = 0;  // of a vector: room for any format
   int64_t q() const { return kTileVectors * padded_dim; }
   int64_t q_sum() const { return kTileVectors; }
   int64_t scores() const { return kTileVectors * kKvBlockTokens; }
   int64_t wide() const { return kKvBlockTokens * padded_dim; }
   int64_t scales() const { return 4 * kKvBlockTokens; }
+  int64_t groups() const { return 2 * kKvBlockTokens * int4_groups; }
   int64_t states() const { return kTileVectors * (kStateHead + padded_dim); }
   int64_t floats() const {
-    return q() + q_sum() + scores() + wide() + scales() + kPartsPerThread * states();
+    return q() + q_sum() + scores() + wide() + scales() + groups() + kPartsPerThread * states();
   }
 };
 
-ScratchPlan PlanScratch(int64_t head_dim) { return {AlignUp(head_dim, 16)}; }
+ScratchPlan PlanScratch(int64_t head_dim) {
+  return {AlignUp(head_dim, 16), (head_dim + kKvInt4Group - 1) / kKvInt4Group};
+}
 
 // All tiles of a step, counted without being stored.
 class TilePlan {
@@ -111,6 +115,7 @@ class TilePlan {
     tile.scores = tile.q_sum + scratch_.q_sum();
     tile.wide = tile.scores + scratch_.scores();
     tile.scales = tile.wide + scratch_.wide();
+    tile.groups = tile.scales + scratch_.scales();
     return tile;
   }
 
@@ -218,7 +223,7 @@ namespace cpu {
 
 void Attention(const AttentionArgs& args, Stream& stream) {
   ThreadPool& pool = stream.pool();
-  const AttentionBody& body = ActiveIsa() == Isa::kAvx512Vnni ? kAvx512Attention : kPlainAttention;
+  const AttentionBody& body = OfActiveIsa(kPlainAttention, kAvx2Attention, kAvx512Attention);
   const TilePlan plan(args);
   if (const int64_t units = UnitsWorthRunning(plan, pool.threads()); units > 0) {
     RunUnits(body, plan, units, pool);

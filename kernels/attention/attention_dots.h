@@ -71,6 +71,61 @@ OCTET_INLINE void ScoreSixteen(const float* q, int64_t dim, const T* k, int64_t 
   }
 }
 
+#elif defined(__AVX2__)
+
+constexpr int kRowsOfTile = 2;
+constexpr int kChunksOfTile = 2;
+
+// Folds two sums to halves: lanes 0..3 add up to the first, 4..7 to the second.
+OCTET_INLINE __m256 FoldHalves(F32x16 a, F32x16 b) {
+  const __m256 x = _mm256_add_ps(a.v[0], a.v[1]);
+  const __m256 y = _mm256_add_ps(b.v[0], b.v[1]);
+  return _mm256_add_ps(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
+}
+// Folds four such pairs: lane i is the first sum of the i-th, lane 4 + i its second.
+OCTET_INLINE __m256 FoldPairs(__m256 a, __m256 b, __m256 c, __m256 d) {
+  const auto pairs = [](__m256 x, __m256 y) {
+    const __m256d low = _mm256_unpacklo_pd(_mm256_castps_pd(x), _mm256_castps_pd(y));
+    const __m256d high = _mm256_unpackhi_pd(_mm256_castps_pd(x), _mm256_castps_pd(y));
+    return _mm256_add_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high));
+  };
+  const __m256 ab = pairs(a, b);
+  const __m256 cd = pairs(c, d);
+  return _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x88), _mm256_shuffle_ps(ab, cd, 0xdd));
+}
+
+// scores[r * 64 + t] for `R` vectors and 16 tokens, eight at a time, tokens t and t + 4 together.
+template <int R, typename T>
+OCTET_INLINE void ScoreSixteen(const float* q, int64_t dim, const T* k, int64_t k_stride,
+                               float* scores) {
+  for (int64_t first = 0; first < kLanes; first += 8, k += 8 * k_stride) {
+    __m256 halves[R][4];
+#pragma GCC unroll 4
+    for (int t = 0; t < 4; ++t) {
+      F32x16 sum[R][2];
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) sum[r][0] = sum[r][1] = Splat(0.0f);
+      for (int64_t c = 0; c < dim; c += kLanes) {
+        const F32x16 key[2] = {LoadLanes(k + t * k_stride + c),
+                               LoadLanes(k + (t + 4) * k_stride + c)};
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) {
+          const F32x16 query = LoadLanes(q + r * dim + c);
+          sum[r][0] = sum[r][0] + query * key[0];
+          sum[r][1] = sum[r][1] + query * key[1];
+        }
+      }
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) halves[r][t] = FoldHalves(sum[r][0], sum[r][1]);
+    }
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) {
+      const __m256* x = halves[r];
+      _mm256_storeu_ps(scores + r * kKvBlockTokens + first, FoldPairs(x[0], x[1], x[2], x[3]));
+    }
+  }
+}
+
 #else
 
 constexpr int kRowsOfTile = 2;

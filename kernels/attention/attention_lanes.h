@@ -5,8 +5,9 @@
 //   m'    = max(m, max s_t);  f = exp(m - m');  p_t = exp(s_t - m')
 //   l     = l * f + sum(p_t);  z = z * f + sum(p_t * v_zero_t)    sums over 64 tokens in lanes
 //   acc   = acc * f, then += (p_t * v_scale_t) * codes_t in token order
-// and in the end out = (acc + z) / l. bf16 is the same with scale 1 and zero 0. Tokens outside the
-// vector's range are left out of every sum, so that what stale slots hold does not matter.
+// and in the end out = (acc + z) / l. bf16 is the same with scale 1 and zero 0; so is int4, whose
+// codes are turned to values (kv_layout.h) when a block is widened. Tokens outside the vector's
+// range are left out of every sum, so that what stale slots hold does not matter.
 #pragma once
 
 #include <type_traits>
@@ -59,6 +60,28 @@ OCTET_INLINE void LoadScales(const AttentionTile& tile, const std::byte* block) 
       if (tile.format == KvFormat::kInt8) LoadF16Pairs(pairs + 2 * t, &scales, &zeros);
       StoreLanes(scale + t, scales);
       StoreLanes(scale + kKvBlockTokens + t, zeros);
+    }
+  }
+}
+
+// Nibbles to values. A group's pair lies as in the block, token by token.
+void WidenRows(const AttentionTile& tile, const std::byte* codes, const std::byte* scales,
+               TokenRange tokens) {
+  const int64_t groups = (tile.head_dim + kKvInt4Group - 1) / kKvInt4Group;
+  float* zeros = tile.groups + kKvBlockTokens * groups;
+  const auto* pairs = reinterpret_cast<const uint16_t*>(scales);
+  for (int64_t i = tokens.begin * groups / kLanes * kLanes; i < tokens.end * groups; i += kLanes) {
+    F32x16 scale, zero;
+    LoadF16Pairs(pairs + 2 * i, &scale, &zero);
+    StoreLanes(tile.groups + i, scale);
+    StoreLanes(zeros + i, zero);
+  }
+  const auto* row = reinterpret_cast<const uint8_t*>(codes) + tokens.begin * tile.head_dim / 2;
+  float* out = tile.wide + tokens.begin * tile.head_dim;
+  for (int64_t g = tokens.begin * groups; g < tokens.end * groups; g += groups) {
+    for (int64_t c = 0; c < tile.head_dim; c += kLanes, row += kLanes / 2, out += kLanes) {
+      const int64_t group = g + c / kKvInt4Group;
+      StoreLanes(out, LoadNibbles(row) * Splat(tile.groups[group]) + Splat(zeros[group]));
     }
   }
 }
@@ -191,6 +214,25 @@ OCTET_INLINE void Prefetch(const AttentionTile& tile, const std::byte* block, in
   for (int64_t at = 0; at < bytes; at += kBufferAlignment) __builtin_prefetch(first + at, 0, 2);
 }
 
+// Keys and values of int4 are widened always.
+void AttendInt4Block(const AttentionTile& tile, const std::byte* block, const std::byte* next,
+                     int64_t base, int64_t begin, int64_t end, float* states) {
+  const TokenRange tokens = {RangeInBlock(tile, begin, base).begin,
+                             RangeInBlock(tile, end - 1, base).end};
+  LoadScales(tile, block);
+  Prefetch(tile, next, 0);
+  WidenRows(tile, block + tile.k_data, block + tile.k_scale, tokens);
+  Prefetch(tile, next, 1);
+  Score(tile, tile.wide, tile.padded_dim, begin, end, tokens);
+  Prefetch(tile, next, 2);
+  for (int64_t i = begin; i < end; ++i) {
+    Weigh(tile, i, RangeInBlock(tile, i, base), states + i * tile.state_floats());
+  }
+  Prefetch(tile, next, 3);
+  WidenRows(tile, block + tile.v_data, block + tile.v_scale, tokens);
+  Accumulate(tile, tile.wide, tile.padded_dim, base, begin, end, states);
+}
+
 template <typename T>
 void AttendBlock(const AttentionTile& tile, const std::byte* block, const std::byte* next,
                  int64_t base, int64_t begin, int64_t end, float* states) {
@@ -245,9 +287,10 @@ void AttendSplit(const AttentionTile& tile, int64_t split, float* states) {
     const auto at = [&](int64_t i) { return tile.cache + tile.block_table[i] * tile.block_bytes; };
     const std::byte* block = at(b);
     const std::byte* next = b < last ? at(b + 1) : nullptr;
-    tile.format == KvFormat::kInt8
-        ? AttendBlock<int8_t>(tile, block, next, base, active_begin, active_end, states)
-        : AttendBlock<BF16>(tile, block, next, base, active_begin, active_end, states);
+    const auto attend = tile.format == KvFormat::kInt8   ? AttendBlock<int8_t>
+                        : tile.format == KvFormat::kBF16 ? AttendBlock<BF16>
+                                                         : AttendInt4Block;
+    attend(tile, block, next, base, active_begin, active_end, states);
   }
 }
 

@@ -45,8 +45,9 @@ struct AttentionTile {
   float* scores = nullptr;  // [kTileVectors, 64] scores, then weights
   float* wide = nullptr;    // [64, padded_dim] keys, then values, widened
   float* scales = nullptr;  // [4, 64] K scale, K zero, V scale, V zero
+  float* groups = nullptr;  // int4: [2, 64 * groups of a vector] scales, zeros of keys or values
 
-  // Always inlined: the AVX-512 files use them too (kernels/README.md, invariant 3).
+  // Always inlined: the AVX files use them too (kernels/README.md, invariant 3).
   OCTET_INLINE int64_t vectors() const { return rows * heads; }
   OCTET_INLINE int64_t state_floats() const { return kStateHead + padded_dim; }
   OCTET_INLINE int64_t position(int64_t vector) const { return first_position + vector / heads; }
@@ -69,6 +70,7 @@ struct AttentionBody {
 };
 
 extern const AttentionBody kPlainAttention;
+extern const AttentionBody kAvx2Attention;
 extern const AttentionBody kAvx512Attention;
 
 }  // namespace octet::kernels

@@ -1,4 +1,5 @@
-// The scale and zero of one key or value vector, shared by the scalar definition and the lanes.
+// The scale and zero of one key or value vector (int8) or a group of one (int4), shared by the
+// scalar definition and the lanes.
 #pragma once
 
 #include <cstdint>
@@ -16,5 +17,6 @@ struct KvScale {
 
 // Of a vector whose least and greatest values are given; `finite` is false if any is not.
 KvScale KvScaleOf(float min, float max, bool finite);
+KvScale KvInt4ScaleOf(float min, float max, bool finite);
 
 }  // namespace octet::kernels

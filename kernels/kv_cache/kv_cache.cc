@@ -10,6 +10,7 @@ void AppendKv(const AppendKvArgs& args, Stream& stream) {
   OCTET_CHECK_GE(layout.kv_heads, 0);
   if (args.rows == 0 || layout.kv_heads == 0) return;
   OCTET_CHECK_GT(layout.head_dim, 0);
+  OCTET_CHECK(KvFormatHolds(layout.format, layout.head_dim));
   OCTET_CHECK_GE(args.kv_stride, layout.kv_heads * layout.head_dim);
   OCTET_CHECK(args.cache != nullptr && args.k != nullptr && args.v != nullptr);
   OCTET_CHECK(args.slots != nullptr);

@@ -1,10 +1,7 @@
-#include <cstring>
-
 #include "base/dtype.h"
 #include "kernels/isa.h"
 #include "kernels/kv_cache/kv_cache.h"
 #include "kernels/kv_cache/kv_cache_isa.h"
-#include "kernels/kv_cache/kv_cache_lanes.h"
 
 namespace octet::kernels::cpu {
 namespace {
@@ -14,43 +11,45 @@ void StoreBF16(const float* values, int64_t count, std::byte* out) {
   for (int64_t i = 0; i < count; ++i) bits[i] = FloatToBF16(values[i]);
 }
 
-// `scales` holds [64, 2] f16: scale, zero.
-void StoreInt8(const float* values, int64_t count, std::byte* codes, std::byte* scales,
-               bool avx512) {
-  auto* out = reinterpret_cast<int8_t*>(codes);
-  auto* pair = reinterpret_cast<uint16_t*>(scales);
-  avx512 ? avx512::QuantizeVector(values, count, out, &pair[0], &pair[1])
-         : QuantizeVector(values, count, out, &pair[0], &pair[1]);
+// One token's vector; `scales` is where its pairs of scale and zero go.
+void StoreVector(const KvLayout& layout, const KvCacheBody& body, const float* values,
+                 std::byte* data, std::byte* scales) {
+  const int64_t dim = layout.head_dim;
+  auto* pairs = reinterpret_cast<uint16_t*>(scales);
+  switch (layout.format) {
+    case KvFormat::kBF16:
+      return StoreBF16(values, dim, data);
+    case KvFormat::kInt8:
+      return body.quantize_int8(values, dim, reinterpret_cast<int8_t*>(data), pairs);
+    case KvFormat::kInt4:
+      return body.quantize_int4(values, dim, reinterpret_cast<uint8_t*>(data), pairs);
+  }
 }
 
-void AppendRow(const AppendKvArgs& args, int64_t row, bool avx512) {
+void AppendRow(const AppendKvArgs& args, const KvCacheBody& body, int64_t row) {
   const KvLayout& layout = args.layout;
   const int64_t dim = layout.head_dim;
   const int64_t token = args.slots[row] % kKvBlockTokens;
   std::byte* block = args.cache + args.slots[row] / kKvBlockTokens * layout.block_bytes();
-  const int64_t data_at = token * dim * layout.element_bytes();
-  const int64_t scale_at = token * 2 * static_cast<int64_t>(sizeof(uint16_t));
+  const int64_t data_at = token * layout.vector_bytes();
+  const int64_t scale_at =
+      token * layout.scale_groups() * 2 * static_cast<int64_t>(sizeof(uint16_t));
   for (int64_t head = 0; head < layout.kv_heads; ++head) {
     const float* k = args.k + row * args.kv_stride + head * dim;
     const float* v = args.v + row * args.kv_stride + head * dim;
-    std::byte* k_data = block + layout.k_data(head) + data_at;
-    std::byte* v_data = block + layout.v_data(head) + data_at;
-    if (layout.format == KvFormat::kBF16) {
-      StoreBF16(k, dim, k_data);
-      StoreBF16(v, dim, v_data);
-    } else {
-      StoreInt8(k, dim, k_data, block + layout.k_scale(head) + scale_at, avx512);
-      StoreInt8(v, dim, v_data, block + layout.v_scale(head) + scale_at, avx512);
-    }
+    StoreVector(layout, body, k, block + layout.k_data(head) + data_at,
+                block + layout.k_scale(head) + scale_at);
+    StoreVector(layout, body, v, block + layout.v_data(head) + data_at,
+                block + layout.v_scale(head) + scale_at);
   }
 }
 
 }  // namespace
 
 void AppendKv(const AppendKvArgs& args, Stream& stream) {
-  const bool avx512 = ActiveIsa() == Isa::kAvx512Vnni;
+  const KvCacheBody& body = OfActiveIsa(kPlainKvCache, kAvx2KvCache, kAvx512KvCache);
   stream.pool().ParallelFor(args.rows, 4, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) AppendRow(args, row, avx512);
+    for (int64_t row = begin; row < end; ++row) AppendRow(args, body, row);
   });
 }
 

@@ -1,12 +1,17 @@
-// The same function from each instruction family.
+// The same functions from each instruction family, bit for bit the scalar definitions of
+// kernels/formats/kv_layout.h.
 #pragma once
 
 #include <cstdint>
 
-namespace octet::kernels::avx512 {
+namespace octet::kernels {
 
-// Bit for bit QuantizeKvVector of kernels/formats/kv_layout.h.
-void QuantizeVector(const float* values, int64_t head_dim, int8_t* codes, uint16_t* scale,
-                    uint16_t* zero);
+struct KvCacheBody {
+  void (*quantize_int8)(const float* values, int64_t head_dim, int8_t* codes, uint16_t* pair);
+  void (*quantize_int4)(const float* values, int64_t head_dim, uint8_t* codes, uint16_t* pairs);
+};
+extern const KvCacheBody kPlainKvCache;
+extern const KvCacheBody kAvx2KvCache;
+extern const KvCacheBody kAvx512KvCache;
 
-}  // namespace octet::kernels::avx512
+}  // namespace octet::kernels

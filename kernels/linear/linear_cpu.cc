@@ -29,9 +29,11 @@ struct Family {
 
 Family ActiveFamily() {
 #if defined(__x86_64__)
-  if (ActiveIsa() == Isa::kAvx512Vnni) return {QuantizeAvx512, SumPanelAvx512};
-#endif
+  return OfActiveIsa<Family>({QuantizePlain, SumPanelPlain}, {QuantizeAvx2, SumPanelAvx2},
+                             {QuantizeAvx512, SumPanelAvx512});
+#else
   return {QuantizePlain, SumPanelPlain};
+#endif
 }
 
 // The parts of a call's workspace; with a null base, how large they are.

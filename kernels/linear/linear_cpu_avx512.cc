@@ -3,6 +3,7 @@
 // Per 64-byte load of int4 codes and row: two vpdpbusd and two broadcasts from the row block.
 #include "kernels/linear/avx512.h"
 #include "kernels/linear/leaf_sum.h"
+#include "kernels/linear/quantize_rows.h"
 
 namespace octet::kernels {
 namespace {
@@ -134,11 +135,6 @@ void SumPanelInt8(const PanelArgs& args, float* slots) {
   }
 }
 
-struct RowScale {
-  float scale;    // amax / 127
-  float inverse;  // 127 / amax
-};
-
 RowScale ScaleOf(const float* x, int64_t inputs) {
   __m512i amax = _mm512_setzero_si512();  // as integers, so that a NaN is the largest
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
@@ -147,11 +143,7 @@ RowScale ScaleOf(const float* x, int64_t inputs) {
     amax = _mm512_max_epu32(amax, _mm512_and_si512(bits, magnitude));
   }
   const uint32_t bits = _mm512_reduce_max_epu32(amax);
-  if (bits >= 0x7f800000u) return {__builtin_nanf(""), 0};
-  float value;
-  __builtin_memcpy(&value, &bits, 4);
-  if (value < kAmaxMin) return {0, 0};
-  return {value / 127.0f, 127.0f / value};
+  return RowScaleOf(bits);
 }
 
 // Writes one row's codes of one segment and returns their sum.
@@ -179,23 +171,7 @@ int32_t QuantizeRow(const float* x, const Segment& segment, float inverse, int64
 
 }  // namespace
 
-void QuantizeAvx512(const QuantizeArgs& args) {
-  const int64_t rows = args.block.rows;
-  for (int64_t index = args.begin; index < args.end; ++index) {
-    const Segment& segment = args.segments[index];
-    for (int64_t row = 0; row < rows; ++row) {
-      const float* x = args.x + row * args.x_stride + segment.begin;
-      const RowScale scale = ScaleOf(x, segment.inputs);
-      int8_t* to = args.block.codes + segment.padded_begin * rows + row * 4;
-      const int32_t sum = QuantizeRow(x, segment, scale.inverse, rows, to);
-      const float x_sum = scale.scale * static_cast<float>(sum);
-      int32_t start = args.code_offset * sum;
-      if (args.code_offset == 0) __builtin_memcpy(&start, &x_sum, 4);
-      args.block.scales[index * rows + row] = scale.scale;
-      args.block.sums[index * rows + row] = start;
-    }
-  }
-}
+void QuantizeAvx512(const QuantizeArgs& args) { QuantizeRows(args, ScaleOf, QuantizeRow); }
 
 void SumPanelAvx512(const PanelArgs& args, float* slots) {
   if (!args.int8_activations) {

@@ -11,13 +11,13 @@
 //                        leaf += w_offset * (x_scale * float(sum(q)))
 //           segments ascending, integer sums exact. Every family gives the same bits.
 //   floats  w = w_scale * float(code - 2^(bits-1)), or w_scale * float(code) + w_offset, or the
-//           value itself; leaf += w * x, inputs ascending. AVX-512 fuses this last multiply and
-//           add, the portable family does not, so their bits differ.
+//           value itself; leaf += w * x, inputs ascending. AVX2 and AVX-512 fuse this last multiply
+//           and add and agree; the portable family does not, so its bits differ.
 //
 // A leaf starts from +0. Leaves are then added by the postorder program, left + right.
 //
-// Nothing here, and nothing that an *_avx512.cc file includes, may define an inline function that
-// is used there with external linkage: the linker could pick the AVX-512 copy for everyone.
+// Nothing here, and nothing that an *_avx2.cc or *_avx512.cc file includes, may define an inline
+// function that is used there with external linkage: the linker could pick that copy for everyone.
 #pragma once
 
 #include <cstddef>
@@ -83,6 +83,8 @@ using SumPanelFunction = void (*)(const PanelArgs& args, float* slots);
 void QuantizePlain(const QuantizeArgs& args);
 void SumPanelPlain(const PanelArgs& args, float* slots);
 #if defined(__x86_64__)
+void QuantizeAvx2(const QuantizeArgs& args);
+void SumPanelAvx2(const PanelArgs& args, float* slots);
 void QuantizeAvx512(const QuantizeArgs& args);
 void SumPanelAvx512(const PanelArgs& args, float* slots);
 #endif

@@ -1,40 +1,29 @@
 #include "kernels/isa.h"
 #include "kernels/norm/norm.h"
 #include "kernels/norm/norm_isa.h"
-#include "kernels/norm/norm_lanes.h"
 
 namespace octet::kernels::cpu {
 
 void RmsNorm(const RmsNormArgs& args, Stream& stream) {
-  const bool avx512 = ActiveIsa() == Isa::kAvx512Vnni;
+  const NormBody& body = OfActiveIsa(kPlainNorm, kAvx2Norm, kAvx512Norm);
   const int64_t hidden = args.hidden;
   stream.pool().ParallelFor(args.rows, 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      const float* x = args.x + row * hidden;
-      float* y = args.y + row * hidden;
-      avx512 ? avx512::RmsNormRow(x, args.weight, y, hidden, args.eps)
-             : RmsNormRow(x, args.weight, y, hidden, args.eps);
+      body.rms_norm_row(args.x + row * hidden, args.weight, args.y + row * hidden, hidden,
+                        args.eps);
     }
   });
 }
 
 void AddRmsNorm(const AddRmsNormArgs& args, Stream& stream) {
-  const bool avx512 = ActiveIsa() == Isa::kAvx512Vnni;
+  const NormBody& body = OfActiveIsa(kPlainNorm, kAvx2Norm, kAvx512Norm);
   const int64_t hidden = args.hidden;
   stream.pool().ParallelFor(args.rows, 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       float* residual = args.residual + row * hidden;
-      const float* delta = args.delta + row * hidden;
-      float* y = args.y + row * hidden;
-      if (avx512) {
-        avx512::AddRow(residual, delta, hidden);
-        if (args.delta_bias != nullptr) avx512::AddRow(residual, args.delta_bias, hidden);
-        avx512::RmsNormRow(residual, args.weight, y, hidden, args.eps);
-      } else {
-        AddRow(residual, delta, hidden);
-        if (args.delta_bias != nullptr) AddRow(residual, args.delta_bias, hidden);
-        RmsNormRow(residual, args.weight, y, hidden, args.eps);
-      }
+      body.add_row(residual, args.delta + row * hidden, hidden);
+      if (args.delta_bias != nullptr) body.add_row(residual, args.delta_bias, hidden);
+      body.rms_norm_row(residual, args.weight, args.y + row * hidden, hidden, args.eps);
     }
   });
 }

@@ -3,9 +3,14 @@
 
 #include <cstdint>
 
-namespace octet::kernels::avx512 {
+namespace octet::kernels {
 
-void RmsNormRow(const float* x, const float* weight, float* y, int64_t hidden, float eps);
-void AddRow(float* residual, const float* delta, int64_t hidden);  // residual += delta
+struct NormBody {
+  void (*rms_norm_row)(const float* x, const float* weight, float* y, int64_t hidden, float eps);
+  void (*add_row)(float* residual, const float* delta, int64_t hidden);  // residual += delta
+};
+extern const NormBody kPlainNorm;
+extern const NormBody kAvx2Norm;
+extern const NormBody kAvx512Norm;
 
-}  // namespace octet::kernels::avx512
+}  // namespace octet::kernels

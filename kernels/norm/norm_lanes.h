@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/lanes.h"
+#include "kernels/norm/norm_isa.h"
 
 namespace octet::kernels {
 namespace {
@@ -20,8 +21,7 @@ OCTET_INLINE float SumOfSquares(const float* x, int64_t count) {
   return ReduceSum(sum);
 }
 
-OCTET_INLINE void RmsNormRow(const float* x, const float* weight, float* y, int64_t hidden,
-                             float eps) {
+void RmsNormRow(const float* x, const float* weight, float* y, int64_t hidden, float eps) {
   const float mean = SumOfSquares(x, hidden) / static_cast<float>(hidden);
   const F32x16 inverse = Splat(1.0f / __builtin_sqrtf(mean + eps));
   int64_t i = 0;
@@ -34,9 +34,11 @@ OCTET_INLINE void RmsNormRow(const float* x, const float* weight, float* y, int6
   }
 }
 
-OCTET_INLINE void AddRow(float* residual, const float* delta, int64_t hidden) {
+void AddRow(float* residual, const float* delta, int64_t hidden) {
   for (int64_t i = 0; i < hidden; ++i) residual[i] += delta[i];
 }
+
+constexpr NormBody kBody = {RmsNormRow, AddRow};
 
 }  // namespace
 }  // namespace octet::kernels

@@ -14,6 +14,8 @@ using PeakProbe = int64_t (*)(int64_t steps);
 uint64_t ReadPlain(const std::byte* from, int64_t bytes);
 int64_t PeakPlain(int64_t steps);
 #if defined(__x86_64__)
+uint64_t ReadAvx2(const std::byte* from, int64_t bytes);
+int64_t PeakAvx2(int64_t steps);
 uint64_t ReadAvx512(const std::byte* from, int64_t bytes);
 int64_t PeakAvx512(int64_t steps);
 #endif

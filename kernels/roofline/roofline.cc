@@ -27,9 +27,11 @@ struct Probes {
 
 Probes ActiveProbes() {
 #if defined(__x86_64__)
-  if (ActiveIsa() == Isa::kAvx512Vnni) return {ReadAvx512, PeakAvx512};
-#endif
+  return OfActiveIsa<Probes>({ReadPlain, PeakPlain}, {ReadAvx2, PeakAvx2},
+                             {ReadAvx512, PeakAvx512});
+#else
   return {ReadPlain, PeakPlain};
+#endif
 }
 
 // Runs body(repetition, thread) on all threads `repetitions` times; the seconds of the shortest.

@@ -11,7 +11,8 @@ namespace octet::kernels {
 double MeasureReadBandwidth(Stream& stream);
 
 // int8 multiply and add operations per second (two per product) of the active instruction family,
-// from registers: vpdpbusd, or what the compiler makes of a portable loop.
+// from registers: vpdpbusd; vpmaddubsw and vpaddw on AVX2; or what the compiler makes of a portable
+// loop.
 double MeasureInt8Peak(Stream& stream);
 
 }  // namespace octet::kernels

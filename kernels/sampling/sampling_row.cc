@@ -120,7 +120,7 @@ Candidate GumbelMaximum(const RowLogits& row, const SamplingParams& params, int6
 }  // namespace
 
 const SamplingBody& ActiveSampling() {
-  return ActiveIsa() == Isa::kAvx512Vnni ? kAvx512Sampling : kPlainSampling;
+  return OfActiveIsa(kPlainSampling, kAvx2Sampling, kAvx512Sampling);
 }
 
 Candidate BestScore(const RowLogits& row, const SamplingParams& params, int64_t position) {

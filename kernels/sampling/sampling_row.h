@@ -50,6 +50,7 @@ struct SamplingBody {
   float (*sum_exp)(const float* logits, int64_t count, float max);
 };
 extern const SamplingBody kPlainSampling;
+extern const SamplingBody kAvx2Sampling;
 extern const SamplingBody kAvx512Sampling;
 const SamplingBody& ActiveSampling();
 

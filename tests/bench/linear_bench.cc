@@ -5,7 +5,7 @@
 //
 // Weights rotate through copies that together exceed the caches, so that they come from memory.
 //
-//   octet_linear_bench [--float] [--threads N] [--shape OUTPUTSxINPUTS]
+//   octet_linear_bench [--float] [--threads N] [--shape OUTPUTSxINPUTS] [--isa FAMILY]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -132,11 +132,14 @@ void BenchShape(const Kind& kind, int64_t outputs, int64_t inputs, Machine& mach
   machine.Measure(stream);
   for (size_t i = 0; i < seconds.size(); ++i) {
     const double operations = 2.0 * static_cast<double>(outputs * inputs * kRows[i]);
-    std::printf("%-12s %5ld x %5ld  threads %d  rows %3ld  %9.1f us  read %5.3f  int8 %5.3f\n",
-                kind.name, static_cast<long>(outputs), static_cast<long>(inputs),
-                stream.pool().threads(), static_cast<long>(kRows[i]), seconds[i] * 1e6,
-                static_cast<double>(bytes) / seconds[i] / machine.read_bytes_per_s,
-                operations / seconds[i] / machine.int8_ops_per_s);
+    std::printf(
+        "%-11s %-12s %5ld x %5ld  threads %d  rows %3ld  %9.1f us  %7.1f GOPS  read %5.3f  "
+        "int8 %5.3f\n",
+        IsaName(ActiveIsa()).data(), kind.name, static_cast<long>(outputs),
+        static_cast<long>(inputs), stream.pool().threads(), static_cast<long>(kRows[i]),
+        seconds[i] * 1e6, operations / seconds[i] * 1e-9,
+        static_cast<double>(bytes) / seconds[i] / machine.read_bytes_per_s,
+        operations / seconds[i] / machine.int8_ops_per_s);
   }
   std::fflush(stdout);
 }
@@ -177,9 +180,17 @@ int main(int argc, char** argv) {
       char* rest = nullptr;
       const int64_t outputs = std::strtol(argv[++i], &rest, 10);
       sizes = {{outputs, *rest == 'x' ? std::strtol(rest + 1, nullptr, 10) : outputs}};
+    } else if (argument == "--isa" && i + 1 < argc) {
+      const octet::Result<Isa> isa = ChooseIsa(argv[++i]);
+      if (!isa.ok()) {
+        std::fprintf(stderr, "--isa as %s\n", isa.status().message().c_str());
+        return 2;
+      }
+      ForceIsa(*isa);
     } else {
       std::fprintf(stderr,
-                   "usage: octet_linear_bench [--float] [--threads N] [--shape OUTPUTSxINPUTS]\n");
+                   "usage: octet_linear_bench [--float] [--threads N] [--shape OUTPUTSxINPUTS] "
+                   "[--isa plain|avx2|avx512]\n");
       return 2;
     }
   }

@@ -20,8 +20,10 @@ inline std::vector<float> Normal(int64_t count, uint32_t seed, float mean = 0,
 }
 
 inline std::vector<Isa> AvailableIsas() {
-  std::vector<Isa> isas = {Isa::kPlain};
-  if (IsaAvailable(Isa::kAvx512Vnni)) isas.push_back(Isa::kAvx512Vnni);
+  std::vector<Isa> isas;
+  for (const Isa isa : kIsas) {
+    if (IsaAvailable(isa)) isas.push_back(isa);
+  }
   return isas;
 }
 

@@ -15,7 +15,7 @@ inline void AddWorkerFlags(CLI::App& app, WorkerOptions* options) {
   app.add_option("--head", options->head,
                  "the vocabulary head: auto (int8 with int4 weights), bf16 or int8")
       ->capture_default_str();
-  app.add_option("--kv,--kv-cache-dtype", options->kv, "the KV cache: int8 or bf16")
+  app.add_option("--kv,--kv-cache-dtype", options->kv, "the KV cache: int8, int4 or bf16")
       ->capture_default_str();
   app.add_option("--activations", options->activations, "auto (int8 on the CPU), f32, bf16 or int8")
       ->capture_default_str();

@@ -12,8 +12,9 @@ namespace {
 
 Result<kernels::KvFormat> ParseKv(const std::string& text) {
   if (text == "int8" || text == "auto") return kernels::KvFormat::kInt8;
+  if (text == "int4") return kernels::KvFormat::kInt4;
   if (text == "bf16") return kernels::KvFormat::kBF16;
-  return InvalidArgument("--kv is '" + text + "'; expected int8 or bf16");
+  return InvalidArgument("--kv is '" + text + "'; expected int8, int4 or bf16");
 }
 
 Result<kernels::ActivationFormat> ParseActivations(const std::string& text) {
@@ -119,6 +120,11 @@ Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelS
   config.weights = weights;
   OCTET_ASSIGN_OR_RETURN(config.shard, ShardPlan::Make(spec, ranks, rank));
   OCTET_ASSIGN_OR_RETURN(config.kv, ParseKv(options.kv));
+  if (!kernels::KvFormatHolds(config.kv, spec.head_dim)) {
+    return InvalidArgument("--kv is '" + options.kv + "', but the model's head dimension is " +
+                           std::to_string(spec.head_dim) + "; expected a multiple of " +
+                           std::to_string(kernels::kKvInt4DimMultiple));
+  }
   OCTET_ASSIGN_OR_RETURN(config.activations, ParseActivations(options.activations));
   config.context = options.max_model_len > 0 ? options.max_model_len : spec.context;
   config.slots = options.max_num_seqs;
@@ -142,7 +148,8 @@ std::string_view WeightFormatName(kernels::WeightFormat format) {
 }
 
 std::string_view KvFormatName(kernels::KvFormat format) {
-  return format == kernels::KvFormat::kInt8 ? "int8" : "bf16";
+  static constexpr std::string_view kNames[] = {"int8", "bf16", "int4"};
+  return kNames[static_cast<int>(format)];
 }
 
 std::string_view ActivationFormatName(kernels::ActivationFormat format) {

@@ -22,6 +22,7 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
+  pid_t pid() const { return pid_; }
   void Signal(int signal);
   // The exit code, -signal, or -1000 when it still runs.
   int WaitExitCode(double seconds_max);

@@ -43,7 +43,11 @@ class PagedContext {
         more = true;
       }
     }
-    for (size_t s = 0; s < tables_.size(); ++s) Fill(s);
+    for (size_t s = 0; s < tables_.size(); ++s) {
+      Fill(s);
+      keys_.push_back(ReadBack(s, true));
+      values_.push_back(ReadBack(s, false));
+    }
   }
 
   const ContextShape& shape() const { return shape_; }
@@ -59,6 +63,13 @@ class PagedContext {
     const auto share = static_cast<int32_t>(shape_.heads / shape_.kv_heads);
     for (int32_t g = 0; g < shape_.kv_heads; ++g) groups.push_back({g, g * share, share});
     return groups;
+  }
+
+  // Overwrites tokens [0, end) of a sequence with what is not finite.
+  void Poison(size_t sequence, int64_t end) {
+    const int64_t width = shape_.kv_heads * shape_.head_dim;
+    const std::vector<float> bad(static_cast<size_t>(std::max<int64_t>(end, 0) * width), INFINITY);
+    Append(sequence, bad, bad);
   }
 
   struct Rows {
@@ -111,31 +122,62 @@ class PagedContext {
     return out;
   }
 
-  // One row in double precision: [heads * head_dim].
-  std::vector<double> Reference(size_t sequence, int64_t position) const {
+  void set_window(int64_t window) { shape_.window = window; }
+
+  // One row in double precision, and how far the op may be from it.
+  struct Expected {
+    std::vector<double> values;  // [heads * head_dim]
+    std::vector<double> bounds;  // [heads * head_dim]
+  };
+  // The bound, u = 2^-24 being half an ulp of 1. A score's terms have magnitudes that add up to A
+  // (codes and zeros apart, as the op multiplies them apart); each passes dim / 16 additions in its
+  // lane, 4 of lanes, and at most 8 more roundings (query times scale, product, scale, zero, code
+  // to value), so
+  //   |error of a score| <= (dim / 16 + 12) u A.
+  // A weight relative to the maximum adds the rounding of s - m (2 u A), Exp (4 u), and over the
+  // blocks seen as many changes of the maximum: their differences add up to at most 2 A, each costs
+  // 4 u and a product. Values are added token by token: the last of T additions costs u of all
+  // before. With V the weighted magnitudes of a value's terms, and both numerator and denominator
+  // off by as much,
+  //   |error| <= (2 ((dim / 16 + 16) A + 6 blocks + 8) + T + 8) u V.
+  Expected Reference(size_t sequence, int64_t position) const {
     const int64_t dim = shape_.head_dim;
     const std::vector<float> q = Query(sequence, position);
     const int64_t oldest =
         shape_.window > 0 ? std::max<int64_t>(0, position + 1 - shape_.window) : 0;
-    std::vector<double> out(static_cast<size_t>(q_width()), 0.0);
+    const int64_t width = shape_.kv_heads * dim;
+    Expected out;
+    out.values.assign(static_cast<size_t>(q_width()), 0.0);
+    out.bounds.assign(static_cast<size_t>(q_width()), 0.0);
     for (int64_t head = 0; head < shape_.heads; ++head) {
-      const int64_t kv_head = head / (shape_.heads / shape_.kv_heads);
+      const int64_t column = head / (shape_.heads / shape_.kv_heads) * dim;
       std::vector<double> scores;
+      double terms_max = 0;
       for (int64_t t = oldest; t <= position; ++t) {
-        double dot = 0;
+        const Element* k = &keys_[sequence][t * width + column];
+        double dot = 0, terms = 0;
         for (int64_t d = 0; d < dim; ++d) {
-          dot += double{q[head * dim + d]} * Element(sequence, t, kv_head, d, true);
+          dot += double{q[head * dim + d]} * k[d].value;
+          terms += std::abs(double{q[head * dim + d]}) * k[d].magnitude;
         }
         scores.push_back(dot * scale());
+        terms_max = std::max(terms_max, terms * scale());
       }
       const double max = *std::max_element(scores.begin(), scores.end());
       double sum = 0;
       for (double& score : scores) sum += score = std::exp(score - max);
       for (int64_t t = oldest; t <= position; ++t) {
+        const Element* v = &values_[sequence][t * width + column];
         for (int64_t d = 0; d < dim; ++d) {
-          out[head * dim + d] += scores[t - oldest] / sum * Element(sequence, t, kv_head, d, false);
+          out.values[head * dim + d] += scores[t - oldest] / sum * v[d].value;
+          out.bounds[head * dim + d] += scores[t - oldest] / sum * v[d].magnitude;
         }
       }
+      const auto tokens = static_cast<double>(position + 1 - oldest);
+      const double lanes = static_cast<double>(dim) / 16;
+      const double roundings =
+          2 * ((lanes + 16) * terms_max + 6 * (tokens / 64 + 2) + 8) + tokens + 8;
+      for (int64_t d = 0; d < dim; ++d) out.bounds[head * dim + d] *= roundings * 0x1p-24;
     }
     return out;
   }
@@ -148,6 +190,13 @@ class PagedContext {
     const int64_t width = shape_.kv_heads * shape_.head_dim;
     const std::vector<float> k = Normal(rows * width, static_cast<uint32_t>(1000 + s), 0.3f, 1.5f);
     const std::vector<float> v = Normal(rows * width, static_cast<uint32_t>(2000 + s), -0.2f);
+    Append(s, k, v);
+  }
+
+  // The first tokens of a sequence: k and v are [tokens, kv_heads * head_dim].
+  void Append(size_t s, const std::vector<float>& k, const std::vector<float>& v) {
+    const int64_t width = shape_.kv_heads * shape_.head_dim;
+    const auto rows = static_cast<int64_t>(k.size()) / width;
     std::vector<int64_t> slots;
     for (int64_t t = 0; t < rows; ++t) {
       slots.push_back(tables_[s][t / kKvBlockTokens] * kKvBlockTokens + t % kKvBlockTokens);
@@ -157,25 +206,50 @@ class PagedContext {
     AppendKv({layout_, cache_.data(), k.data(), v.data(), width, rows, slots.data()}, stream);
   }
 
-  double Element(size_t sequence, int64_t token, int64_t kv_head, int64_t d, bool key) const {
-    const std::byte* block =
-        cache_.data() + tables_[sequence][token / kKvBlockTokens] * layout_.block_bytes();
-    const int64_t row = token % kKvBlockTokens;
-    const std::byte* data = block + (key ? layout_.k_data(kv_head) : layout_.v_data(kv_head));
-    const int64_t index = row * shape_.head_dim + d;
-    if (shape_.format == KvFormat::kBF16) {
-      return BF16ToFloat(reinterpret_cast<const uint16_t*>(data)[index]);
+  struct Element {
+    double value = 0;
+    double magnitude = 0;  // of the parts it is the sum of
+  };
+
+  // What the cache holds of a sequence: [tokens, kv_heads, head_dim].
+  std::vector<Element> ReadBack(size_t s, bool key) const {
+    std::vector<Element> all;
+    for (int64_t t = 0; t < shape_.lengths[s]; ++t) {
+      const std::byte* block =
+          cache_.data() + tables_[s][t / kKvBlockTokens] * layout_.block_bytes();
+      for (int64_t h = 0; h < shape_.kv_heads; ++h) {
+        const std::byte* data = block + (key ? layout_.k_data(h) : layout_.v_data(h)) +
+                                t % kKvBlockTokens * layout_.vector_bytes();
+        const auto* pairs = reinterpret_cast<const uint16_t*>(
+                                block + (key ? layout_.k_scale(h) : layout_.v_scale(h))) +
+                            t % kKvBlockTokens * layout_.scale_groups() * 2;
+        for (int64_t d = 0; d < shape_.head_dim; ++d) all.push_back(ElementAt(data, pairs, d));
+      }
     }
-    const auto* pair = reinterpret_cast<const uint16_t*>(
-        block + (key ? layout_.k_scale(kv_head) : layout_.v_scale(kv_head)));
-    return double{F16ToFloat(pair[2 * row])} * reinterpret_cast<const int8_t*>(data)[index] +
-           double{F16ToFloat(pair[2 * row + 1])};
+    return all;
+  }
+
+  Element ElementAt(const std::byte* data, const uint16_t* pairs, int64_t d) const {
+    if (shape_.format == KvFormat::kBF16) {
+      const double value = BF16ToFloat(reinterpret_cast<const uint16_t*>(data)[d]);
+      return {value, std::abs(value)};
+    }
+    int code = static_cast<int8_t>(data[shape_.format == KvFormat::kInt8 ? d : 0]);
+    if (shape_.format == KvFormat::kInt4) {
+      const int byte = static_cast<int>(data[d / 2]);
+      code = d % 2 == 0 ? byte & 15 : byte >> 4;
+      pairs += d / kKvInt4Group * 2;
+    }
+    const double part = double{F16ToFloat(pairs[0])} * code;
+    const double zero = F16ToFloat(pairs[1]);
+    return {part + zero, std::abs(part) + std::abs(zero)};
   }
 
   ContextShape shape_;
   KvLayout layout_;
   Buffer cache_;
   std::vector<std::vector<int32_t>> tables_;
+  std::vector<std::vector<Element>> keys_, values_;  // [sequence] see ReadBack
 };
 
 }  // namespace octet::kernels::test

@@ -1,4 +1,4 @@
-// The plain build of lanes.h; the AVX-512 build is compared with it through the ops.
+// The plain build of lanes.h; the AVX builds are compared with it through the ops.
 #include "kernels/lanes.h"
 
 #include <gtest/gtest.h>
@@ -69,6 +69,18 @@ TEST(LanesTest, NarrowTypesWidenExactly) {
     }
     StoreLanes(wide, LoadLanes(codes));
     for (int i = 0; i < 16; ++i) EXPECT_EQ(wide[i], codes[i]);
+  }
+}
+
+TEST(LanesTest, NibblesComeLowOneFirst) {
+  uint8_t bytes[8], back[8];
+  for (int base = 0; base < 256; base += 8) {
+    for (int i = 0; i < 8; ++i) bytes[i] = static_cast<uint8_t>(base + i);
+    float wide[16];
+    StoreLanes(wide, LoadNibbles(bytes));
+    for (int i = 0; i < 16; ++i) EXPECT_EQ(wide[i], bytes[i / 2] >> (i % 2 * 4) & 15);
+    StoreNibbles(back, LoadNibbles(bytes) + Splat(12582912.0f));
+    EXPECT_EQ(0, std::memcmp(bytes, back, 8));
   }
 }
 

@@ -66,6 +66,111 @@ std::vector<std::vector<float>> Vectors() {
   return all;
 }
 
+struct Int4Vector {
+  std::vector<uint8_t> codes;
+  std::vector<uint16_t> pairs;  // [groups, 2]
+  bool operator==(const Int4Vector&) const = default;
+
+  explicit Int4Vector(size_t dim) : codes(dim / 2), pairs((dim + 31) / 32 * 2) {}
+};
+
+Int4Vector Int4Scalar(const std::vector<float>& values) {
+  Int4Vector v(values.size());
+  QuantizeKvVectorInt4(values.data(), static_cast<int64_t>(values.size()), v.codes.data(),
+                       v.pairs.data());
+  return v;
+}
+
+// The same through AppendKv: one row, one head, slot 64 * 1 + 5, as a key and as a value.
+Int4Vector Int4Appended(const std::vector<float>& values, Isa isa) {
+  IsaScope scope(isa);
+  const auto dim = static_cast<int64_t>(values.size());
+  const KvLayout layout{KvFormat::kInt4, 1, dim};
+  Buffer cache(2 * layout.block_bytes());
+  const int64_t slot = kKvBlockTokens + 5;
+  ThreadPool pool(1);
+  Stream stream(&pool);
+  AppendKv({layout, cache.data(), values.data(), values.data(), dim, 1, &slot}, stream);
+  const std::byte* block = cache.data() + layout.block_bytes();
+  const auto read = [&](int64_t data, int64_t scales) {
+    Int4Vector v(values.size());
+    const auto pair_bytes = static_cast<int64_t>(v.pairs.size()) * 2;
+    std::memcpy(v.codes.data(), block + data + 5 * dim / 2, v.codes.size());
+    std::memcpy(v.pairs.data(), block + scales + 5 * pair_bytes, static_cast<size_t>(pair_bytes));
+    return v;
+  };
+  const Int4Vector key = read(layout.k_data(0), layout.k_scale(0));
+  EXPECT_EQ(key, read(layout.v_data(0), layout.v_scale(0)));
+  return key;
+}
+
+std::vector<std::vector<float>> Int4Vectors() {
+  std::vector<std::vector<float>> all;
+  for (std::vector<float>& values : Vectors()) {
+    if (values.size() % 16 == 0) all.push_back(std::move(values));
+  }
+  for (int64_t dim : {16, 32, 48, 96, 112, 256}) {
+    all.push_back(Normal(dim, static_cast<uint32_t>(dim)));
+    all.back()[3] = 80.0f;  // an outlier spoils its own group alone
+  }
+  return all;
+}
+
+TEST(KvCacheTest, Int4StepIsHalvedAtWorst) {
+  for (const std::vector<float>& values : Int4Vectors()) {
+    const Int4Vector v = Int4Scalar(values);
+    std::vector<float> back(values.size());
+    DequantizeKvVectorInt4(v.codes.data(), v.pairs.data(), static_cast<int64_t>(values.size()),
+                           back.data());
+    for (size_t begin = 0; begin < values.size(); begin += 32) {
+      const size_t end = std::min(begin + 32, values.size());
+      const auto [min, max] = std::minmax_element(values.begin() + begin, values.begin() + end);
+      const double scale = F16ToFloat(v.pairs[begin / 32 * 2]);
+      const double zero = F16ToFloat(v.pairs[begin / 32 * 2 + 1]);
+      // The zero: at most min, and above the next f16 below it. The scale: covers the rest,
+      // narrowed upward by at most 2^-10 of itself or the least subnormal.
+      EXPECT_LE(zero, *min);
+      EXPECT_GE(zero, *min - std::abs(*min) * 0x1p-10 - 0x1p-24);
+      EXPECT_GE(scale * 15 * (1 + 0x1p-22), *max - zero);
+      EXPECT_LE(scale, (*max - zero) / 15 * (1 + 0x1p-10) + 0x1p-23);
+      for (size_t i = begin; i < end; ++i) {
+        // Half a step, the roundings of f - zero and of the quotient (2^-22 of 15 steps), and those
+        // of product and sum on the way back.
+        const double rounding = 15 * scale * 0x1p-22 + (15 * scale + std::abs(zero)) * 0x1p-23;
+        EXPECT_LE(std::abs(double{back[i]} - values[i]), 0.5 * scale + rounding) << values[i];
+      }
+    }
+  }
+}
+
+TEST(KvCacheTest, Int4LanesHaveTheBitsOfTheScalarDefinition) {
+  for (Isa isa : AvailableIsas()) {
+    for (const std::vector<float>& values : Int4Vectors()) {
+      EXPECT_EQ(Int4Scalar(values), Int4Appended(values, isa))
+          << IsaName(isa) << " " << values.size();
+    }
+    for (float bad :
+         {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+          std::numeric_limits<float>::quiet_NaN()}) {
+      for (size_t at : {0, 17, 39, 79}) {
+        std::vector<float> values = Normal(80, 3);
+        values[at] = bad;
+        const Int4Vector v = Int4Scalar(values);
+        for (size_t group = 0; group < 3; ++group) {
+          EXPECT_EQ(std::isnan(F16ToFloat(v.pairs[2 * group])), group == at / 32);
+          EXPECT_EQ(std::isnan(F16ToFloat(v.pairs[2 * group + 1])), group == at / 32);
+        }
+        EXPECT_EQ(v, Int4Appended(values, isa)) << IsaName(isa);
+      }
+    }
+    for (const float huge : {90000.0f, 3e38f}) {
+      std::vector<float> values(16, -huge);
+      values[5] = huge;
+      EXPECT_EQ(Int4Scalar(values), Int4Appended(values, isa)) << IsaName(isa);
+    }
+  }
+}
+
 TEST(KvCacheTest, StepIsHalvedAtWorst) {
   for (const std::vector<float>& values : Vectors()) {
     const Vector v = Scalar(values);
@@ -116,8 +221,9 @@ TEST(KvCacheTest, HugeValuesSaturate) {
 }
 
 TEST(KvCacheTest, RowsGoToTheirSlots) {
-  for (KvFormat format : {KvFormat::kInt8, KvFormat::kBF16}) {
-    const int64_t heads = 3, dim = 24, rows = 50, stride = heads * dim + 5;
+  for (KvFormat format : {KvFormat::kInt8, KvFormat::kBF16, KvFormat::kInt4}) {
+    const int64_t heads = 3, dim = format == KvFormat::kInt4 ? 48 : 24, rows = 50,
+                  stride = heads * dim + 5;
     const KvLayout layout{format, heads, dim};
     const std::vector<float> k = Normal(rows * stride, 1);
     const std::vector<float> v = Normal(rows * stride, 2);
@@ -138,6 +244,15 @@ TEST(KvCacheTest, RowsGoToTheirSlots) {
       for (int64_t h = 0; h < heads; ++h) {
         const std::byte* data = block + layout.v_data(h);
         const auto* pair = reinterpret_cast<const uint16_t*>(block + layout.v_scale(h)) + 2 * token;
+        if (format == KvFormat::kInt4) {
+          const auto* pairs = reinterpret_cast<const uint16_t*>(block + layout.v_scale(h));
+          const std::vector<float> own(v.begin() + r * stride + h * dim,
+                                       v.begin() + r * stride + (h + 1) * dim);
+          const Int4Vector scalar = Int4Scalar(own);
+          EXPECT_EQ(0, std::memcmp(data + token * dim / 2, scalar.codes.data(), dim / 2));
+          EXPECT_EQ(0, std::memcmp(pairs + token * 4, scalar.pairs.data(), 8));
+          continue;
+        }
         for (int64_t d = 0; d < dim; ++d) {
           const float expected = v[r * stride + h * dim + d];
           if (format == KvFormat::kBF16) {

@@ -10,8 +10,8 @@
 #include "base/buffer.h"
 #include "base/dtype.h"
 #include "base/sum_tree.h"
-#include "kernels/isa.h"
 #include "kernels/linear/linear.h"
+#include "tests/kernels/random.h"
 
 namespace octet::kernels {
 
@@ -21,22 +21,9 @@ inline constexpr WeightFormat kFormats[] = {WeightFormat::kF32, WeightFormat::kF
 inline constexpr ActivationFormat kActivations[] = {ActivationFormat::kF32, ActivationFormat::kBF16,
                                                     ActivationFormat::kInt8};
 
-inline std::vector<Isa> Isas() {
-  if (IsaAvailable(Isa::kAvx512Vnni)) return {Isa::kPlain, Isa::kAvx512Vnni};
-  return {Isa::kPlain};
-}
-
-// Forces an instruction family for a scope.
-class WithIsa {
- public:
-  explicit WithIsa(Isa isa) : before_(ActiveIsa()) { ForceIsa(isa); }
-  ~WithIsa() { ForceIsa(before_); }
-  WithIsa(const WithIsa&) = delete;
-  WithIsa& operator=(const WithIsa&) = delete;
-
- private:
-  Isa before_;
-};
+using test::SameBits;
+using WithIsa = test::IsaScope;
+inline std::vector<Isa> Isas() { return test::AvailableIsas(); }
 
 // The leaves of `range` of a linear over `tree`, which is `shape` but for inputs, leaves, merges.
 inline LinearShape WithLeaves(LinearShape shape, const SumTree& tree, LeafRange range) {
@@ -131,6 +118,15 @@ inline Buffer Pack(const LinearShape& shape, const NeutralRows& weights) {
   return packed;
 }
 
+// A linear, its inputs and its bias, which may be empty.
+struct Problem {
+  LinearShape shape;
+  NeutralRows weights;
+  std::vector<float> x;
+  std::vector<float> bias;
+  int64_t rows = 0;
+};
+
 struct RunArgs {
   const LinearShape& shape;
   const Buffer& packed;
@@ -173,11 +169,6 @@ inline std::string Describe(const LinearShape& shape, ActivationFormat activatio
          (shape.asymmetric ? " asymmetric" : "") + " g" + std::to_string(shape.group) + " x " +
          kActivationNames[static_cast<int>(activation)] + " " + std::to_string(shape.outputs) +
          "x" + std::to_string(shape.inputs) + " " + std::string(IsaName(isa));
-}
-
-// Equality of bits, which == on floats is not.
-inline bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * 4) == 0);
 }
 
 }  // namespace octet::kernels

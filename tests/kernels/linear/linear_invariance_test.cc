@@ -51,20 +51,23 @@ TEST(LinearInvariance, OutputsAreIndependent) {
     const Buffer packed = Pack(shape, weights);
     const std::vector<float> x = RandomFloats(kRows * shape.inputs, 1.0f, random);
     for (const ActivationFormat activation : kActivations) {
-      const std::vector<float> whole = RunLinear({shape, packed, x, kRows, activation});
-      for (const int64_t ranks : {2, 3, 7}) {
-        const std::vector<int64_t> bounds = DealUnits(shape.outputs, ranks, true);
-        for (int64_t rank = 0; rank < ranks; ++rank) {
-          LinearShape part = shape;
-          part.outputs = bounds[rank + 1] - bounds[rank];
-          const Buffer own =
-              Pack(part, Slice(weights, shape, bounds[rank], bounds[rank + 1], part));
-          const std::vector<float> out = RunLinear({part, own, x, kRows, activation});
-          for (int64_t row = 0; row < kRows; ++row) {
-            EXPECT_EQ(std::memcmp(&out[row * part.outputs],
-                                  &whole[row * shape.outputs + bounds[rank]], part.outputs * 4),
-                      0)
-                << Describe(part, activation, ActiveIsa()) << " rank " << rank << " of " << ranks;
+      for (const Isa isa : Isas()) {
+        const WithIsa with(isa);
+        const std::vector<float> whole = RunLinear({shape, packed, x, kRows, activation});
+        for (const int64_t ranks : {2, 3, 7}) {
+          const std::vector<int64_t> bounds = DealUnits(shape.outputs, ranks, true);
+          for (int64_t rank = 0; rank < ranks; ++rank) {
+            LinearShape part = shape;
+            part.outputs = bounds[rank + 1] - bounds[rank];
+            const Buffer own =
+                Pack(part, Slice(weights, shape, bounds[rank], bounds[rank + 1], part));
+            const std::vector<float> out = RunLinear({part, own, x, kRows, activation});
+            for (int64_t row = 0; row < kRows; ++row) {
+              EXPECT_EQ(std::memcmp(&out[row * part.outputs],
+                                    &whole[row * shape.outputs + bounds[rank]], part.outputs * 4),
+                        0)
+                  << Describe(part, activation, isa) << " rank " << rank << " of " << ranks;
+            }
           }
         }
       }

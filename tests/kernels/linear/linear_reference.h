@@ -15,7 +15,7 @@ float ReferenceWeight(const LinearShape& shape, const NeutralRows& weights, int6
                       int64_t input);
 
 // x [rows, inputs] -> [roots, rows, outputs]; `bias` is empty or [outputs]. The float modes fuse
-// multiply and add for the AVX-512 family.
+// multiply and add for all families but the plain one.
 std::vector<float> ReferenceLinear(const LinearShape& shape, const NeutralRows& weights,
                                    const std::vector<float>& x, int64_t rows,
                                    const std::vector<float>& bias, ActivationFormat activation,

@@ -12,14 +12,6 @@
 namespace octet::kernels {
 namespace {
 
-struct Problem {
-  LinearShape shape;
-  NeutralRows weights;
-  std::vector<float> x;
-  std::vector<float> bias;
-  int64_t rows = 0;
-};
-
 Problem Make(const LinearShape& shape, int64_t rows, bool bias, std::mt19937& random) {
   Problem problem;
   problem.shape = shape;
@@ -143,23 +135,27 @@ TEST(Linear, AttentionLeavesInsideGroups) {
   }
 }
 
-// Extreme codes and activations: the int32 sum of the longest segments holds.
+// Extreme codes and activations: the int32 sum of the longest segments holds, and so do the
+// narrower sums that a family keeps on the way.
 TEST(Linear, LongestSegment) {
   std::mt19937 random(7);
   LinearShape shape;
-  shape.format = WeightFormat::kInt8;
   shape.outputs = 2;
   shape.inputs = shape.group = 65536;
   shape.leaf_bounds = {0, shape.inputs};
   shape.merges = {0};
-  for (const bool asymmetric : {false, true}) {
-    shape.asymmetric = asymmetric;
-    for (const float sign : {1.0f, -1.0f}) {
-      Problem p = Make(shape, 1, false, random);
-      std::fill_n(p.weights.codes.begin(), shape.inputs, uint8_t{255});
-      std::fill_n(p.weights.codes.begin() + shape.inputs, shape.inputs, uint8_t{0});
-      p.x.assign(shape.inputs, sign);
-      ExpectExact(p);
+  for (const WeightFormat format : {WeightFormat::kInt8, WeightFormat::kInt4}) {
+    shape.format = format;
+    const uint8_t code_max = format == WeightFormat::kInt4 ? 15 : 255;
+    for (const bool asymmetric : {false, true}) {
+      shape.asymmetric = asymmetric;
+      for (const float sign : {1.0f, -1.0f}) {
+        Problem p = Make(shape, 1, false, random);
+        std::fill_n(p.weights.codes.begin(), shape.inputs, code_max);
+        std::fill_n(p.weights.codes.begin() + shape.inputs, shape.inputs, uint8_t{0});
+        p.x.assign(shape.inputs, sign);
+        ExpectExact(p);
+      }
     }
   }
 }

@@ -41,7 +41,7 @@ TEST(WorkerOptionsTest, EachRefusalNamesTheFlag) {
   EXPECT_EQ(MessageOf(options), "--max-model-len is 2000; expected a value from 1 to 1024");
   options = {};
   options.kv = "int3";
-  EXPECT_EQ(MessageOf(options), "--kv is 'int3'; expected int8 or bf16");
+  EXPECT_EQ(MessageOf(options), "--kv is 'int3'; expected int8, int4 or bf16");
   options = {};
   options.kv_memory = "1KiB";
   EXPECT_NE(MessageOf(options).find("--kv-memory is 1KiB, room for 0 blocks"), std::string::npos);
@@ -53,6 +53,25 @@ TEST(WorkerOptionsTest, EachRefusalNamesTheFlag) {
   options.device = "cuda";
   EXPECT_NE(MessageOf(options).find("--device is 'cuda'"), std::string::npos);
   EXPECT_NE(MessageOf({}, 9).find("9"), std::string::npos);  // above the leaves
+}
+
+TEST(WorkerOptionsTest, Int4CacheTakesFewerBytesAndRefusesOddHeadDims) {
+  WorkerOptions options;
+  const auto bytes = [&](const char* kv) {
+    options.kv = kv;
+    const auto config = MakeEngineConfig(options, SmallSpec(), {}, 1, 0);
+    EXPECT_EQ(KvFormatName(config->kv), kv);
+    return KvBlockBytesMax(SmallSpec(), 1, config->kv);
+  };
+  // 2 layers x 2 heads x (K, V) x 64 tokens x (32 codes, 4 bytes of scale and zero).
+  EXPECT_EQ(bytes("int4"), 2 * 2 * 2 * 64 * (16 + 4));
+  EXPECT_EQ(bytes("int8"), 2 * 2 * 2 * 64 * (32 + 4));
+  EXPECT_EQ(bytes("bf16"), 2 * 2 * 2 * 64 * 64);
+  options.kv = "int4";
+  ModelSpec odd = SmallSpec();
+  odd.head_dim = 40;
+  EXPECT_EQ(MakeEngineConfig(options, odd, {}, 1, 0).status().message(),
+            "--kv is 'int4', but the model's head dimension is 40; expected a multiple of 16");
 }
 
 TEST(WorkerOptionsTest, SameBlocksOnEveryRank) {
