@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "comm/mpi_communicator.h"
+#include "comm/timed.h"
 #include "kernels/isa.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/worker_flags.h"
@@ -128,7 +129,7 @@ void DescribeModel(const EngineConfig& config, v1::ModelInfo* info) {
 }
 
 // Computes plans until the coordinator says that there are no more.
-void RunSteps(Engine& engine, comm::Communicator* comm, CoordinatorLink& link) {
+void RunSteps(Engine& engine, comm::TimedCommunicator* comm, CoordinatorLink& link) {
   PlanBroadcast broadcast(comm);
   for (;;) {
     std::optional<std::string> bytes;
@@ -140,11 +141,9 @@ void RunSteps(Engine& engine, comm::Communicator* comm, CoordinatorLink& link) {
     OCTET_CHECK(plan.ok());
     const StepResult& result = engine.Step(*plan);
     const auto elapsed = std::chrono::steady_clock::now() - start;
-    if (comm->rank() == 0) {
-      link.SendResult(EncodeResult(
-          result, std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count()));
-    }
-    link.CountStep();
+    const int64_t step_us = std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count();
+    if (comm->rank() == 0) link.SendResult(EncodeResult(result, step_us));
+    link.CountStep(step_us, comm->collective_us());
   }
 }
 
@@ -164,7 +163,8 @@ int Run(const RankOptions& options, comm::MpiRuntime& mpi) {
   const EngineConfig config = model->config;
   ThreadPool pool(config.threads);
   const std::unique_ptr<comm::Communicator> comm = comm::MakeMpiCommunicator(LimitsOf(config));
-  Engine engine(config, std::move(model->weights), comm.get(), &pool);
+  comm::TimedCommunicator timed(comm.get());
+  Engine engine(config, std::move(model->weights), &timed, &pool);
   LogMemory(config, engine.memory());
 
   hello.set_config_digest(ConfigDigest(config, model->config_json));
@@ -173,7 +173,7 @@ int Run(const RankOptions& options, comm::MpiRuntime& mpi) {
       CoordinatorLink::Connect(options.coordinator, hello);
   if (!link.ok()) Log(LogLevel::kError, link.status().message());
   if (!mpi.AllAgree(link.ok())) return 1;
-  RunSteps(engine, comm.get(), **link);
+  RunSteps(engine, &timed, **link);
   return 0;
 }
 

@@ -47,6 +47,22 @@ uint64_t MassOf(const float* logits, int64_t count, float max, float temperature
   return mass;
 }
 
+// NaN is what is left of an infinite logit relative to an infinite max.
+OCTET_INLINE F32x16 ExpOrZero(F32x16 x) { return Select(IsNan(x), Splat(0.0f), Exp(x)); }
+
+float SumExp(const float* logits, int64_t count, float max) {
+  F32x16 sums = Splat(0.0f);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    sums = sums + ExpOrZero(LoadLanes(logits + i) - Splat(max));
+  }
+  if (i < count) {
+    const F32x16 rest = ExpOrZero(LoadFirst(logits + i, count - i) - Splat(max));
+    sums = sums + Select(LanesBetween(0, count - i), rest, Splat(0.0f));
+  }
+  return ReduceSum(sums);
+}
+
 // Sixteen counters at once, by word: c[w][lane].
 struct PhiloxLanes {
   uint32_t c[4][kLanes];
@@ -104,7 +120,7 @@ bool Noise(uint64_t seed, uint64_t position, uint32_t index, uint32_t sample_ind
   return true;
 }
 
-constexpr SamplingBody kBody = {MaxOf, Noise, Weigh, MassOf};
+constexpr SamplingBody kBody = {MaxOf, Noise, Weigh, MassOf, SumExp};
 
 }  // namespace
 }  // namespace octet::kernels

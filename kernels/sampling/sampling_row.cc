@@ -147,4 +147,31 @@ float BestThreshold(std::span<const float> maxima, int64_t k) {
   return order[k - 1];
 }
 
+void SelectBest(const RowLogits& row, std::span<const float> maxima, int32_t count,
+                Candidate* out) {
+  const float threshold = BestThreshold(maxima, count);
+  int64_t held = 0;
+  for (size_t span = 0; span < maxima.size(); ++span) {
+    const float max = maxima[span];
+    if (!(max >= threshold) || max == kNone) continue;
+    const int64_t first = static_cast<int64_t>(span) * kSpanTokens;
+    const int64_t end = std::min(first + kSpanTokens, row.tokens);
+    for (int64_t i = first; i < end; ++i) {
+      const float logit = row.logits[i];
+      if (!(logit >= threshold) || logit == kNone) continue;
+      const Candidate offered = {logit, logit, static_cast<int32_t>(row.token_begin + i)};
+      if (held < count) {
+        out[held++] = offered;
+        std::push_heap(out, out + held, Better);
+      } else if (Better(offered, out[0])) {  // out[0] is the worst held
+        std::pop_heap(out, out + held, Better);
+        out[held - 1] = offered;
+        std::push_heap(out, out + held, Better);
+      }
+    }
+  }
+  std::sort_heap(out, out + held, Better);
+  std::fill(out + held, out + count, Candidate{});
+}
+
 }  // namespace octet::kernels

@@ -45,6 +45,9 @@ struct SamplingBody {
   void (*weigh)(float* values, int64_t count, float max, float temperature);
   // The mass of the weights of a row's logits.
   uint64_t (*mass_of)(const float* logits, int64_t count, float max, float temperature);
+  // The sum of exp(logit - max), lane after lane (lanes.h); NaN counts for nothing, and where max
+  // is infinite nothing does.
+  float (*sum_exp)(const float* logits, int64_t count, float max);
 };
 extern const SamplingBody kPlainSampling;
 extern const SamplingBody kAvx2Sampling;
@@ -70,5 +73,8 @@ void SpanMaxima(const RowLogits& row, int64_t begin, int64_t end, float* maxima)
 int64_t SpanCount(const RowLogits& row);
 // A logit that at least k of the row's reach, or -inf: nothing below is among the best k.
 float BestThreshold(std::span<const float> maxima, int64_t k);
+// The best `count` of the row by the maxima of its spans, best first, into out[count]; no token
+// where there are no more. NaN and -inf are none.
+void SelectBest(const RowLogits& row, std::span<const float> maxima, int32_t count, Candidate* out);
 
 }  // namespace octet::kernels

@@ -9,37 +9,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 
-#include "tests/support/engine_group.h"
-#include "worker/engine/worker_options.h"
-#include "worker/model/families/families.h"
-#include "worker/weights/safetensors.h"
+#include "tests/integration/golden_cases.h"
 
 namespace octet {
 namespace {
-
-using worker::SafetensorsFile;
-using worker::TensorInfo;
-
-const std::string kSource = OCTET_SOURCE_DIR;
-
-struct Case {
-  const char* name;
-  const char* model;
-  const char* logits;
-};
-
-template <typename T>
-std::vector<T> ReadTensor(const SafetensorsFile& file, const std::string& name) {
-  const TensorInfo* tensor = file.Find(name);
-  if (tensor == nullptr) return {};
-  std::vector<T> values(static_cast<size_t>(tensor->end - tensor->begin) / sizeof(T));
-  const Status status = file.Read(*tensor, 0, tensor->end - tensor->begin,
-                                  reinterpret_cast<std::byte*>(values.data()));
-  EXPECT_TRUE(status.ok()) << status.message();
-  return values;
-}
 
 // A plan for each token, so that every position's logits come out.
 std::vector<worker::StepPlan> TokenByToken(const std::vector<int64_t>& prompt) {
@@ -58,37 +32,6 @@ std::vector<worker::StepPlan> TokenByToken(const std::vector<int64_t>& prompt) {
   }
   return plans;
 }
-
-class GoldenTest : public ::testing::TestWithParam<Case> {
- protected:
-  std::vector<testing::StepOutput> Run(const std::vector<worker::StepPlan>& plans, int64_t ranks,
-                                       const worker::WorkerOptions& options) {
-    const auto checkpoint = worker::Checkpoint::Open(kSource + "/" + GetParam().model);
-    if (!checkpoint.ok()) CheckFailed(__FILE__, __LINE__, checkpoint.status().message());
-    const auto spec = worker::SpecFromConfig(checkpoint->config_json());
-    if (!spec.ok()) CheckFailed(__FILE__, __LINE__, spec.status().message());
-    const auto weights = worker::ResolveWeightOptions(
-        *checkpoint, *spec,
-        {.layers = options.weights, .head = options.head, .group = options.group_size});
-    if (!weights.ok()) CheckFailed(__FILE__, __LINE__, weights.status().message());
-    return testing::RunGroup(
-        ranks,
-        [&](int64_t n, int64_t rank) {
-          return worker::MakeEngineConfig(options, *spec, *weights, n, rank).value();
-        },
-        &*checkpoint, plans);
-  }
-
-  static worker::WorkerOptions Exact() {
-    worker::WorkerOptions options;
-    options.activations = "f32";
-    options.kv = "bf16";
-    options.max_num_seqs = 1;
-    options.max_num_batched_tokens = 256;
-    options.threads = 1;
-    return options;
-  }
-};
 
 // The largest |ours - theirs| over the standard deviation of theirs.
 double ErrorOf(const std::vector<float>& ours, std::span<const float> theirs) {
@@ -172,15 +115,8 @@ TEST_P(GoldenTest, SameBitsAtEveryDegree) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Models, GoldenTest,
-    ::testing::Values(Case{"llama", "tests/golden/llama", "tests/golden/llama/logits.safetensors"},
-                      Case{"llama_linear", "tests/golden/llama_linear",
-                           "tests/golden/llama_linear/logits.safetensors"},
-                      Case{"qwen2", "tests/golden/qwen2", "tests/golden/qwen2/logits.safetensors"},
-                      Case{"demo", "launch/demo_model/model",
-                           "tests/golden/demo/logits.safetensors"}),
-    [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, ::testing::ValuesIn(kGoldens),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace octet

@@ -1,17 +1,10 @@
 #include "worker/engine/engine.h"
 
-#include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "base/check.h"
 
 namespace octet::worker {
-
-using kernels::Candidate;
-using kernels::CandidateCount;
-using kernels::RouteOf;
-using kernels::SamplingRoute;
 
 Engine::Engine(EngineConfig config, DecoderWeights weights, comm::Communicator* comm,
                ThreadPool* pool)
@@ -31,14 +24,13 @@ Engine::Engine(EngineConfig config, DecoderWeights weights, comm::Communicator* 
       tokens_(Take<int32_t>(ActivationBuffer::kTokens)),
       positions_(Take<int32_t>(ActivationBuffer::kPositions)),
       cache_slots_(Take<int64_t>(ActivationBuffer::kCacheSlots)),
-      slots_(config_.slots, config_.blocks_per_sequence(), config_.kv_blocks,
-             Take<int32_t>(ActivationBuffer::kBlockTables)),
-      head_hidden_(Take<float>(ActivationBuffer::kHeadHidden)),
-      logits_(Take<float>(ActivationBuffer::kLogits)),
-      send_(Take<std::byte>(ActivationBuffer::kSendCandidates)),
-      gather_(Take<std::byte>(ActivationBuffer::kGather)),
-      choice_(Take<std::byte>(ActivationBuffer::kChoice)),
-      bytes_of_rank_(static_cast<size_t>(config_.shard.ranks)) {
+      slots_({.slots = config_.slots,
+              .context = config_.context,
+              .blocks_per_slot = config_.blocks_per_sequence(),
+              .blocks = config_.kv_blocks,
+              .vocab = config_.spec.vocab},
+             TakeSlotBuffers()),
+      sampler_(config_, TakeSamplerBuffers(), &slots_, &decoder_, comm, &stream_) {
   OCTET_CHECK_EQ(config_.shard.ranks, comm->size());
   OCTET_CHECK_EQ(config_.shard.rank, comm->rank());
   OCTET_CHECK_EQ(config_.threads, pool->threads());
@@ -47,11 +39,12 @@ Engine::Engine(EngineConfig config, DecoderWeights weights, comm::Communicator* 
   const auto slots = static_cast<size_t>(config_.slots);
   sequences_.reserve(slots);
   sampled_.reserve(slots);
-  params_.reserve(slots);
-  draw_positions_.reserve(slots);
-  candidate_offsets_.reserve(slots);
+  prompt_rows_.reserve(static_cast<size_t>(config_.step_rows));
   result_.slots.reserve(slots);
   result_.tokens.reserve(slots);
+  result_.logprobs.reserve(slots);
+  result_.prompt_logprobs.reserve(slots);
+  result_.prompt_rows.reserve(static_cast<size_t>(config_.step_rows));
 }
 
 template <typename T>
@@ -76,12 +69,33 @@ DecoderBuffers Engine::TakeDecoderBuffers() {
           .workspace = Take<std::byte>(kWorkspace)};
 }
 
+SlotTableBuffers Engine::TakeSlotBuffers() {
+  using enum ActivationBuffer;
+  return {.block_tables = Take<int32_t>(kBlockTables),
+          .history = Take<int32_t>(kHistory),
+          .logit_bias = Take<kernels::TokenBias>(kLogitBias),
+          .end_ids = Take<int32_t>(kEndIds)};
+}
+
+SamplerBuffers Engine::TakeSamplerBuffers() {
+  using enum ActivationBuffer;
+  return {.head_hidden = Take<float>(kHeadHidden),
+          .logits = Take<float>(kLogits),
+          .saved_logits = Take<float>(kSavedLogits),
+          .token_counts = Take<uint32_t>(kTokenCounts),
+          .send = Take<std::byte>(kSend),
+          .gather = Take<std::byte>(kGather),
+          .choice = Take<std::byte>(kChoice)};
+}
+
 const StepResult& Engine::Step(const StepPlan& plan) {
   ApplyChanges(plan);
   LayRows(plan);
   result_.step = plan.step;
   result_.slots.clear();
   result_.tokens.clear();
+  result_.logprobs.clear();
+  result_.prompt_rows.clear();
   if (rows_ > 0) {
     const float* hidden = decoder_.Forward({.rows = rows_,
                                             .tokens = tokens_,
@@ -89,17 +103,14 @@ const StepResult& Engine::Step(const StepPlan& plan) {
                                             .cache_slots = cache_slots_,
                                             .sequences = sequences_},
                                            cache_.data());
-    if (!sampled_.empty()) {
-      ComputeLogits(hidden);
-      Sample();
-    }
+    sampler_.Run(hidden, sampled_, prompt_rows_, &result_);
   }
   return result_;
 }
 
 void Engine::ApplyChanges(const StepPlan& plan) {
   for (const int32_t slot : plan.release_slots) slots_.Release(slot);
-  for (const Admit& admit : plan.admits) slots_.Admit(admit.slot, admit.sampling);
+  for (const Admit& admit : plan.admits) slots_.Admit(admit);
   for (const BlockUpdate& update : plan.blocks) {
     slots_.AppendBlocks(update.slot, update.appended_blocks);
   }
@@ -109,21 +120,46 @@ void Engine::LayRows(const StepPlan& plan) {
   rows_ = 0;
   sequences_.clear();
   sampled_.clear();
-  for (const PrefillChunk& chunk : plan.prefills) {
-    SlotTable::Slot& slot = slots_[chunk.slot];
-    OCTET_CHECK(slot.active);
-    OCTET_CHECK_EQ(slot.length, chunk.first_position);
-    AddSequence(chunk.slot, chunk.first_position, static_cast<int64_t>(chunk.tokens.size()),
-                chunk.sample);
-    int64_t position = chunk.first_position;
-    for (const int32_t token : chunk.tokens) AddRow(chunk.slot, token, position++);
-  }
+  prompt_rows_.clear();
+  result_.prompt_logprobs.clear();
+  for (const PrefillChunk& chunk : plan.prefills) LayChunk(chunk);
   for (const int32_t id : plan.decode_slots) {
     SlotTable::Slot& slot = slots_[id];
     OCTET_CHECK(slot.active && slot.has_token);
     const int64_t position = slot.length;
     AddSequence(id, position, 1, true);
     AddRow(id, slot.last_token, position);
+  }
+}
+
+void Engine::LayChunk(const PrefillChunk& chunk) {
+  OCTET_CHECK(slots_[chunk.slot].active);
+  OCTET_CHECK_EQ(slots_[chunk.slot].length, chunk.first_position);
+  AddPromptRows(chunk);
+  AddSequence(chunk.slot, chunk.first_position, static_cast<int64_t>(chunk.tokens.size()),
+              chunk.sample);
+  int64_t position = chunk.first_position;
+  for (const int32_t token : chunk.tokens) AddRow(chunk.slot, token, position++);
+}
+
+void Engine::AddPromptRows(const PrefillChunk& chunk) {
+  const int64_t begin = chunk.logprob_row_begin;
+  const int64_t end = chunk.logprob_row_end;
+  const auto row_count = static_cast<int64_t>(chunk.tokens.size());
+  OCTET_CHECK(begin >= 0 && begin <= end && end <= row_count);
+  if (begin == end) return;
+  const bool last_is_told = end == row_count;
+  OCTET_CHECK(!(last_is_told && chunk.sample));
+  OCTET_CHECK(!last_is_told || chunk.next_token.has_value());
+  OCTET_CHECK_LE(rows_ + row_count, config_.step_rows);
+  result_.prompt_logprobs.push_back({.slot = chunk.slot,
+                                     .first_position = chunk.first_position + begin + 1,
+                                     .row_begin = static_cast<int64_t>(prompt_rows_.size()),
+                                     .row_count = end - begin});
+  for (int64_t i = begin; i < end; ++i) {
+    const int32_t next = i + 1 < row_count ? chunk.tokens[i + 1] : *chunk.next_token;
+    OCTET_CHECK(next >= 0 && next < config_.spec.vocab);
+    prompt_rows_.push_back({.slot = chunk.slot, .row = rows_ + i, .next_token = next});
   }
 }
 
@@ -147,123 +183,8 @@ void Engine::AddRow(int32_t slot, int32_t token, int64_t position) {
   tokens_[rows_] = token;
   positions_[rows_] = static_cast<int32_t>(position);
   cache_slots_[rows_] = slots_.CacheSlot(slot, position);
+  slots_.SetToken(slot, position, token);
   ++rows_;
-}
-
-void Engine::ComputeLogits(const float* hidden) {
-  const int64_t width = config_.spec.hidden;
-  for (size_t i = 0; i < sampled_.size(); ++i) {
-    std::memcpy(head_hidden_ + i * width, hidden + sampled_[i].row * width, width * sizeof(float));
-  }
-  decoder_.Head(head_hidden_, static_cast<int64_t>(sampled_.size()), logits_);
-}
-
-// What rank `rank` sends: for every sampled row its candidates, or its part of the row's logits.
-int64_t Engine::SendBytes(int64_t rank) const {
-  const std::vector<int64_t>& bounds = config_.shard.vocab_bounds;
-  const int64_t logits_bytes =
-      (bounds[rank + 1] - bounds[rank]) * static_cast<int64_t>(sizeof(float));
-  int64_t bytes = 0;
-  for (const kernels::SamplingParams& params : params_) {
-    bytes += RouteOf(params) == SamplingRoute::kLogits
-                 ? logits_bytes
-                 : CandidateCount(params) * static_cast<int64_t>(sizeof(Candidate));
-  }
-  return bytes;
-}
-
-void Engine::Sample() {
-  params_.clear();
-  draw_positions_.clear();
-  candidate_offsets_.clear();
-  for (const SampledRow& row : sampled_) {
-    params_.push_back(slots_[row.slot].sampling);
-    draw_positions_.push_back(row.position);
-  }
-  // A rank's part: the rows of logits, then all candidates. Both are 4-byte aligned.
-  const int64_t vocab = config_.shard.vocab();
-  int64_t logits_bytes = 0;
-  for (size_t i = 0; i < params_.size(); ++i) {
-    if (RouteOf(params_[i]) != SamplingRoute::kLogits) continue;
-    std::memcpy(send_ + logits_bytes, logits_ + static_cast<int64_t>(i) * vocab,
-                vocab * sizeof(float));
-    logits_bytes += vocab * static_cast<int64_t>(sizeof(float));
-  }
-  int64_t candidates = 0;
-  for (const kernels::SamplingParams& params : params_) {
-    candidate_offsets_.push_back(candidates);
-    candidates += CandidateCount(params);
-  }
-  kernels::LocalCandidates({.logits = logits_,
-                            .tokens = vocab,
-                            .token_begin = config_.shard.vocab_begin,
-                            .params = params_,
-                            .positions = draw_positions_,
-                            .out_offsets = candidate_offsets_,
-                            .out = reinterpret_cast<Candidate*>(send_ + logits_bytes)},
-                           stream_);
-
-  int64_t total = 0;
-  for (int64_t rank = 0; rank < config_.shard.ranks; ++rank) {
-    bytes_of_rank_[rank] = SendBytes(rank);
-    total += bytes_of_rank_[rank];
-  }
-  comm_->AllGather({send_, static_cast<size_t>(bytes_of_rank_[config_.shard.rank])}, bytes_of_rank_,
-                   {gather_, static_cast<size_t>(total)});
-
-  for (size_t i = 0; i < sampled_.size(); ++i) {
-    const int32_t token = Choose(static_cast<int64_t>(i));
-    SlotTable::Slot& slot = slots_[sampled_[i].slot];
-    slot.last_token = std::max(token, 0);  // -1: no logit was a number; the request will fail
-    slot.has_token = true;
-    result_.slots.push_back(sampled_[i].slot);
-    result_.tokens.push_back(token);
-  }
-}
-
-int32_t Engine::Choose(int64_t sampled_row) {
-  const kernels::SamplingParams& params = params_[sampled_row];
-  const int64_t position = draw_positions_[sampled_row];
-  if (RouteOf(params) == SamplingRoute::kLogits) {
-    const std::span<const float> logits = LogitsOf(sampled_row);
-    const auto scratch = reinterpret_cast<Candidate*>(
-        choice_ + config_.spec.vocab * static_cast<int64_t>(sizeof(float)));
-    return kernels::ChooseFromLogits(params, position, logits, {scratch, logits.size()});
-  }
-  const int64_t count = CandidateCount(params);
-  const auto all = reinterpret_cast<Candidate*>(choice_);
-  int64_t held = 0;
-  const std::byte* part = gather_;
-  for (int64_t rank = 0; rank < config_.shard.ranks; ++rank) {
-    const int64_t candidates_begin =
-        bytes_of_rank_[rank] -
-        (candidate_offsets_.back() + CandidateCount(params_.back())) * int64_t{sizeof(Candidate)};
-    std::memcpy(
-        all + held,
-        part + candidates_begin + candidate_offsets_[sampled_row] * int64_t{sizeof(Candidate)},
-        count * sizeof(Candidate));
-    held += count;
-    part += bytes_of_rank_[rank];
-  }
-  return kernels::ChooseFromCandidates(params, position, {all, static_cast<size_t>(held)},
-                                       {all + held, static_cast<size_t>(held)});
-}
-
-std::span<const float> Engine::LogitsOf(int64_t sampled_row) const {
-  OCTET_CHECK(sampled_row >= 0 && sampled_row < static_cast<int64_t>(params_.size()));
-  if (RouteOf(params_[sampled_row]) != SamplingRoute::kLogits) return {};
-  int64_t index = 0;  // of this row among those that sent logits
-  for (int64_t i = 0; i < sampled_row; ++i) index += RouteOf(params_[i]) == SamplingRoute::kLogits;
-  const auto row = reinterpret_cast<float*>(choice_);
-  const std::vector<int64_t>& bounds = config_.shard.vocab_bounds;
-  const std::byte* part = gather_;
-  for (int64_t rank = 0; rank < config_.shard.ranks; ++rank) {
-    const int64_t vocab = bounds[rank + 1] - bounds[rank];
-    std::memcpy(row + bounds[rank], part + index * vocab * int64_t{sizeof(float)},
-                vocab * sizeof(float));
-    part += bytes_of_rank_[rank];
-  }
-  return {row, static_cast<size_t>(config_.spec.vocab)};
 }
 
 }  // namespace octet::worker

@@ -1,6 +1,7 @@
-// The step engine of one rank: applies a plan to the slots, runs the decoder, samples. All ranks of
-// a group call Step with the same plan and come to the same tokens. It owns the KV cache and the
-// buffers of a step, both taken once from the memory plan; nothing is allocated inside a step.
+// The step engine of one rank: applies a plan to the slots, lays out its rows, runs the decoder,
+// and leaves the rest to the sampler. All ranks of a group call Step with the same plan and come to
+// the same tokens. It owns the KV cache and the buffers of a step, both taken once from the memory
+// plan; nothing is allocated inside a step.
 //
 // One thread calls. It knows nothing of gRPC, MPI or requests.
 #pragma once
@@ -15,6 +16,7 @@
 #include "kernels/attention/attention.h"
 #include "worker/cache/slot_table.h"
 #include "worker/engine/engine_config.h"
+#include "worker/engine/sampler.h"
 #include "worker/engine/step_plan.h"
 #include "worker/model/decoder.h"
 
@@ -31,7 +33,9 @@ class Engine {
 
   // The whole logits of sampled row i of the last step, where its sampling asked for them (route
   // kLogits); empty otherwise. [vocab] f32
-  std::span<const float> LogitsOf(int64_t sampled_row) const;
+  std::span<const float> LogitsOf(int64_t sampled_row) const {
+    return sampler_.LogitsOf(sampled_row);
+  }
 
   const EngineConfig& config() const { return config_; }
   const MemoryPlan& memory() const { return memory_; }
@@ -43,20 +47,13 @@ class Engine {
   void ApplyChanges(const StepPlan& plan);
   // Lays the rows of the plan out in the step's buffers.
   void LayRows(const StepPlan& plan);
+  void LayChunk(const PrefillChunk& chunk);
   void AddRow(int32_t slot, int32_t token, int64_t position);
   void AddSequence(int32_t slot, int64_t first_position, int64_t row_count, bool sample);
-  // Gathers the sampled rows' hidden states and runs the head over them.
-  void ComputeLogits(const float* hidden);
-  // One exchange, then the same choice on every rank.
-  void Sample();
-  int64_t SendBytes(int64_t rank) const;
-  int32_t Choose(int64_t sampled_row);
-
-  struct SampledRow {
-    int32_t slot = 0;
-    int64_t row = 0;
-    int64_t position = 0;  // of the token being drawn
-  };
+  // The rows of a chunk that tell log-probabilities. REQUIRES: called before its rows are added.
+  void AddPromptRows(const PrefillChunk& chunk);
+  SlotTableBuffers TakeSlotBuffers();
+  SamplerBuffers TakeSamplerBuffers();
 
   EngineConfig config_;
   MemoryPlan memory_;
@@ -72,19 +69,12 @@ class Engine {
   int32_t* positions_;
   int64_t* cache_slots_;
   SlotTable slots_;
-  float* head_hidden_;
-  float* logits_;
-  std::byte* send_;
-  std::byte* gather_;
-  std::byte* choice_;
+  Sampler sampler_;
 
   int64_t rows_ = 0;
   std::vector<kernels::AttentionSequence> sequences_;  // reserved: slots
   std::vector<SampledRow> sampled_;                    // reserved: slots
-  std::vector<kernels::SamplingParams> params_;        // of sampled_
-  std::vector<int64_t> draw_positions_;                // of sampled_
-  std::vector<int64_t> candidate_offsets_;             // of sampled_
-  std::vector<int64_t> bytes_of_rank_;                 // of the last exchange
+  std::vector<PromptRow> prompt_rows_;                 // reserved: step_rows
   StepResult result_;
 };
 

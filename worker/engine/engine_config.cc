@@ -5,7 +5,9 @@
 
 #include "base/check.h"
 #include "comm/shared_group.h"
+#include "kernels/sampling/adjust.h"
 #include "kernels/sampling/sampling.h"
+#include "worker/engine/exchange_layout.h"
 #include "worker/model/decoder.h"
 
 namespace octet::worker {
@@ -18,6 +20,21 @@ kernels::KvLayout EngineConfig::kv_layout() const {
 
 int64_t EngineConfig::blocks_per_sequence() const {
   return (context + kKvBlockTokens - 1) / kKvBlockTokens;
+}
+
+int64_t EngineConfig::choices_at_once() const {
+  return std::min({int64_t{threads}, slots, kChoicesAtOnceMax});
+}
+
+int64_t EngineConfig::choice_bytes() const {
+  constexpr int64_t kCandidate = sizeof(kernels::Candidate);
+  // A whole row of logits with a candidate for each entry, or all ranks' candidates twice.
+  return AlignUp(std::max(spec.vocab * (int64_t{sizeof(float)} + kCandidate),
+                          2 * shard.ranks * kernels::kCandidatesMax * kCandidate));
+}
+
+int64_t EngineConfig::saved_logits_max() const {
+  return context + kernels::kLogitBiasMax + kernels::kEndIdsMax;
 }
 
 int64_t MemoryPlan::activation_bytes() const {
@@ -62,15 +79,16 @@ MemoryPlan MemoryPlan::Make(const EngineConfig& c) {
   set(kPositions, rows * static_cast<int64_t>(sizeof(int32_t)));
   set(kCacheSlots, rows * static_cast<int64_t>(sizeof(int64_t)));
   set(kBlockTables, c.slots * c.blocks_per_sequence() * static_cast<int64_t>(sizeof(int32_t)));
+  set(kHistory, c.slots * c.context * static_cast<int64_t>(sizeof(int32_t)));
+  set(kLogitBias, c.slots * kernels::kLogitBiasMax * int64_t{sizeof(kernels::TokenBias)});
+  set(kEndIds, c.slots * kernels::kEndIdsMax * int64_t{sizeof(int32_t)});
   set(kHeadHidden, c.slots * hidden * floats);
   set(kLogits, c.slots * shard.vocab() * floats);
-  const int64_t candidates = kernels::kCandidatesMax * int64_t{sizeof(kernels::Candidate)};
-  set(kSendCandidates, c.slots * std::max(shard.vocab() * floats, candidates));
+  set(kSavedLogits, c.slots * c.saved_logits_max() * floats);
+  set(kTokenCounts, c.choices_at_once() * c.spec.vocab * int64_t{sizeof(uint32_t)});
+  set(kSend, PartBytesMax(shard, shard.rank, c.slots, rows));
   set(kGather, LimitsOf(c).gather_bytes_max);
-  // One row's choice at a time: a whole row of logits with a candidate for each entry, or all
-  // ranks' candidates twice.
-  set(kChoice, std::max(c.spec.vocab * (floats + int64_t{sizeof(kernels::Candidate)}),
-                        2 * shard.ranks * candidates));
+  set(kChoice, c.choices_at_once() * c.choice_bytes());
   plan.communication_bytes = comm::SharedRegionBytes(LimitsOf(c), static_cast<int>(shard.ranks)) /
                              std::max<int64_t>(shard.ranks, 1);
   return plan;
@@ -93,9 +111,14 @@ std::string_view ActivationBufferName(ActivationBuffer buffer) {
                                                 "positions",
                                                 "cache_slots",
                                                 "block_tables",
+                                                "history",
+                                                "logit_bias",
+                                                "end_ids",
                                                 "head_hidden",
                                                 "logits",
-                                                "send_candidates",
+                                                "saved_logits",
+                                                "token_counts",
+                                                "send",
                                                 "gather",
                                                 "choice"};
   static_assert(std::size(kNames) == static_cast<size_t>(ActivationBuffer::kCount));
@@ -109,10 +132,11 @@ comm::CommunicatorLimits LimitsOf(const EngineConfig& c) {
     roots = std::max<int64_t>({roots, shard.attention_exchange.roots_of_rank[rank],
                                shard.ffn_exchange.roots_of_rank[rank]});
   }
-  const int64_t row_bytes =
-      std::max(c.spec.vocab * int64_t{sizeof(float)},
-               shard.ranks * kernels::kCandidatesMax * int64_t{sizeof(kernels::Candidate)});
-  return {.gather_bytes_max = c.slots * row_bytes,
+  int64_t gather_bytes = 0;
+  for (int64_t rank = 0; rank < shard.ranks; ++rank) {
+    gather_bytes += PartBytesMax(shard, rank, c.slots, c.step_rows);
+  }
+  return {.gather_bytes_max = gather_bytes,
           .reduce_floats_max = roots * c.step_rows * c.spec.hidden,
           .broadcast_bytes_max = kPlanMessageBytes,
           .threads_per_rank = c.threads};

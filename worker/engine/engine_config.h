@@ -22,8 +22,10 @@ namespace octet::worker {
 inline constexpr int64_t kSlotsMax = 4096;
 inline constexpr int64_t kStepRowsMax = 65536;
 inline constexpr int kThreadsMax = 512;
-// A plan reaches the ranks in one broadcast of this size, and a second one only if it is longer.
+// A plan reaches the ranks in one broadcast of this size, and in more only if it is longer.
 inline constexpr int64_t kPlanMessageBytes = 16384;
+// Rows whose tokens are chosen at once: each takes a scratch of the whole vocabulary.
+inline constexpr int64_t kChoicesAtOnceMax = 16;
 
 struct EngineConfig {
   ModelSpec spec;
@@ -39,6 +41,9 @@ struct EngineConfig {
 
   kernels::KvLayout kv_layout() const;
   int64_t blocks_per_sequence() const;  // ceil(context / 64)
+  int64_t choices_at_once() const;
+  int64_t choice_bytes() const;      // scratch of one choice
+  int64_t saved_logits_max() const;  // floats that undo what one row's adjustment changed
 };
 
 // The buffers that a step works in, all in one arena.
@@ -59,9 +64,14 @@ enum class ActivationBuffer {
   kPositions,
   kCacheSlots,
   kBlockTables,
+  kHistory,
+  kLogitBias,
+  kEndIds,
   kHeadHidden,
   kLogits,
-  kSendCandidates,
+  kSavedLogits,
+  kTokenCounts,
+  kSend,
   kGather,
   kChoice,
   kCount,

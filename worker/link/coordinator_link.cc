@@ -35,7 +35,10 @@ struct CoordinatorLink::State {
   bool ended = false;             // Shutdown was said
   bool closing = false;
   bool reader_done = false;
+  // Written by the thread that runs the steps, read by the heartbeat's.
   std::atomic<uint64_t> steps_done{0};
+  std::atomic<uint64_t> step_us{0};
+  std::atomic<uint64_t> collective_us{0};
   std::thread reader;
   std::thread heart;
 
@@ -79,7 +82,10 @@ struct CoordinatorLink::State {
       if (closing) return;
       lock.unlock();
       v1::RankMessage message;
-      message.mutable_heartbeat()->set_steps_done(steps_done.load(std::memory_order_relaxed));
+      v1::Heartbeat* heartbeat = message.mutable_heartbeat();
+      heartbeat->set_steps_done(steps_done.load(std::memory_order_relaxed));
+      heartbeat->set_step_us(step_us.load(std::memory_order_relaxed));
+      heartbeat->set_collective_us(collective_us.load(std::memory_order_relaxed));
       Write(message);
       lock.lock();
     }
@@ -179,6 +185,10 @@ void CoordinatorLink::SendResult(v1::StepResult result) {
   state_->Write(message);
 }
 
-void CoordinatorLink::CountStep() { state_->steps_done.fetch_add(1, std::memory_order_relaxed); }
+void CoordinatorLink::CountStep(int64_t step_us, int64_t collective_us) {
+  state_->step_us.fetch_add(static_cast<uint64_t>(step_us), std::memory_order_relaxed);
+  state_->collective_us.store(static_cast<uint64_t>(collective_us), std::memory_order_relaxed);
+  state_->steps_done.fetch_add(1, std::memory_order_relaxed);
+}
 
 }  // namespace octet::worker

@@ -28,8 +28,9 @@ class CoordinatorLink {
   // Rank 0: the next plan's bytes; nothing after Shutdown. Blocks.
   std::optional<std::string> NextPlan();
   void SendResult(v1::StepResult result);
-  // Shown in the heartbeat.
-  void CountStep();
+  // After each step, for the heartbeat: the step's time is added, `collective_us` is a sum since
+  // the start.
+  void CountStep(int64_t step_us, int64_t collective_us);
 
  private:
   struct State;

@@ -31,14 +31,16 @@ std::optional<std::string> PlanBroadcast::Exchange(std::optional<std::string> pl
   if (plan_bytes == kEndOfPlans) return std::nullopt;
 
   std::string received(static_cast<size_t>(plan_bytes), '\0');
-  const size_t first = std::min(room, received.size());
+  size_t held = std::min(room, received.size());
   if (comm_->rank() == 0) {
     received = std::move(*plan);
   } else {
-    std::memcpy(received.data(), message_.data() + kHeaderBytes, first);
+    std::memcpy(received.data(), message_.data() + kHeaderBytes, held);
   }
-  if (first < received.size()) {
-    comm_->Broadcast(std::as_writable_bytes(std::span(received).subspan(first)), 0);
+  while (held < received.size()) {
+    const size_t piece = std::min(message_.size(), received.size() - held);
+    comm_->Broadcast(std::as_writable_bytes(std::span(received).subspan(held, piece)), 0);
+    held += piece;
   }
   return received;
 }

@@ -1,5 +1,5 @@
-// Rank 0's plans, given to every rank: one broadcast of kPlanMessageBytes, a second one only for a
-// plan that does not fit. Ranks that wait here block.
+// Rank 0's plans, given to every rank: one broadcast of kPlanMessageBytes, and further ones of at
+// most that many bytes only for a plan that does not fit. Ranks that wait here block.
 #pragma once
 
 #include <cstddef>

@@ -5,78 +5,23 @@
 #include <gtest/gtest.h>
 
 #include <functional>
-#include <numeric>
 
-#include "comm/counting.h"
-#include "comm/single.h"
 #include "tests/support/engine_group.h"
+#include "tests/worker/engine/odd_model.h"
 #include "worker/engine/worker_options.h"
 
 namespace octet::worker {
 namespace {
 
+using test::kVariants;
+using test::MakeTestConfig;
+using test::OddSpec;
+using test::Tokens;
+using test::Variant;
 using testing::Blocks;
 using testing::RunGroup;
 using testing::StepOutput;
 using testing::WithLogits;
-
-struct Variant {
-  const char* name;
-  kernels::WeightFormat layers, head;
-  kernels::KvFormat kv;
-  kernels::ActivationFormat activations;
-};
-
-constexpr Variant kVariants[] = {
-    {"int4_int8", kernels::WeightFormat::kInt4, kernels::WeightFormat::kInt8,
-     kernels::KvFormat::kInt8, kernels::ActivationFormat::kInt8},
-    {"bf16_f32", kernels::WeightFormat::kBF16, kernels::WeightFormat::kBF16,
-     kernels::KvFormat::kBF16, kernels::ActivationFormat::kF32},
-    {"int8_bf16", kernels::WeightFormat::kInt8, kernels::WeightFormat::kInt8,
-     kernels::KvFormat::kInt8, kernels::ActivationFormat::kBF16},
-};
-
-// Odd on purpose: 7 query heads for each kv head, a short last grain, groups that leaves cut, a
-// short last vocabulary tile.
-ModelSpec OddSpec() {
-  ModelSpec spec;
-  spec.architecture = "Qwen2ForCausalLM";
-  spec.layers = 2;
-  spec.hidden = 192;
-  spec.ffn = 1224;
-  spec.heads = 14;
-  spec.kv_heads = 2;
-  spec.head_dim = 32;
-  spec.vocab = 1300;
-  spec.context = 512;
-  spec.qkv_bias = true;
-  return spec;
-}
-
-EngineConfig MakeTestConfig(const ModelSpec& spec, const Variant& variant, int64_t ranks,
-                            int64_t rank, int threads = 1) {
-  EngineConfig config;
-  config.spec = spec;
-  config.shard = ShardPlan::Make(spec, ranks, rank).value();
-  config.weights = {
-      .layers = variant.layers, .head = variant.head, .embedding = DType::kBF16, .group = 128};
-  config.kv = variant.kv;
-  config.activations = variant.activations;
-  config.context = spec.context;
-  config.slots = 8;
-  config.step_rows = 160;
-  config.kv_blocks = 48;
-  config.threads = threads;
-  return config;
-}
-
-std::vector<int32_t> Tokens(int64_t count, int32_t seed, int64_t vocab) {
-  std::vector<int32_t> tokens;
-  for (int64_t i = 0; i < count; ++i) {
-    tokens.push_back(static_cast<int32_t>((seed * 7919 + i * 104729) % vocab));
-  }
-  return tokens;
-}
 
 // A prompt of 130 tokens cut into `chunk`s, then two decode steps.
 std::vector<StepPlan> AlonePlans(int64_t chunk, int64_t vocab) {
@@ -193,26 +138,6 @@ TEST_P(EngineTest, SameBitsOnTwoThreads) {
 
 INSTANTIATE_TEST_SUITE_P(Variants, EngineTest, ::testing::ValuesIn(kVariants),
                          [](const auto& info) { return std::string(info.param.name); });
-
-// One step is 2 * layers + 2 collectives: the embedding, two a layer, the candidates.
-TEST(EngineTraffic, CollectivesOfADecodeStep) {
-  const EngineConfig config = MakeTestConfig(OddSpec(), kVariants[0], 1, 0);
-  ThreadPool pool(1);
-  comm::SingleCommunicator single;
-  comm::CountingCommunicator counting(&single);
-  Engine engine(config, MakeRandomWeights(config.spec, config.shard, config.weights, 1, pool),
-                &counting, &pool);
-  const std::vector<StepPlan> plans = AlonePlans(160, config.spec.vocab);
-  engine.Step(plans[0]);
-  const comm::TrafficCounts before = counting.counts();
-  engine.Step(plans[1]);
-  const comm::TrafficCounts after = counting.counts();
-  const auto layers = static_cast<int64_t>(config.spec.layers);
-  EXPECT_EQ(after.tree_all_reduce.calls - before.tree_all_reduce.calls, 2 * layers + 1);
-  EXPECT_EQ(after.all_gather.calls - before.all_gather.calls, 1);
-  EXPECT_EQ(after.broadcast.calls - before.broadcast.calls, 0);
-  EXPECT_EQ(after.barrier.calls - before.barrier.calls, 0);
-}
 
 TEST(MemoryPlanTest, EveryRankTakesWhatThePlanSays) {
   // The engine's constructor checks the taken bytes against the plan; here the parts are looked at.
