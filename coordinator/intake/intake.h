@@ -51,8 +51,8 @@ class Intake {
   // Sets cancel_requested of every live request that has this request_id, and tells their numbers.
   std::vector<uint64_t> RequestCancel(const std::string& request_id);
 
-  // The tokens of a prompt, by the same ways as those of a request. Any thread; takes as long as it
-  // takes.
+  // The tokens of a prompt that CheckPromptSize finds ok, by the same ways as those of a request. Any
+  // thread; takes as long as it takes.
   Result<std::vector<int32_t>> Encode(const Prompt& prompt, bool add_special_tokens,
                                       bool parse_special_tokens) const;
 

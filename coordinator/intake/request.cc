@@ -126,14 +126,7 @@ Status CheckLogitBias(const Request& request, const ModelLimits& model) {
   return {};
 }
 
-// Before anything is tokenized.
 Status CheckPrompt(const Prompt& prompt, const IntakeLimits& limits, const ModelLimits& model) {
-  if (const auto* text = std::get_if<std::string>(&prompt)) {
-    if (static_cast<int64_t>(text->size()) > limits.prompt_bytes_max)
-      return InvalidArgument("text has " + std::to_string(text->size()) + " bytes; the limit is " +
-                             std::to_string(limits.prompt_bytes_max));
-    return {};
-  }
   if (const auto* ids = std::get_if<std::vector<int32_t>>(&prompt)) {
     // Before the ids are looked at one by one: a list beyond the context is wrong whatever it
     // holds.
@@ -143,9 +136,9 @@ Status CheckPrompt(const Prompt& prompt, const IntakeLimits& limits, const Model
                              " leaves room for at most " + std::to_string(model.context - 1));
     return CheckIds("token_ids", *ids, model.vocab);
   }
-  if (const auto* chat = std::get_if<ChatRequest>(&prompt))
-    return CheckChat(*chat, limits.prompt_bytes_max);
-  return InvalidArgument("prompt is missing; it must be one of text, token_ids and chat");
+  if (std::holds_alternative<std::monostate>(prompt))
+    return InvalidArgument("prompt is missing; it must be one of text, token_ids and chat");
+  return CheckPromptSize(prompt, limits);
 }
 
 // What all n samples have in common.
@@ -186,6 +179,15 @@ Status CheckRoom(const Request& request, int64_t prompt_tokens, const ModelLimit
 }
 
 }  // namespace
+
+Status CheckPromptSize(const Prompt& prompt, const IntakeLimits& limits) {
+  if (const auto* chat = std::get_if<ChatRequest>(&prompt))
+    return CheckChat(*chat, limits.prompt_bytes_max);
+  const auto* text = std::get_if<std::string>(&prompt);
+  if (text == nullptr || static_cast<int64_t>(text->size()) <= limits.prompt_bytes_max) return {};
+  return InvalidArgument("text has " + std::to_string(text->size()) + " bytes; the limit is " +
+                         std::to_string(limits.prompt_bytes_max));
+}
 
 Status CheckRequest(const Request& request, const IntakeLimits& limits, const ModelLimits& model) {
   if (static_cast<int64_t>(request.request_id.size()) > kRequestIdBytesMax)

@@ -76,6 +76,9 @@ struct Request {
   std::optional<int32_t> prompt_logprobs;
 };
 
+// What a prompt must be before it is tokenized, whatever the model: its bytes are within their limit.
+Status CheckPromptSize(const Prompt& prompt, const IntakeLimits& limits);
+
 // The checks that need no tokens: cheap, done before a request takes a place in the queue.
 Status CheckRequest(const Request& request, const IntakeLimits& limits, const ModelLimits& model);
 
