@@ -20,7 +20,8 @@ Status Group::OnHello(uint64_t stream, const v1::Hello& hello, double now_second
     Lose({.cause = status, .configuration = true});
     return status;
   }
-  streams_[stream] = {hello.rank(), hello.pid(), now_seconds, {}};
+  Rank& rank = streams_[stream] = {hello.rank(), hello.pid(), now_seconds, {}};
+  rank.heartbeats.Add(now_seconds, 0, 0, 0);  // it has done nothing yet
   if (hello.rank() == 0) leader_stream_ = stream;
   return {};
 }

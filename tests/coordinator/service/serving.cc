@@ -107,6 +107,16 @@ bool Serving::WaitServing(bool serving) {
   return false;
 }
 
+bool Serving::WaitIdle() {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(kWaitSeconds);
+  while (std::chrono::steady_clock::now() < until) {
+    const auto scheduler = service_->step_loop().stats().scheduler;
+    if (scheduler.running == 0 && scheduler.waiting == 0) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return false;
+}
+
 v1::GenerateRequest Serving::Prompt(const std::string& text, int64_t max_tokens) {
   v1::GenerateRequest request;
   request.set_text(text);
@@ -120,6 +130,14 @@ Answered Serving::ReadAll(grpc::ClientReader<v1::GenerateResponse>* reader) {
   v1::GenerateResponse response;
   while (reader->Read(&response)) {
     if (response.has_accepted()) out.accepted = response.accepted();
+    if (response.has_prompt()) {
+      const auto& prompt = response.prompt();
+      EXPECT_EQ(out.chunks, 0);
+      EXPECT_EQ(prompt.first_position(), static_cast<int64_t>(out.prompt_tokens.size()));
+      out.prompt_tokens.insert(out.prompt_tokens.end(), prompt.token_ids().begin(),
+                               prompt.token_ids().end());
+      out.prompt_text += prompt.text();
+    }
     if (response.has_chunk()) {
       const auto& chunk = response.chunk();
       EXPECT_EQ(chunk.first_position(), static_cast<int64_t>(out.tokens.size()));

@@ -25,6 +25,8 @@ struct Answered {
   bool is_complete = false;
   std::vector<int32_t> tokens;
   std::string text;
+  std::vector<int32_t> prompt_tokens;
+  std::string prompt_text;
   int64_t chunks = 0;
 };
 
@@ -41,6 +43,7 @@ class Serving : public ::testing::Test {
   // The ranks die, if they have not, and others dial in until the next group has taken them.
   void ReplaceRanks(int ranks);
   bool WaitServing(bool serving);          // until health says so
+  bool WaitIdle();                         // until no request waits or runs
   int Health(const std::string& service);  // a ServingStatus, or -code of the error
 
   v1::Generation::Stub& stub() { return *stub_; }
