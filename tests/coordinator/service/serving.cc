@@ -107,14 +107,24 @@ bool Serving::WaitServing(bool serving) {
   return false;
 }
 
-bool Serving::WaitIdle() {
+bool Serving::WaitCounters(
+    const std::function<bool(const schedule::SchedulerCounters&)>& as_wished) {
   const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(kWaitSeconds);
   while (std::chrono::steady_clock::now() < until) {
-    const auto scheduler = service_->step_loop().stats().scheduler;
-    if (scheduler.running == 0 && scheduler.waiting == 0) return true;
+    if (as_wished(service_->step_loop().stats().scheduler)) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   return false;
+}
+
+bool Serving::WaitIdle() {
+  return WaitCounters([](const auto& now) { return now.running == 0 && now.waiting == 0; });
+}
+
+bool Serving::WaitAllFree() {
+  return WaitIdle() && WaitCounters([this](const auto& now) {
+           return now.free_blocks == rank_options_.model.kv_blocks();
+         });
 }
 
 v1::GenerateRequest Serving::Prompt(const std::string& text, int64_t max_tokens) {
