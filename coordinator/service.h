@@ -83,7 +83,7 @@ class Service final : private workers::GroupListener, private engine::PlanSink {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::atomic<bool> serving_{false};
-  std::atomic<int64_t> kv_blocks_{0};  // of the groups; 0: none was ready yet
+  std::atomic<int64_t> kv_blocks_{0};    // of the groups; 0: none was ready yet
   std::atomic<bool> supervised_{false};  // supervisor_ is set
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   bool ready_ = false;

@@ -120,6 +120,12 @@ void PrintLogprobs(const v1::GenerateResponse::Chunk& chunk) {
 // it comes; of several, each when all before it are complete, so that they do not mix.
 class Answers {
  public:
+  static std::string Separator(int32_t index) {
+    std::string line = "\n--- ";
+    line += std::to_string(index);
+    return line += " ---\n";
+  }
+
   explicit Answers(int32_t count) : count_(count) {}
 
   void Take(const v1::GenerateResponse::Chunk& chunk) {
@@ -129,7 +135,7 @@ class Answers {
   void Take(const v1::GenerateResponse::Complete& complete) {
     completes_[complete.index()] = complete;
     while (count_ > 1 && completes_.contains(printed_)) {
-      if (printed_ > 0) PrintText("\n--- " + std::to_string(printed_) + " ---\n");
+      if (printed_ > 0) PrintText(Separator(printed_));
       PrintText(texts_[printed_++]);
     }
   }

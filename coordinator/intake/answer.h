@@ -1,6 +1,6 @@
 // The answers to one request while they grow: what the steps bring in, chunks of text out to the
-// AnswerSink of whoever asked. The step loop feeds it from its one thread. Knows nothing of the wire
-// and of plans.
+// AnswerSink of whoever asked. The step loop feeds it from its one thread. Knows nothing of the
+// wire and of plans.
 #pragma once
 
 #include <atomic>

@@ -1,8 +1,8 @@
-// What whoever asked is told of a request's answers. A sink is told: accepted (at most once, first),
-// pieces of the prompt when asked for, chunks and one completion for each of the n samples, then
-// exactly one end, after which it is never touched again. It lives until then: a client that goes
-// away sets `cancel_requested`, asks for the cancel, and waits for the end like everyone. All calls
-// but OnEnd come from the step loop's thread; none may block.
+// What whoever asked is told of a request's answers. A sink is told: accepted (at most once,
+// first), pieces of the prompt when asked for, chunks and one completion for each of the n samples,
+// then exactly one end, after which it is never touched again. It lives until then: a client that
+// goes away sets `cancel_requested`, asks for the cancel, and waits for the end like everyone. All
+// calls but OnEnd come from the step loop's thread; none may block.
 #pragma once
 
 #include <atomic>

@@ -126,15 +126,15 @@ Result<Conversation> ParseChat(const ChatRequest& chat) {
     out.messages.push_back(std::move(message));
   }
   if (!chat.tools_json.empty()) {
-    OCTET_ASSIGN_OR_RETURN(
-        out.tools, texts.Parse("chat.tools_json", chat.tools_json, Json::value_t::array));
+    OCTET_ASSIGN_OR_RETURN(out.tools,
+                           texts.Parse("chat.tools_json", chat.tools_json, Json::value_t::array));
     OCTET_RETURN_IF_ERROR(ExpectObjects("chat.tools_json", out.tools));
   }
   out.variables = Json::object();
   if (!chat.template_variables_json.empty()) {
-    OCTET_ASSIGN_OR_RETURN(out.variables, texts.Parse("chat.template_variables_json",
-                                                      chat.template_variables_json,
-                                                      Json::value_t::object));
+    OCTET_ASSIGN_OR_RETURN(out.variables,
+                           texts.Parse("chat.template_variables_json", chat.template_variables_json,
+                                       Json::value_t::object));
     for (const char* own : {"messages", "tools", "add_generation_prompt"}) {
       if (out.variables.contains(own))
         return InvalidArgument(std::string("chat.template_variables_json has '") + own +

@@ -38,8 +38,8 @@ struct ChatRequest {
 // As a template takes it. Members of objects are in the order in which the client wrote them,
 // because templates print them.
 struct Conversation {
-  nlohmann::ordered_json messages;  // an array of objects: role, content and what else is set
-  nlohmann::ordered_json tools;     // an array, or null
+  nlohmann::ordered_json messages;   // an array of objects: role, content and what else is set
+  nlohmann::ordered_json tools;      // an array, or null
   nlohmann::ordered_json variables;  // an object
   bool add_generation_prompt = true;
 };

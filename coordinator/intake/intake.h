@@ -1,6 +1,6 @@
 // The door: checks requests, gives them places in a bounded queue, turns text and messages into
-// tokens and hands them on to the step loop. Any thread may submit; tokenizing runs on one thread of
-// its own, so that a long text delays neither transport nor steps. Knows nothing of the wire, of
+// tokens and hands them on to the step loop. Any thread may submit; tokenizing runs on one thread
+// of its own, so that a long text delays neither transport nor steps. Knows nothing of the wire, of
 // templates and of the workers.
 //
 // The door is closed until the first Open and again while the workers are away or the service ends;
@@ -51,8 +51,8 @@ class Intake {
   // Sets cancel_requested of every live request that has this request_id, and tells their numbers.
   std::vector<uint64_t> RequestCancel(const std::string& request_id);
 
-  // The tokens of a prompt that CheckPromptSize finds ok, by the same ways as those of a request. Any
-  // thread; takes as long as it takes.
+  // The tokens of a prompt that CheckPromptSize finds ok, by the same ways as those of a request.
+  // Any thread; takes as long as it takes.
   Result<std::vector<int32_t>> Encode(const Prompt& prompt, bool add_special_tokens,
                                       bool parse_special_tokens) const;
 

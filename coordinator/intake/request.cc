@@ -66,9 +66,9 @@ Status CheckSampling(const Request& request) {
   if (request.temperature.has_value()) {
     const float t = *request.temperature;
     if (!(t == 0.0f || (t >= kTemperatureMin && t <= kTemperatureMax)))
-      return Refuse("temperature", t,
-                    "0 (greedy) or between " + ToText(kTemperatureMin) + " and " +
-                        ToText(kTemperatureMax));
+      return Refuse(
+          "temperature", t,
+          "0 (greedy) or between " + ToText(kTemperatureMin) + " and " + ToText(kTemperatureMax));
   }
   if (request.top_p.has_value() && !(*request.top_p > 0.0f && *request.top_p <= 1.0f))
     return Refuse("top_p", *request.top_p, "above 0 and at most 1 (off)");
@@ -169,8 +169,8 @@ Status CheckRoom(const Request& request, int64_t prompt_tokens, const ModelLimit
                            " leaves room for at most " + std::to_string(model.context - 1));
   const auto check = [&](const char* field, int64_t tokens) -> Status {
     if (tokens <= room) return {};
-    return InvalidArgument(std::string(field) + " is " + std::to_string(tokens) +
-                           "; a prompt of " + std::to_string(prompt_tokens) + " tokens leaves " +
+    return InvalidArgument(std::string(field) + " is " + std::to_string(tokens) + "; a prompt of " +
+                           std::to_string(prompt_tokens) + " tokens leaves " +
                            std::to_string(room) + " of the context of " +
                            std::to_string(model.context));
   };

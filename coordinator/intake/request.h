@@ -25,7 +25,7 @@ inline constexpr int64_t kStopStringBytesMax = 256;
 inline constexpr int64_t kLogitBiasesMax = 512;
 inline constexpr float kLogitBiasMax = 100.0f;  // up and down
 inline constexpr int32_t kLogprobsMax = 20;
-inline constexpr int32_t kPriorityMax = 100;  // up and down
+inline constexpr int32_t kPriorityMax = 100;      // up and down
 inline constexpr float kTemperatureMin = 0.001f;  // of those that are not 0
 inline constexpr float kTemperatureMax = 100.0f;
 inline constexpr float kRepetitionPenaltyMax = 2.0f;
@@ -76,7 +76,8 @@ struct Request {
   std::optional<int32_t> prompt_logprobs;
 };
 
-// What a prompt must be before it is tokenized, whatever the model: its bytes are within their limit.
+// What a prompt must be before it is tokenized, whatever the model: its bytes are within their
+// limit.
 Status CheckPromptSize(const Prompt& prompt, const IntakeLimits& limits);
 
 // The checks that need no tokens: cheap, done before a request takes a place in the queue.

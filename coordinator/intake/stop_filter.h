@@ -37,7 +37,7 @@ class StopFilter {
   explicit StopFilter(const StopStrings* stops) : stops_(stops), matched_(stops->count(), 0) {}
 
   struct Piece {
-    std::string text;             // can be given out
+    std::string text;                   // can be given out
     const std::string* stop = nullptr;  // the text ends here, before this
   };
   // The text goes on with `text`. When `may_stop` is false stops that end in it are ordinary text.

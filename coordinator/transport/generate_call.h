@@ -1,7 +1,7 @@
-// One Generate stream: from the request's message to intake, and from the answers to the client. The
-// step loop writes into it without ever waiting: while the client is slow to read, chunks of one
-// sample grow into one message, so what is held is at most the answers themselves. Owned by itself,
-// from the call until gRPC is done with it.
+// One Generate stream: from the request's message to intake, and from the answers to the client.
+// The step loop writes into it without ever waiting: while the client is slow to read, chunks of
+// one sample grow into one message, so what is held is at most the answers themselves. Owned by
+// itself, from the call until gRPC is done with it.
 #pragma once
 
 #include <grpcpp/support/server_callback.h>
@@ -53,10 +53,10 @@ class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>
   uint64_t id_ = 0;  // 0: not accepted
 
   std::mutex mutex_;
-  Messages first_;  // accepted, then the prompt
-  bool prompt_due_ = false;  // chunks wait until all of the prompt was told
+  Messages first_;                 // accepted, then the prompt
+  bool prompt_due_ = false;        // chunks wait until all of the prompt was told
   std::vector<Messages> samples_;  // [n] chunks, then complete
-  size_t turn_ = 0;  // of the samples, so that none waits for another to be silent
+  size_t turn_ = 0;                // of the samples, so that none waits for another to be silent
   std::optional<grpc::Status> status_;  // set at the end
   bool writing_ = false;
   bool finished_ = false;

@@ -9,9 +9,9 @@
 #include <optional>
 #include <utility>
 
+#include "coordinator/tokenizer/json_reader.h"
 #include "coordinator/transport/generate_call.h"
 #include "coordinator/transport/listen_address.h"
-#include "coordinator/tokenizer/json_reader.h"
 #include "coordinator/transport/messages.h"
 #include "octet/v1/generation.grpc.pb.h"
 
@@ -40,8 +40,7 @@ void SetConnectionArguments(grpc::ServerBuilder* builder) {
 
 class GenerationServer::Service final : public v1::Generation::CallbackService {
  public:
-  Service(GenerationServerOptions options, intake::Intake* intake,
-          GenerationServerCalls calls)
+  Service(GenerationServerOptions options, intake::Intake* intake, GenerationServerCalls calls)
       : options_(std::move(options)), intake_(intake), calls_(std::move(calls)) {}
 
   Status Listen();
@@ -131,9 +130,9 @@ grpc::ServerUnaryReactor* GenerationServer::Service::Tokenize(grpc::CallbackServ
     reactor->Finish(ToGrpc(fits));
     return reactor;
   }
-  const auto tokens = intake_->Encode(
-      prompt, !request->has_add_special_tokens() || request->add_special_tokens(),
-      !request->has_parse_special_tokens() || request->parse_special_tokens());
+  const auto tokens =
+      intake_->Encode(prompt, !request->has_add_special_tokens() || request->add_special_tokens(),
+                      !request->has_parse_special_tokens() || request->parse_special_tokens());
   if (tokens.ok()) response->mutable_token_ids()->Add(tokens->begin(), tokens->end());
   reactor->Finish(ToGrpc(tokens.status()));
   return reactor;
@@ -178,8 +177,7 @@ grpc::ServerUnaryReactor* GenerationServer::Service::GetStats(grpc::CallbackServ
 GenerationServer::GenerationServer() = default;
 
 Result<std::unique_ptr<GenerationServer>> GenerationServer::Start(
-    const GenerationServerOptions& options, intake::Intake* intake,
-    GenerationServerCalls calls) {
+    const GenerationServerOptions& options, intake::Intake* intake, GenerationServerCalls calls) {
   std::unique_ptr<GenerationServer> server(new GenerationServer);
   server->service_ = std::make_unique<Service>(options, intake, std::move(calls));
   OCTET_RETURN_IF_ERROR(server->service_->Listen());

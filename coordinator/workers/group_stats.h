@@ -10,9 +10,9 @@ namespace octet::workers {
 // Means are over the heartbeats of about the last kHeartbeatWindowSeconds.
 struct RankStats {
   int32_t rank = 0;
-  int64_t steps = 0;           // since the rank started
-  double step_ms = 0;          // of a step, collectives included; 0: there was none
-  double collective_ms = 0;    // of it in collectives, waiting for other ranks included
+  int64_t steps = 0;         // since the rank started
+  double step_ms = 0;        // of a step, collectives included; 0: there was none
+  double collective_ms = 0;  // of it in collectives, waiting for other ranks included
   double heartbeat_age_seconds = 0;
 };
 

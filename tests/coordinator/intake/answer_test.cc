@@ -27,10 +27,9 @@ class AnswerTest : public ::testing::Test {
     return over;
   }
   bool Finish(Answer* answer, int32_t token, FinishReason reason, int32_t sample = 0) {
-    return answer->Take(sample, {.token = token,
-                                 .position = positions_.at(sample)++,
-                                 .finished = true,
-                                 .reason = reason});
+    return answer->Take(
+        sample,
+        {.token = token, .position = positions_.at(sample)++, .finished = true, .reason = reason});
   }
   static std::vector<int32_t> Bytes(std::string_view text) { return fakes::BytesAsTokens(text); }
 
@@ -228,8 +227,7 @@ TEST_F(AnswerTest, PromptLogprobsAreToldAsTheyCome) {
     EXPECT_EQ(sink.prompt_tokens, (std::vector<int32_t>{0xc3, 0xa9, 'b', 'c'}));
     ASSERT_EQ(sink.prompt_logprobs.size(), 4u);
     EXPECT_EQ(sink.prompt_logprobs[0], TokenLogprobs{});
-    for (int i = 1; i < 4; ++i)
-      EXPECT_EQ(sink.prompt_logprobs[i].logprob, -static_cast<float>(i));
+    for (int i = 1; i < 4; ++i) EXPECT_EQ(sink.prompt_logprobs[i].logprob, -static_cast<float>(i));
     EXPECT_EQ(sink.tokens, (std::vector<int32_t>{'x'}));
     answer.Fail(Internal("test is over"));
   }

@@ -209,10 +209,11 @@ TEST_F(IntakeTest, ACancelWhileOthersAreTokenizedFreesThePlaceAtOnce) {
 }
 
 TEST_F(IntakeTest, ARenderedChatIsTokenizedWithItsSpecialTokensAndNoOthers) {
-  Intake intake(&tokenizer_, {}, [this](Submission submission) { Submitted(std::move(submission)); },
-                [](const Conversation& c) -> Result<std::string> {
-                  return c.messages[0]["content"].get<std::string>() + "<|end|>";
-                });
+  Intake intake(
+      &tokenizer_, {}, [this](Submission submission) { Submitted(std::move(submission)); },
+      [](const Conversation& c) -> Result<std::string> {
+        return c.messages[0]["content"].get<std::string>() + "<|end|>";
+      });
   const Prompt prompt = ChatRequest{.messages = {{.role = "user", .content = "hi"}}};
   const auto tokens = intake.Encode(prompt, true, /*parse_special_tokens=*/false);
   ASSERT_TRUE(tokens.ok());

@@ -86,7 +86,8 @@ class KeepingSink : public AnswerSink {
 
  private:
   KeptSample& Sample(int32_t index) {
-    if (samples.size() <= static_cast<size_t>(index)) samples.resize(static_cast<size_t>(index) + 1);
+    if (samples.size() <= static_cast<size_t>(index))
+      samples.resize(static_cast<size_t>(index) + 1);
     return samples[static_cast<size_t>(index)];
   }
 

@@ -94,8 +94,8 @@ TEST(StopFilter, AnAnswerSendsTheTextUpToTheEarliestStop) {
     const auto min_tokens = static_cast<int64_t>(random() % 20);
     const bool include = random() % 2 == 0;
     const Cut expected = CutAtEarliest(text, stops, static_cast<size_t>(min_tokens));
-    const size_t end = expected.stop.empty() ? text.size()
-                                             : expected.text.size() + expected.stop.size();
+    const size_t end =
+        expected.stop.empty() ? text.size() : expected.text.size() + expected.stop.size();
     const std::string whole = expected.text + (include ? expected.stop : "");
 
     std::atomic<int64_t> places{1};
@@ -135,7 +135,8 @@ TEST(StopFilter, AnOverlapWithAnIgnoredStopIsStillFound) {
 TEST(StopFilter, TheWorstTextTakesTimeLinearInItsBytes) {
   // Quadratic matching would take minutes here.
   std::vector<std::string> texts;
-  for (size_t bytes = 241; bytes <= 256; ++bytes) texts.push_back(std::string(bytes - 1, 'a') + "b");
+  for (size_t bytes = 241; bytes <= 256; ++bytes)
+    texts.push_back(std::string(bytes - 1, 'a') + "b");
   const StopStrings stops(texts);
   StopFilter filter(&stops);
   const std::string text(1 << 20, 'a');

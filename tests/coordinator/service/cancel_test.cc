@@ -1,4 +1,5 @@
-// Requests that end before their time: cancelled by name, past their deadline, left by their client.
+// Requests that end before their time: cancelled by name, past their deadline, left by their
+// client.
 #include <gtest/gtest.h>
 
 #include "tests/coordinator/service/serving.h"

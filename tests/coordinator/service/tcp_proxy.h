@@ -57,8 +57,8 @@ class TcpProxy {
     if (accepted < 0) return;
     client_ = accepted;
     const sockaddr_in address = Loopback(server_port);
-    OCTET_CHECK_EQ(
-        connect(server_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+    OCTET_CHECK_EQ(connect(server_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
+                   0);
     std::thread up([this] { Copy(client_, server_); });
     Copy(server_, client_);
     up.join();
