@@ -170,19 +170,6 @@ TEST_F(Serving, ACancelledAnswerFreesItsPlace) {
   EXPECT_TRUE(WaitAllFree());
 }
 
-TEST_F(Serving, ADeadlineEndsTheAnswerOnBothSides) {
-  rank_options_.step_delay = std::chrono::milliseconds(5);
-  StartReady();
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
-  const Answered answer = Ask(Prompt("late", 400), &context);
-  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-  EXPECT_FALSE(answer.is_complete);
-  // The next one finds all free again.
-  EXPECT_TRUE(Ask(Prompt("next", 3)).status.ok());
-  EXPECT_TRUE(WaitIdle());
-}
-
 TEST_F(Serving, AFullQueueRefusesAtOnceAndRecovers) {
   options_.max_waiting = 2;
   rank_options_.model.set_slots(1);
