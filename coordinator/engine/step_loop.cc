@@ -102,7 +102,9 @@ void StepLoop::On(const StepOutcome& outcome) {
        scheduler_->CommitStep(result.step, result.slots, result.tokens)) {
     const auto found = answers_.find(event.id);
     OCTET_CHECK(found != answers_.end());
-    if (found->second->Take(0, event)) answers_.erase(found);
+    if (!found->second->Take(0, event)) continue;
+    if (!event.finished) scheduler_->Cancel(event.id);  // a stop string ended it
+    answers_.erase(found);
   }
 }
 
