@@ -56,8 +56,7 @@ struct LoopStats {
 class StepLoop {
  public:
   // The clock serves the rates alone.
-  explicit StepLoop(PlanSink* plans,
-                    TokenRates::Clock clock = &std::chrono::steady_clock::now);
+  explicit StepLoop(PlanSink* plans, TokenRates::Clock clock = &std::chrono::steady_clock::now);
   // Stops the thread; what is still live fails as UNAVAILABLE.
   ~StepLoop();
   StepLoop(const StepLoop&) = delete;
@@ -118,7 +117,7 @@ class StepLoop {
 
   // Of the loop's thread alone.
   PlanSink* plans_;
-  std::optional<schedule::Scheduler> scheduler_;  // from the first ready group on
+  std::optional<schedule::Scheduler> scheduler_;    // from the first ready group on
   std::unordered_map<uint64_t, Request> requests_;  // live, by id
   std::unordered_map<uint64_t, Request*> samples_;  // those that are not over, by sequence
   int64_t completed_ = 0, failed_requests_ = 0, cancelled_ = 0;

@@ -229,8 +229,7 @@ Status BlockCache::Audit(std::span<const int64_t> holds) const {
     leaving += block.holds > 0 && block.holds == block.leaving ? 1 : 0;
     if (block.stamp == 0) continue;
     ++findable;
-    const bool parent_lives =
-        block.parent < 0 || blocks_[block.parent].stamp == block.parent_stamp;
+    const bool parent_lives = block.parent < 0 || blocks_[block.parent].stamp == block.parent_stamp;
     if (!parent_lives) return wrong(name + "a parent that is not findable", block.parent, -1);
   }
   if (findable != findable_blocks_) return wrong("findable blocks", findable_blocks_, findable);

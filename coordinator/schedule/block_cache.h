@@ -102,11 +102,11 @@ class BlockCache {
 
   int64_t block_tokens_;
   std::vector<Block> blocks_;
-  std::vector<int32_t> tokens_;   // [blocks, block_tokens], of the findable ones
-  std::vector<int32_t> buckets_;  // [power of two >= blocks] heads of lists; -1: empty
-  std::vector<int32_t> free_;     // not findable; the next one at the end
+  std::vector<int32_t> tokens_;     // [blocks, block_tokens], of the findable ones
+  std::vector<int32_t> buckets_;    // [power of two >= blocks] heads of lists; -1: empty
+  std::vector<int32_t> free_;       // not findable; the next one at the end
   std::vector<int32_t> forgotten_;  // scratch of Forget
-  int32_t unheld_first_ = -1;     // the next to be evicted
+  int32_t unheld_first_ = -1;       // the next to be evicted
   int32_t unheld_last_ = -1;
   int64_t unheld_blocks_ = 0;
   int64_t findable_blocks_ = 0;

@@ -21,8 +21,7 @@ bool HasCount(size_t found, int64_t due) { return static_cast<int64_t>(found) ==
 
 Status CheckTop(const StepResult& result, const TokenLogprobs& logprobs) {
   if (logprobs.top_tokens.size() == logprobs.top_logprobs.size()) return {};
-  return Refused(result, CountOf("top log-probabilities of a token",
-                                 logprobs.top_logprobs.size(),
+  return Refused(result, CountOf("top log-probabilities of a token", logprobs.top_logprobs.size(),
                                  static_cast<int64_t>(logprobs.top_tokens.size())));
 }
 
@@ -110,7 +109,6 @@ std::vector<SequenceEvent> Scheduler::CommitStep(StepResult result) {
     Sequence* sequence = &found->second;
     SequenceEvent& event = events.emplace_back();
     event.id = due.id;
-    --sequence->results_in_flight;
     if (prompt_logprobs != nullptr) AcceptPrompt(sequence, due, prompt_logprobs, &event);
     if (!due.sampled) continue;
     --sequence->samples_in_flight;

@@ -18,8 +18,7 @@ std::optional<StepPlan> Scheduler::PlanStep() {
   PlanDecodes(&draft);
   PlanPrefills(&draft);
   PlanAdmissions(&draft);
-  std::erase_if(running_,
-                [](const Sequence* s) { return s->state == Sequence::State::kEnding; });
+  std::erase_if(running_, [](const Sequence* s) { return s->state == Sequence::State::kEnding; });
   if (draft.rows_left == limits_.step_rows_max) {
     OCTET_CHECK(live_.empty() || !in_flight_.empty());
     return std::nullopt;
@@ -96,10 +95,9 @@ void Scheduler::PlanAdmissions(Draft* draft) {
   }
 }
 
-// A preempted sequence waits for its results in flight first: its prefill must know their tokens,
-// and must not have a prompt position told again.
+// A preempted sequence waits for its tokens in flight first: its prefill must know them.
 bool Scheduler::Admissible(Sequence* sequence) {
-  if (sequence->results_in_flight > 0 || free_slots_.empty()) return false;
+  if (sequence->samples_in_flight > 0 || free_slots_.empty()) return false;
   const int64_t spare_blocks = running_.empty() ? 0 : watermark_blocks_;
   // At least one block is its own: no need to look for the others.
   if (cache_.free_blocks() < 1 + spare_blocks) return false;
@@ -115,8 +113,9 @@ void Scheduler::FindHits(Sequence* sequence) {
   hits_.clear();
   sequence->chain_end = kChainRoot;
   int64_t tokens_max = sequence->token_count() - 1;
-  if (sequence->sampling.prompt_logprobs >= 0 && sequence->next_told < sequence->prompt_tokens) {
-    tokens_max = std::min(tokens_max, sequence->next_told - 1);  // that row must tell it
+  if (sequence->sampling.prompt_logprobs >= 0 &&
+      sequence->next_told_planned < sequence->prompt_tokens) {
+    tokens_max = std::min(tokens_max, sequence->next_told_planned - 1);  // the row that tells it
   }
   for (int64_t index = 0; index < tokens_max / limits_.block_tokens; ++index) {
     const ChainLink found = cache_.Find(sequence->chain_end, KeyOf(sequence, index));
@@ -209,7 +208,6 @@ void Scheduler::PlanResult(Sequence* sequence, DueResult due, Draft* draft) {
   plan.samples_with_logprobs += due.logprobs >= 0 ? 1 : 0;
   plan.chunks_that_tell += due.told_count > 0 ? 1 : 0;
   plan.due.push_back(due);
-  ++sequence->results_in_flight;
   if (!due.sampled) return;
   ++sequence->samples_in_flight;
   const int64_t samples = sequence->generated() + sequence->samples_in_flight;
@@ -236,8 +234,8 @@ void Scheduler::PublishFullBlocks(Sequence* sequence) {
       std::min(sequence->rows_planned, sequence->token_count()) / limits_.block_tokens;
   for (; sequence->chain_blocks < full_blocks; ++sequence->chain_blocks) {
     const int64_t index = sequence->chain_blocks;
-    sequence->chain_end = cache_.Publish(sequence->chain_end, KeyOf(sequence, index),
-                                         sequence->blocks[index]);
+    sequence->chain_end =
+        cache_.Publish(sequence->chain_end, KeyOf(sequence, index), sequence->blocks[index]);
   }
 }
 

@@ -141,7 +141,6 @@ void Scheduler::ResetAfterGroupLoss() {
   running_.clear();
   for (auto& [id, sequence] : live_) {
     sequence.state = Sequence::State::kWaiting;
-    sequence.results_in_flight = 0;
     sequence.samples_in_flight = 0;
     sequence.next_told_planned = sequence.next_told;
     sequence.slot = -1;

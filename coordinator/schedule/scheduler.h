@@ -80,15 +80,15 @@ struct SequenceEvent {
 
 struct SchedulerCounters {
   int64_t waiting = 0;
-  int64_t running = 0;      // running and ending
-  int64_t used_blocks = 0;  // used + free: all
-  int64_t free_blocks = 0;  // those that can still be found by what they hold included
+  int64_t running = 0;        // running and ending
+  int64_t used_blocks = 0;    // used + free: all
+  int64_t free_blocks = 0;    // those that can still be found by what they hold included
   int64_t cached_blocks = 0;  // that can be found, used or free
   int64_t plans_in_flight = 0;
   // Since the start:
-  int64_t steps = 0;             // committed
-  int64_t prompt_tokens = 0;     // planned or found in the cache, each once
-  int64_t generated_tokens = 0;  // accepted
+  int64_t steps = 0;                  // committed
+  int64_t prompt_tokens = 0;          // planned or found in the cache, each once
+  int64_t generated_tokens = 0;       // accepted
   int64_t prefix_queried_tokens = 0;  // of sequences at their first admission
   int64_t prefix_hit_tokens = 0;      // of these, found in the cache
   int64_t preemptions = 0;

@@ -37,14 +37,14 @@ struct Sequence {
   std::vector<int32_t> stop_tokens;
   std::vector<uint64_t> block_hashes;  // of tokens, as far as asked for
   bool ran_before = false;
-  int64_t cached_tokens = 0;           // found at its first admission
-  int64_t prompt_tokens_counted = 0;   // in the counter of prompt tokens
+  int64_t cached_tokens = 0;          // found at its first admission
+  int64_t prompt_tokens_counted = 0;  // in the counter of prompt tokens
 
   State state = State::kWaiting;
-  int64_t results_in_flight = 0;  // of its rows: samples, and chunks that tell of the prompt
-  int64_t samples_in_flight = 0;  // of these
+  int64_t samples_in_flight = 0;
   // The next prompt position to be told, when sampling.prompt_logprobs asks for it; position p is
-  // told by row p - 1, and position 0 never. Told: by a result. Planned: by a plan in flight, too.
+  // told by row p - 1, and position 0 never. Told: by a result. Planned: or by a plan in flight,
+  // whose result counts also when the sequence was preempted meanwhile.
   int64_t next_told = 1;
   int64_t next_told_planned = 1;
 
@@ -75,10 +75,10 @@ struct Leaving {
 struct DueResult {
   int32_t slot = 0;
   bool sampled = false;
-  int32_t logprobs = -1;    // best tokens due with the sampled one; -1: nothing is told
+  int32_t logprobs = -1;  // best tokens due with the sampled one; -1: nothing is told
   uint64_t id = 0;
-  uint64_t arrival = 0;     // with id: of the sequence
-  int64_t told_first = 0;   // prompt positions due: [told_first, told_first + told_count)
+  uint64_t arrival = 0;    // with id: of the sequence
+  int64_t told_first = 0;  // prompt positions due: [told_first, told_first + told_count)
   int64_t told_count = 0;
 };
 

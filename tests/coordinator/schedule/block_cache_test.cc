@@ -48,6 +48,13 @@ TEST_F(BlockCacheTest, ABlockIsFoundByItsWholeChain) {
   EXPECT_EQ(cache_.Find(kChainRoot, Key(a_, 7)), kNoLink);
 }
 
+TEST_F(BlockCacheTest, ParentsAreComparedNotOnlyTheHash) {
+  Publish({a_, b_});
+  const ChainLink first = cache_.Find(kChainRoot, Key(a_));
+  const BlockKey collides{b_, HashTokens(b_) ^ first.stamp, 0};  // the stamp is all of the parent
+  EXPECT_EQ(cache_.Find(kChainRoot, collides), kNoLink);
+}
+
 TEST_F(BlockCacheTest, TokensAreComparedNotOnlyTheirHash) {
   Publish({a_});
   const BlockKey collides{b_, HashTokens(a_), 0};

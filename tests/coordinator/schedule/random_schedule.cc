@@ -108,8 +108,8 @@ NewSequence RandomSchedule::DrawSequence() {
   if (Draw(0, 3) == 0) sequence.prompt_tokens = Draw(0, given_tokens + (Draw(0, 9) == 0 ? 1 : 0));
   sequence.rope_depends_on_length = model_.rope_depends_on_length;
   const bool over_limit = Draw(0, 60) == 0;
-  sequence.priority = static_cast<int32_t>(
-      over_limit ? kPriorityMax + 1 : Draw(-priority_max_, priority_max_));
+  sequence.priority =
+      static_cast<int32_t>(over_limit ? kPriorityMax + 1 : Draw(-priority_max_, priority_max_));
   return sequence;
 }
 
@@ -292,9 +292,14 @@ void RandomSchedule::CheckToken(const SequenceEvent& event, Expected* expected) 
   if (!event.finished) return;
   ASSERT_EQ(event.reason, expected->reason);
   switch (event.reason) {
-    case FinishReason::kStop: ++coverage_->stopped; break;
-    case FinishReason::kLength: ++coverage_->ended_by_length; break;
-    default: ++coverage_->failed;
+    case FinishReason::kStop:
+      ++coverage_->stopped;
+      break;
+    case FinishReason::kLength:
+      ++coverage_->ended_by_length;
+      break;
+    default:
+      ++coverage_->failed;
   }
 }
 

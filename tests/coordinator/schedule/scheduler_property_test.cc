@@ -29,27 +29,28 @@ TEST(SchedulerProperty, RandomSchedulesKeepTheirPromises) {
     if (HasFailure()) return;
   }
   if (end == first + 1) return;
-  for (const auto& [name, count] : {std::pair{"tokens", coverage.tokens},
-                                    {"stopped", coverage.stopped},
-                                    {"ended by length", coverage.ended_by_length},
-                                    {"failed", coverage.failed},
-                                    {"cancelled", coverage.cancelled},
-                                    {"refused", coverage.refused},
-                                    {"chunks without a sample", coverage.chunked},
-                                    {"group losses", coverage.losses},
-                                    {"group losses with plans in flight", coverage.losses_in_flight},
-                                    {"preemptions", coverage.preemptions},
-                                    {"rows discarded", coverage.discarded},
-                                    {"rows recomputed", coverage.recomputed},
-                                    {"ids used again", coverage.ids_again},
-                                    {"plans put off until a commit", coverage.waited_for_plan},
-                                    {"full steps", coverage.full_steps},
-                                    {"cached tokens", coverage.cached_tokens},
-                                    {"hits with a plan in flight", coverage.shared_in_flight},
-                                    {"prompt positions told", coverage.prompt_told},
-                                    {"resumed while telling", coverage.told_after_resume},
-                                    {"overtaken by priority", coverage.overtaken},
-                                    {"plans that evicted", coverage.evicted}}) {
+  for (const auto& [name, count] :
+       {std::pair{"tokens", coverage.tokens},
+        {"stopped", coverage.stopped},
+        {"ended by length", coverage.ended_by_length},
+        {"failed", coverage.failed},
+        {"cancelled", coverage.cancelled},
+        {"refused", coverage.refused},
+        {"chunks without a sample", coverage.chunked},
+        {"group losses", coverage.losses},
+        {"group losses with plans in flight", coverage.losses_in_flight},
+        {"preemptions", coverage.preemptions},
+        {"rows discarded", coverage.discarded},
+        {"rows recomputed", coverage.recomputed},
+        {"ids used again", coverage.ids_again},
+        {"plans put off until a commit", coverage.waited_for_plan},
+        {"full steps", coverage.full_steps},
+        {"cached tokens", coverage.cached_tokens},
+        {"hits with a plan in flight", coverage.shared_in_flight},
+        {"prompt positions told", coverage.prompt_told},
+        {"resumed while telling", coverage.told_after_resume},
+        {"overtaken by priority", coverage.overtaken},
+        {"plans that evicted", coverage.evicted}}) {
     EXPECT_GE(count, 200) << name;
     std::printf("%-36s %lld\n", name, static_cast<long long>(count));
   }

@@ -46,8 +46,7 @@ TokenLogprobs FakeModel::Tell(uint64_t sum_of_rows, int32_t token, int32_t top) 
 
 FakeAnswer Generate(const FakeModel& model, const NewSequence& sequence, int64_t tokens_max) {
   const auto given_tokens = static_cast<int64_t>(sequence.prompt.size());
-  const int64_t prompt_tokens =
-      sequence.prompt_tokens != 0 ? sequence.prompt_tokens : given_tokens;
+  const int64_t prompt_tokens = sequence.prompt_tokens != 0 ? sequence.prompt_tokens : given_tokens;
   const SamplingSpec& sampling = sequence.sampling;
   FakeAnswer answer;
   uint64_t row = model.Start(prompt_tokens);
