@@ -98,6 +98,7 @@ Result<schedule::NewSequence> MakeSequence(const Request& request, uint64_t id,
   schedule::NewSequence sequence;
   sequence.id = id;
   sequence.prompt = std::move(prompt);
+  sequence.prompt_tokens = prompt_tokens;
   sequence.max_tokens = request.max_tokens.value_or(room);
   sequence.sampling.temperature = request.temperature.value_or(1.0f);
   sequence.sampling.top_k = request.top_k.value_or(0) > 0 ? *request.top_k : 0;

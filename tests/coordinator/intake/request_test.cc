@@ -89,7 +89,7 @@ TEST(MakeSequence, UnsetFieldsGetTheStatedDefaults) {
   ASSERT_TRUE(sequence.ok());
   EXPECT_EQ(sequence->id, 9u);
   EXPECT_EQ(sequence->max_tokens, 61);
-  EXPECT_EQ(sequence->rope_length, 3);
+  EXPECT_EQ(sequence->prompt_tokens, 3);
   EXPECT_EQ(sequence->sampling.temperature, 1.0f);
   EXPECT_EQ(sequence->sampling.top_k, 0);
   EXPECT_EQ(sequence->sampling.top_p, 1.0f);

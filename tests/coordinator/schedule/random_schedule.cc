@@ -282,7 +282,9 @@ void RandomSchedule::CheckToken(const SequenceEvent& event, Expected* expected) 
   // The prompt is told before the first token, or with it.
   ASSERT_EQ(expected->told, static_cast<int64_t>(answer.prompt_logprobs.size()));
   ASSERT_EQ(event.logprobs.has_value(), event.token >= 0 && !answer.logprobs.empty());
-  if (event.logprobs.has_value()) ASSERT_EQ(*event.logprobs, answer.logprobs[event.position]);
+  if (event.logprobs.has_value()) {
+    ASSERT_EQ(*event.logprobs, answer.logprobs[event.position]);
+  }
   if (event.token >= 0 && event.position == 0) {
     ASSERT_EQ(event.cached_tokens, expected->cached_tokens);
   }
