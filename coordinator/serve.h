@@ -24,7 +24,7 @@ struct ServeOptions {
   std::string link_address;
 
   // Limits.
-  int64_t max_waiting = 256;  // requests that wait on top of those that run
+  int64_t max_waiting = 256;  // sequences that wait on top of those that run; a request has n
   int64_t max_prompt_bytes = int64_t{1} << 20;
   int64_t max_message_bytes = int64_t{8} << 20;  // of one gRPC message
   double grace_seconds = 30;                     // running answers may take to end after SIGTERM

@@ -104,13 +104,14 @@ std::optional<ServiceFailure> Service::Start() {
 
   auto server = transport::GenerationServer::Start(
       {options_.grpc_address, ServedName(options_), static_cast<int>(options_.max_message_bytes)},
-      intake_.get(), [this](uint64_t id) { step_loop_->Cancel(id); });
+      intake_.get(), {[this](uint64_t id) { Cancel(id); }, [this] { return Stats(); }});
   if (!server.ok()) return ServiceFailure{server.status(), 1};
   server_ = std::move(*server);
 
   auto supervisor = workers::Supervisor::Open(ToSupervisorOptions(options_), this);
   if (!supervisor.ok()) return ServiceFailure{supervisor.status(), 2};
   supervisor_ = std::move(*supervisor);
+  supervised_ = true;
   supervisor_->Launch();
   return std::nullopt;
 }
@@ -138,12 +139,13 @@ void Service::Stop(double grace_seconds) {
   lock.unlock();
   const Status why = Unavailable("the service is shutting down");
   if (server_ != nullptr) {
+    serving_ = false;
     server_->EndServing();
     intake_->Close(why);
     const auto until =
         std::chrono::steady_clock::now() + std::chrono::duration<double>(grace_seconds);
     lock.lock();
-    while (intake_->live_requests() > 0 && !hurrying_ && std::chrono::steady_clock::now() < until)
+    while (intake_->live_sequences() > 0 && !hurrying_ && std::chrono::steady_clock::now() < until)
       changed_.wait_for(lock, kDrainPollInterval);
     lock.unlock();
     step_loop_->FailAll(why);
@@ -161,13 +163,36 @@ void Service::Hurry() {
   if (supervisor_ != nullptr) supervisor_->Hurry();
 }
 
+// Wherever the request is just now: before the step loop, on the way to it, or in it.
+void Service::Cancel(uint64_t id) {
+  intake_->Withdraw(id);
+  step_loop_->Cancel(id);
+}
+
+transport::ServiceStats Service::Stats() const {
+  transport::ServiceStats stats;
+  stats.serving = serving_;
+  stats.uptime_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+  stats.kv_blocks = kv_blocks_;
+  stats.loop = step_loop_->stats();
+  if (supervised_) stats.group = supervisor_->stats();
+  return stats;
+}
+
+void Service::SetServing(bool serving) {
+  serving_ = serving;
+  server_->SetServing(serving);
+}
+
 void Service::OnGroupReady(uint64_t epoch, const workers::GroupInfo& info) {
   server_->SetModel(info);
+  kv_blocks_ = info.kv_blocks;
   step_loop_->GroupReady(epoch, ToSchedulerLimits(info, options_.max_waiting));
   const std::lock_guard lock(mutex_);
   if (stopping_) return;
   intake_->Open({info.vocab, info.context, info.slots, info.eos_ids});
-  server_->SetServing(true);
+  SetServing(true);
   if (std::exchange(ready_, true)) {
     Log(LogLevel::kInfo, "the workers are back");
     return;
@@ -181,13 +206,13 @@ void Service::OnStepResult(uint64_t epoch, const v1::StepResult& result) {
 }
 
 void Service::OnGroupLost(uint64_t epoch, const Status& cause) {
-  server_->SetServing(false);
+  SetServing(false);
   intake_->Close(Unavailable("the workers are starting again: " + cause.message()));
   step_loop_->GroupLost(epoch);
 }
 
 void Service::OnGiveUp(const workers::GroupLoss& loss) {
-  server_->SetServing(false);
+  SetServing(false);
   const Status why = Unavailable("the workers are gone: " + loss.cause.message());
   intake_->Close(why);
   step_loop_->FailAll(why);

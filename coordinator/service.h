@@ -3,6 +3,8 @@
 // signals and exit codes; see serve.h.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -60,6 +62,9 @@ class Service final : private workers::GroupListener, private engine::PlanSink {
   std::function<void()> on_change;
 
  private:
+  void Cancel(uint64_t id);
+  transport::ServiceStats Stats() const;
+  void SetServing(bool serving);
   void OnGroupReady(uint64_t epoch, const workers::GroupInfo& info) override;
   void OnStepResult(uint64_t epoch, const v1::StepResult& result) override;
   void OnGroupLost(uint64_t epoch, const Status& cause) override;
@@ -77,6 +82,10 @@ class Service final : private workers::GroupListener, private engine::PlanSink {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  std::atomic<bool> serving_{false};
+  std::atomic<int64_t> kv_blocks_{0};    // of the groups; 0: none was ready yet
+  std::atomic<bool> supervised_{false};  // supervisor_ is set
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   bool ready_ = false;
   bool stopping_ = false;
   bool hurrying_ = false;

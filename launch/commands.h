@@ -4,6 +4,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <string>
 
 #include "base/status.h"
 
@@ -14,8 +15,11 @@ void AddGenerate(CLI::App& app, int* exit_code);
 void AddPlan(CLI::App& app, int* exit_code);
 void AddBench(CLI::App& app, int* exit_code);
 void AddHealth(CLI::App& app, int* exit_code);
+void AddStats(CLI::App& app, int* exit_code);
 
 // Prints "octet: <sentence>" on standard error and returns the exit code that fits the status.
 int Fail(const Status& status);
+// The same for a call to the service at `server` that ended with this gRPC code.
+int FailCall(const std::string& server, int code, const std::string& message);
 
 }  // namespace octet::launch

@@ -19,6 +19,13 @@ int Fail(const Status& status) {
   }
 }
 
+int FailCall(const std::string& server, int code, const std::string& message) {
+  const Status status(static_cast<StatusCode>(code), message);
+  if (status.code() != StatusCode::kUnavailable && status.code() != StatusCode::kDeadlineExceeded)
+    return Fail(status);
+  return Fail({status.code(), "the service at " + server + " is unavailable: " + message});
+}
+
 }  // namespace octet::launch
 
 int main(int argc, char** argv) {
@@ -31,6 +38,7 @@ int main(int argc, char** argv) {
   octet::launch::AddPlan(app, &exit_code);
   octet::launch::AddBench(app, &exit_code);
   octet::launch::AddHealth(app, &exit_code);
+  octet::launch::AddStats(app, &exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -43,7 +43,7 @@ void AddServe(CLI::App& app, int* exit_code) {
   command->add_option("--grpc", serve.grpc_address, "address to listen on")->capture_default_str();
   command
       ->add_option("--max-waiting", serve.max_waiting,
-                   "requests that may wait on top of those that run")
+                   "sequences that may wait on top of those that run; a request has n")
       ->capture_default_str();
   command
       ->add_option("--grace", serve.grace_seconds,

@@ -4,38 +4,58 @@
 
 namespace octet::intake {
 
-void Answer::Accept() { sink_->OnAccepted(accepted_); }
+Answer::Answer(AnswerSink* sink, Place place, const tokenizer::Tokenizer* tokenizer,
+               bool skip_special_tokens, AcceptedAnswer accepted, AnswerOptions options)
+    : sink_(sink),
+      place_(std::move(place)),
+      accepted_(std::move(accepted)),
+      stops_(std::move(options.stop)),
+      sample_options_{.skip_special_tokens = skip_special_tokens,
+                      .include_stop_text = options.include_stop_text,
+                      .min_tokens = options.min_tokens,
+                      .prompt_tokens = accepted_.prompt_tokens} {
+  for (int32_t i = 0; i < options.samples; ++i)
+    samples_.emplace_back(i, tokenizer, &stops_, &sample_options_);
+  if (options.echo || options.prompt_logprobs)
+    prompt_.emplace(std::move(options.prompt), options.echo, options.prompt_logprobs, tokenizer,
+                    skip_special_tokens);
+}
+
+void Answer::Accept() {
+  sink_->OnAccepted(accepted_);
+  if (prompt_.has_value()) sink_->OnPrompt(prompt_->Begin());
+}
 
 bool Answer::Take(int32_t sample, const schedule::SequenceEvent& event) {
-  OCTET_CHECK_EQ(sample, 0);
-  const bool stopped = event.finished && event.reason == schedule::FinishReason::kStop;
-  if (event.token >= 0) {
-    OCTET_CHECK_EQ(event.position, completion_tokens_);
-    ++completion_tokens_;
-    AnswerChunk chunk{event.token, event.position, {}};
-    if (!stopped) chunk.text = detokenizer_.Append(event.token);
-    sink_->OnChunk(chunk);
+  OCTET_CHECK(sample >= 0 && sample < static_cast<int32_t>(samples_.size()));
+  Sample& taking = samples_[static_cast<size_t>(sample)];
+  bool over = true;
+  if (event.finished && event.reason == schedule::FinishReason::kFailed && failed_.ok())
+    failed_ = Internal("the model gave no usable logits for token " +
+                       std::to_string(taking.completion_tokens()) + " of answer " +
+                       std::to_string(sample) + ": none of them is a number");
+  if (failed_.ok()) {
+    if (!event.prompt_logprobs.empty()) {
+      OCTET_CHECK(prompt_.has_value());
+      sink_->OnPrompt(prompt_->Continue(event.prompt_position, event.prompt_logprobs));
+    }
+    const Sample::Step step = taking.Take(event);
+    if (step.chunk.has_value()) sink_->OnChunk(*step.chunk);
+    over = step.end.has_value();
+    if (over) {
+      place_.LeaveOne();
+      sink_->OnSampleEnd(*step.end);
+    }
   }
-  if (!event.finished) return false;
-  AnswerEnd end;
-  end.stopped = stopped;
-  end.stop_token_id = event.token;
-  end.text = detokenizer_.Finish();
-  end.prompt_tokens = accepted_.prompt_tokens;
-  end.completion_tokens = completion_tokens_;
-  End(end);
-  return true;
+  if (over && ++samples_over_ == static_cast<int32_t>(samples_.size())) End(failed_);
+  return over;
 }
 
-void Answer::Fail(const Status& status) {
-  AnswerEnd end;
-  end.status = status;
-  End(end);
-}
+void Answer::Fail(const Status& status) { End(status); }
 
-void Answer::End(const AnswerEnd& end) {
+void Answer::End(const Status& status) {
   place_.Leave();  // before the client knows, so that its next request finds the place free
-  sink_->OnEnd(end);
+  sink_->OnEnd(status);
 }
 
 }  // namespace octet::intake

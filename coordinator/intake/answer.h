@@ -1,102 +1,100 @@
-// The answer to one request while it grows: tokens in, text out. The step loop feeds it from its
-// one thread; whoever asked receives it through an AnswerSink.
-//
-// A sink is told: accepted (at most once, first), chunks, then exactly one end, after which it is
-// never touched again. It lives until then: a client that goes away sets `cancel_requested`, asks
-// for the cancel, and waits for the end like everyone. Calls must not block.
+// The answers to one request while they grow: what the steps bring in, chunks of text out to the
+// AnswerSink of whoever asked. The step loop feeds it from its one thread. Knows nothing of the
+// wire and of plans.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/status.h"
+#include "coordinator/intake/answer_sink.h"
+#include "coordinator/intake/prompt_teller.h"
+#include "coordinator/intake/sample.h"
+#include "coordinator/intake/stop_filter.h"
 #include "coordinator/schedule/scheduler.h"
 #include "coordinator/tokenizer/tokenizer.h"
 
 namespace octet::intake {
 
-struct AcceptedAnswer {
-  std::string request_id;
-  uint64_t seed = 0;
-  int64_t prompt_tokens = 0;
-  int64_t max_tokens = 0;
-};
-
-struct AnswerChunk {
-  int32_t token = 0;
-  int64_t position = 0;  // among the generated tokens
-  std::string text;      // whole characters; may be empty
-};
-
-struct AnswerEnd {
-  // Not ok: the answer was cut short, and nothing below means anything.
-  Status status;
-  bool stopped = false;       // by an end or stop token; else by length
-  int32_t stop_token_id = 0;  // when stopped
-  std::string text;           // what an unfinished character at the end became
-  int64_t prompt_tokens = 0;
-  int64_t completion_tokens = 0;
-};
-
-class AnswerSink {
- public:
-  virtual void OnAccepted(const AcceptedAnswer& accepted) = 0;
-  virtual void OnChunk(const AnswerChunk& chunk) = 0;
-  virtual void OnEnd(const AnswerEnd& end) = 0;
-
-  std::atomic<bool> cancel_requested{false};
-
- protected:
-  ~AnswerSink() = default;
-};
-
-// A place among the live requests, held from acceptance to the end.
+// Places among the live sequences, one for each sample of a request, held from acceptance to the
+// end of each.
 class Place {
  public:
-  explicit Place(std::atomic<int64_t>* taken) : taken_(taken) {}
-  Place(Place&& other) noexcept : taken_(std::exchange(other.taken_, nullptr)) {}
+  explicit Place(std::atomic<int64_t>* taken, int64_t count = 1) : taken_(taken), count_(count) {}
+  Place(Place&& other) noexcept
+      : taken_(other.taken_),
+        count_(std::exchange(other.count_, 0)),
+        on_left_(std::exchange(other.on_left_, nullptr)) {}
   Place& operator=(Place&&) = delete;
   ~Place() { Leave(); }
+  // Called once, when all are left.
+  void OnLeft(std::function<void()> on_left) { on_left_ = std::move(on_left); }
+  void LeaveOne() { LeaveSome(1); }
   void Leave() {
-    if (taken_ != nullptr) --*std::exchange(taken_, nullptr);
+    LeaveSome(count_);
+    if (on_left_) std::exchange(on_left_, nullptr)();
   }
 
  private:
+  void LeaveSome(int64_t count) {
+    if (count_ == 0) return;
+    *taken_ -= count;
+    count_ -= count;
+  }
+
   std::atomic<int64_t>* taken_;
+  int64_t count_;
+  std::function<void()> on_left_;
+};
+
+struct AnswerOptions {
+  int32_t samples = 1;
+  std::vector<std::string> stop;  // none is empty
+  bool include_stop_text = false;
+  int64_t min_tokens = 0;
+  bool echo = false;
+  bool prompt_logprobs = false;
+  std::vector<int32_t> prompt;  // needed with echo or prompt_logprobs
 };
 
 class Answer {
  public:
+  // `tokenizer` outlives it.
   Answer(AnswerSink* sink, Place place, const tokenizer::Tokenizer* tokenizer,
-         bool skip_special_tokens, AcceptedAnswer accepted)
-      : sink_(sink),
-        place_(std::move(place)),
-        detokenizer_(tokenizer, skip_special_tokens),
-        accepted_(std::move(accepted)) {}
+         bool skip_special_tokens, AcceptedAnswer accepted, AnswerOptions options = {});
+  Answer(const Answer&) = delete;
+  Answer& operator=(const Answer&) = delete;
 
   bool cancel_requested() const { return sink_->cancel_requested; }
   const std::string& request_id() const { return accepted_.request_id; }
 
   void Accept();
   // What a step brought to one of the request's samples. True: that sample is over, because the
-  // event says so or because a stop string ended it; the scheduler need not go on with it. When the
-  // last sample is over the answer has ended.
+  // event says so, because a stop string ended it, or because another sample failed and the request
+  // with it; the scheduler need not go on with it. When the last sample is over the answer has
+  // ended. REQUIRES: the sample is not over.
   bool Take(int32_t sample, const schedule::SequenceEvent& event);
   // The answer ends without being complete. REQUIRES: it has not ended.
   void Fail(const Status& status);
 
  private:
-  void End(const AnswerEnd& end);
+  void End(const Status& status);
 
-  AnswerSink* sink_;
+  AnswerSink* const sink_;
   Place place_;
-  tokenizer::IncrementalDetokenizer detokenizer_;
-  AcceptedAnswer accepted_;
-  int64_t completion_tokens_ = 0;
+  const AcceptedAnswer accepted_;
+  const StopStrings stops_;
+  const SampleOptions sample_options_;
+  std::vector<Sample> samples_;
+  int32_t samples_over_ = 0;
+  std::optional<PromptTeller> prompt_;  // with echo or prompt_logprobs
+  Status failed_;  // not ok: a sample failed, and the others end at their next event
 };
 
 // What Intake hands to the step loop.

@@ -2,6 +2,7 @@
 
 #include <sys/random.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -15,13 +16,28 @@ uint64_t RandomSeed() {
   return seed;
 }
 
+Status CancelledByClient() { return {StatusCode::kCancelled, "cancelled by the client"}; }
+
+AnswerOptions MakeAnswerOptions(Request* request, const std::vector<int32_t>& prompt) {
+  AnswerOptions options;
+  options.samples = request->n.value_or(1);
+  options.stop = std::move(request->stop);
+  options.include_stop_text = request->include_stop_str_in_output;
+  options.min_tokens = request->min_tokens.value_or(0);
+  options.echo = request->echo;
+  options.prompt_logprobs = request->prompt_logprobs.has_value();
+  if (options.echo || options.prompt_logprobs) options.prompt = prompt;
+  return options;
+}
+
 }  // namespace
 
 Intake::Intake(const tokenizer::Tokenizer* tokenizer, IntakeLimits limits,
-               std::function<void(Submission)> submit)
+               std::function<void(Submission)> submit, ChatRenderer chat)
     : tokenizer_(tokenizer),
       limits_(limits),
       submit_(std::move(submit)),
+      chat_(std::move(chat)),
       closed_(Unavailable("the workers are starting")),
       thread_([this] { RunTokenizing(); }) {}
 
@@ -46,12 +62,18 @@ void Intake::Close(Status why) {
   closed_ = std::move(why);
 }
 
-Result<Place> Intake::TakePlace(int64_t slots) {
-  Place place(&places_taken_);
+// All or none: a request that does not fit takes no place from one that does.
+Result<Place> Intake::TakePlaces(int64_t count, int64_t slots) {
   const int64_t places_max = limits_.waiting_max + slots;
-  if (++places_taken_ <= places_max) return place;
-  return ResourceExhausted("the queue is full: " + std::to_string(places_max) +
-                           " requests wait or run, which is the limit; try again later");
+  int64_t taken = places_taken_;
+  do {
+    if (taken + count > places_max)
+      return ResourceExhausted("the queue is full: " + std::to_string(taken) +
+                               " sequences wait or run, the request brings " +
+                               std::to_string(count) + ", and the limit is " +
+                               std::to_string(places_max) + "; try again later");
+  } while (!places_taken_.compare_exchange_weak(taken, taken + count));
+  return Place(&places_taken_, count);
 }
 
 Result<std::shared_ptr<const ModelLimits>> Intake::OpenedModel() {
@@ -63,14 +85,56 @@ Result<std::shared_ptr<const ModelLimits>> Intake::OpenedModel() {
 Result<uint64_t> Intake::Submit(Request request, AnswerSink* sink) {
   OCTET_ASSIGN_OR_RETURN(const std::shared_ptr<const ModelLimits> model, OpenedModel());
   OCTET_RETURN_IF_ERROR(CheckRequest(request, limits_, *model));
-  OCTET_ASSIGN_OR_RETURN(Place place, TakePlace(model->slots));
+  const int64_t samples = request.n.value_or(1);
+  OCTET_ASSIGN_OR_RETURN(Place place, TakePlaces(samples, model->slots));
   const std::lock_guard lock(mutex_);
   if (!closed_.ok()) return closed_;  // it closed meanwhile
-  const uint64_t id = ++ids_given_;
+  const uint64_t id = ids_given_ + 1;
+  ids_given_ += static_cast<uint64_t>(samples);  // its sequences have the ids from here on
   if (request.request_id.empty()) request.request_id = "request-" + std::to_string(id);
+  MakeFindable(request.request_id, {id, sink}, &place);
   pending_.push_back({id, std::move(request), sink, std::move(place), model});
   work_.notify_one();
   return id;
+}
+
+void Intake::MakeFindable(const std::string& request_id, Live live, Place* place) {
+  place->OnLeft([this, request_id, id = live.id] { Forget(request_id, id); });
+  const std::lock_guard lock(live_mutex_);
+  live_.emplace(request_id, live);
+}
+
+void Intake::Forget(const std::string& request_id, uint64_t id) {
+  const std::lock_guard lock(live_mutex_);
+  const auto [begin, end] = live_.equal_range(request_id);
+  const auto found = std::find_if(begin, end, [id](const auto& e) { return e.second.id == id; });
+  OCTET_CHECK(found != end);
+  live_.erase(found);
+}
+
+std::vector<uint64_t> Intake::RequestCancel(const std::string& request_id) {
+  std::vector<uint64_t> ids;
+  const std::lock_guard lock(live_mutex_);
+  const auto [begin, end] = live_.equal_range(request_id);
+  for (auto live = begin; live != end; ++live) {
+    live->second.sink->cancel_requested = true;
+    ids.push_back(live->second.id);
+  }
+  return ids;
+}
+
+void Intake::Withdraw(uint64_t id) {
+  std::optional<Pending> withdrawn;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = std::find_if(pending_.begin(), pending_.end(),
+                                    [id](const Pending& pending) { return pending.id == id; });
+    if (found == pending_.end()) return;
+    withdrawn.emplace(std::move(*found));
+    pending_.erase(found);
+  }
+  withdrawn->place.Leave();
+  withdrawn->sink->OnEnd(CancelledByClient());
 }
 
 void Intake::RunTokenizing() {
@@ -86,35 +150,51 @@ void Intake::RunTokenizing() {
   }
 }
 
+Result<std::vector<int32_t>> Intake::Encode(const Prompt& prompt, bool add_special_tokens,
+                                            bool parse_special_tokens) const {
+  if (const auto* ids = std::get_if<std::vector<int32_t>>(&prompt)) return *ids;
+  if (const auto* text = std::get_if<std::string>(&prompt))
+    return tokenizer_->Encode(*text, add_special_tokens, parse_special_tokens);
+  const auto* chat = std::get_if<ChatRequest>(&prompt);
+  OCTET_CHECK(chat != nullptr);
+  if (!chat_)
+    return FailedPrecondition(
+        "the model has no chat template, which a prompt of messages needs (chat_template in its "
+        "tokenizer_config.json, or chat_template.jinja beside it)");
+  OCTET_ASSIGN_OR_RETURN(const Conversation conversation, ParseChat(*chat));
+  OCTET_ASSIGN_OR_RETURN(const std::string text, chat_(conversation));
+  // The template has written all special tokens that there shall be.
+  return tokenizer_->Encode(text, /*add_special_tokens=*/false, /*parse_special_tokens=*/true);
+}
+
+Result<std::vector<schedule::NewSequence>> Intake::MakeSequencesOf(Pending* pending) const {
+  const Request& request = pending->request;
+  if (pending->sink->cancel_requested) return CancelledByClient();
+  OCTET_ASSIGN_OR_RETURN(
+      std::vector<int32_t> tokens,
+      Encode(request.prompt, request.add_special_tokens, request.parse_special_tokens));
+  if (pending->sink->cancel_requested) return CancelledByClient();
+  return MakeSequences(request, pending->id, std::move(tokens), RandomSeed(), *pending->model);
+}
+
 void Intake::Tokenize(Pending pending) {
   AnswerSink* sink = pending.sink;
   Request& request = pending.request;
-  Result<schedule::NewSequence> sequence = [&]() -> Result<schedule::NewSequence> {
-    if (sink->cancel_requested) return Status(StatusCode::kCancelled, "cancelled by the client");
-    std::vector<int32_t> tokens;
-    if (auto* text = std::get_if<std::string>(&request.prompt)) {
-      OCTET_ASSIGN_OR_RETURN(tokens, tokenizer_->Encode(*text, request.add_special_tokens,
-                                                        request.parse_special_tokens));
-    } else {
-      tokens = std::move(std::get<std::vector<int32_t>>(request.prompt));
-    }
-    return MakeSequence(request, pending.id, std::move(tokens), RandomSeed(), *pending.model);
-  }();
-
-  AcceptedAnswer accepted;
-  accepted.request_id = request.request_id;
-  if (sequence.ok()) {
-    accepted.seed = sequence->sampling.seed;
-    accepted.prompt_tokens = static_cast<int64_t>(sequence->prompt.size());
-    accepted.max_tokens = sequence->max_tokens;
+  Result<std::vector<schedule::NewSequence>> sequences = MakeSequencesOf(&pending);
+  if (!sequences.ok()) {
+    pending.place.Leave();  // before the client knows
+    return sink->OnEnd(sequences.status());
   }
-  auto answer = std::make_unique<Answer>(sink, std::move(pending.place), tokenizer_,
-                                         request.skip_special_tokens, std::move(accepted));
-  if (!sequence.ok()) return answer->Fail(sequence.status());
+  const schedule::NewSequence& first = sequences->front();
+  AcceptedAnswer accepted{request.request_id, first.sampling.seed,
+                          static_cast<int64_t>(first.prompt.size()), first.max_tokens};
+  AnswerOptions options = MakeAnswerOptions(&request, first.prompt);
   Submission submission;
   submission.id = pending.id;
-  submission.sequences.push_back(std::move(*sequence));
-  submission.answer = std::move(answer);
+  submission.answer = std::make_unique<Answer>(sink, std::move(pending.place), tokenizer_,
+                                               request.skip_special_tokens, std::move(accepted),
+                                               std::move(options));
+  submission.sequences = std::move(*sequences);
   submit_(std::move(submission));
 }
 

@@ -1,7 +1,7 @@
-// The door: checks requests, gives them a place in a bounded queue, turns text into tokens and
-// hands them on to the step loop. Any thread may submit; tokenizing runs on one thread of its own,
-// so that a long text delays neither transport nor steps. Knows nothing of the wire and of the
-// workers.
+// The door: checks requests, gives them places in a bounded queue, turns text and messages into
+// tokens and hands them on to the step loop. Any thread may submit; tokenizing runs on one thread
+// of its own, so that a long text delays neither transport nor steps. Knows nothing of the wire, of
+// templates and of the workers.
 //
 // The door is closed until the first Open and again while the workers are away or the service ends;
 // what was accepted before stays accepted.
@@ -10,15 +10,18 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <unordered_map>
+#include <vector>
 
 #include "base/status.h"
 #include "coordinator/intake/answer.h"
+#include "coordinator/intake/chat.h"
 #include "coordinator/intake/request.h"
 #include "coordinator/tokenizer/tokenizer.h"
 
@@ -27,8 +30,9 @@ namespace octet::intake {
 class Intake {
  public:
   // `submit` is called from the tokenizing thread and must not block. `tokenizer` outlives this.
+  // Without `chat`, prompts of messages are refused: the model has no chat template.
   Intake(const tokenizer::Tokenizer* tokenizer, IntakeLimits limits,
-         std::function<void(Submission)> submit);
+         std::function<void(Submission)> submit, ChatRenderer chat = {});
   // Ends the tokenizing thread. REQUIRES: every accepted request has ended, or `submit` still takes
   // the ones that are left.
   ~Intake();
@@ -41,10 +45,20 @@ class Intake {
   // The number of the request, or why it is not taken: then `sink` is never touched. Otherwise the
   // sink gets its end, whatever happens.
   Result<uint64_t> Submit(Request request, AnswerSink* sink);
+  // Ends the request at once if it still waits for its tokens; otherwise nothing happens here, and
+  // whoever has it must be told. REQUIRES: its sink's cancel_requested is set.
+  void Withdraw(uint64_t id);
+  // Sets cancel_requested of every live request that has this request_id, and tells their numbers.
+  std::vector<uint64_t> RequestCancel(const std::string& request_id);
+
+  // The tokens of a prompt that CheckPromptSize finds ok, by the same ways as those of a request.
+  // Any thread; takes as long as it takes.
+  Result<std::vector<int32_t>> Encode(const Prompt& prompt, bool add_special_tokens,
+                                      bool parse_special_tokens) const;
 
   const tokenizer::Tokenizer& tokenizer() const { return *tokenizer_; }
   const IntakeLimits& limits() const { return limits_; }
-  int64_t live_requests() const { return places_taken_; }
+  int64_t live_sequences() const { return places_taken_; }
 
  private:
   struct Pending {
@@ -54,16 +68,29 @@ class Intake {
     Place place;
     std::shared_ptr<const ModelLimits> model;
   };
+  struct Live {
+    uint64_t id;
+    AnswerSink* sink;
+  };
 
   Result<std::shared_ptr<const ModelLimits>> OpenedModel();
-  Result<Place> TakePlace(int64_t slots);
+  Result<Place> TakePlaces(int64_t count, int64_t slots);
+  // From now on until the place is left, the request can be found by its request_id.
+  void MakeFindable(const std::string& request_id, Live live, Place* place);
+  void Forget(const std::string& request_id, uint64_t id);
   void RunTokenizing();
   void Tokenize(Pending pending);
+  Result<std::vector<schedule::NewSequence>> MakeSequencesOf(Pending* pending) const;
 
   const tokenizer::Tokenizer* tokenizer_;
   const IntakeLimits limits_;
   const std::function<void(Submission)> submit_;
+  const ChatRenderer chat_;
   std::atomic<int64_t> places_taken_{0};
+
+  // Held alone, or inside mutex_. A sink in here is alive: its end comes after its Forget.
+  std::mutex live_mutex_;
+  std::unordered_multimap<std::string, Live> live_;  // by request_id
 
   std::mutex mutex_;
   std::condition_variable work_;
@@ -71,7 +98,7 @@ class Intake {
   // Shared: a request is checked, and waits, with the limits it came in under.
   std::shared_ptr<const ModelLimits> model_;
   uint64_t ids_given_ = 0;
-  std::deque<Pending> pending_;
+  std::list<Pending> pending_;
   bool ending_ = false;
   std::thread thread_;
 };

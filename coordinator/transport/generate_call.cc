@@ -6,10 +6,15 @@
 
 namespace octet::transport {
 
-GenerateCall::GenerateCall(const v1::GenerateRequest& request, intake::Intake* intake,
+GenerateCall::GenerateCall(const v1::GenerateRequest& message, intake::Intake* intake,
                            const std::function<void(uint64_t)>* cancel)
     : cancel_(cancel) {
-  const Result<uint64_t> id = intake->Submit(ToRequest(request), this);
+  intake::Request request = ToRequest(message);
+  prompt_due_ = request.echo || request.prompt_logprobs.has_value();
+  const int32_t samples = request.n.value_or(1);
+  if (samples >= 1 && samples <= intake::kSamplesMax)  // else intake refuses it
+    samples_.resize(static_cast<size_t>(samples));
+  const Result<uint64_t> id = intake->Submit(std::move(request), this);
   if (id.ok())
     id_ = *id;  // only OnCancel reads it, which comes after this
   else
@@ -20,11 +25,21 @@ void GenerateCall::OnAccepted(const intake::AcceptedAnswer& accepted) {
   Action action;
   {
     const std::lock_guard lock(mutex_);
-    v1::GenerateResponse::Accepted* out = accepted_.emplace().mutable_accepted();
-    out->set_request_id(accepted.request_id);
-    out->set_seed(accepted.seed);
-    out->set_prompt_tokens(accepted.prompt_tokens);
-    out->set_max_tokens(accepted.max_tokens);
+    SetAccepted(accepted, first_.emplace_back().mutable_accepted());
+    action = NextAction();
+  }
+  Act(action);
+}
+
+void GenerateCall::OnPrompt(const intake::PromptPiece& piece) {
+  Action action;
+  {
+    const std::lock_guard lock(mutex_);
+    if (first_.empty() || !first_.back().has_prompt() ||
+        first_.back().prompt().token_ids_size() >= kMessageTokensMax)
+      first_.emplace_back();
+    Append(piece, first_.back().mutable_prompt());
+    if (piece.is_last) prompt_due_ = false;
     action = NextAction();
   }
   Act(action);
@@ -34,31 +49,31 @@ void GenerateCall::OnChunk(const intake::AnswerChunk& chunk) {
   Action action;
   {
     const std::lock_guard lock(mutex_);
-    if (!chunk_.has_value()) chunk_.emplace().mutable_chunk()->set_first_position(chunk.position);
-    chunk_->mutable_chunk()->add_token_ids(chunk.token);
-    chunk_->mutable_chunk()->mutable_text()->append(chunk.text);
+    Messages& messages = samples_[static_cast<size_t>(chunk.sample)];
+    if (messages.empty() || messages.back().chunk().token_ids_size() >= kMessageTokensMax)
+      messages.emplace_back();
+    Append(chunk, messages.back().mutable_chunk());
     action = NextAction();
   }
   Act(action);
 }
 
-void GenerateCall::OnEnd(const intake::AnswerEnd& end) {
+void GenerateCall::OnSampleEnd(const intake::SampleEnd& end) {
   Action action;
   {
     const std::lock_guard lock(mutex_);
-    status_ = ToGrpc(end.status);
-    if (end.status.ok()) {
-      if (!end.text.empty()) {
-        if (!chunk_.has_value())
-          chunk_.emplace().mutable_chunk()->set_first_position(end.completion_tokens);
-        chunk_->mutable_chunk()->mutable_text()->append(end.text);
-      }
-      v1::GenerateResponse::Complete* out = complete_.emplace().mutable_complete();
-      out->set_finish_reason(end.stopped ? v1::FINISH_REASON_STOP : v1::FINISH_REASON_LENGTH);
-      if (end.stopped) out->set_stop_token_id(end.stop_token_id);
-      out->mutable_usage()->set_prompt_tokens(end.prompt_tokens);
-      out->mutable_usage()->set_completion_tokens(end.completion_tokens);
-    }
+    Messages& messages = samples_[static_cast<size_t>(end.sample)];
+    SetComplete(end, messages.emplace_back().mutable_complete());
+    action = NextAction();
+  }
+  Act(action);
+}
+
+void GenerateCall::OnEnd(const Status& status) {
+  Action action;
+  {
+    const std::lock_guard lock(mutex_);
+    status_ = ToGrpc(status);
     action = NextAction();
   }
   Act(action);
@@ -80,14 +95,24 @@ void GenerateCall::OnCancel() {
   if (id_ != 0) (*cancel_)(id_);
 }
 
+// Where the next message is, or null. REQUIRES: mutex_ is held.
+GenerateCall::Messages* GenerateCall::NextMessages() {
+  if (!first_.empty()) return &first_;
+  if (prompt_due_) return nullptr;
+  for (size_t i = 0; i < samples_.size(); ++i) {
+    turn_ = (turn_ + 1) % samples_.size();
+    if (!samples_[turn_].empty()) return &samples_[turn_];
+  }
+  return nullptr;
+}
+
 // REQUIRES: mutex_ is held. After kFinish was given, nothing else is.
 GenerateCall::Action GenerateCall::NextAction() {
   if (writing_ || finished_) return Action::kNone;
   if (!client_gone_) {
-    for (auto* next : {&accepted_, &chunk_, &complete_}) {
-      if (!next->has_value()) continue;
-      outgoing_ = std::move(**next);
-      next->reset();
+    if (Messages* messages = NextMessages()) {
+      outgoing_ = std::move(messages->front());
+      messages->pop_front();
       writing_ = true;
       return Action::kWrite;
     }

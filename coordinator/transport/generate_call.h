@@ -1,20 +1,26 @@
-// One Generate stream: from the request's message to intake, and from the answer to the client. The
-// step loop writes into it without ever waiting: while the client is slow to read, chunks grow into
-// one, so what is held is at most the answer itself. Owned by itself, from the call until gRPC is
-// done with it.
+// One Generate stream: from the request's message to intake, and from the answers to the client.
+// The step loop writes into it without ever waiting: while the client is slow to read, chunks of
+// one sample grow into one message, so what is held is at most the answers themselves. Owned by
+// itself, from the call until gRPC is done with it.
 #pragma once
 
 #include <grpcpp/support/server_callback.h>
 
+#include <deque>
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <vector>
 
-#include "coordinator/intake/answer.h"
+#include "coordinator/intake/answer_sink.h"
 #include "coordinator/intake/intake.h"
 #include "octet/v1/generation.pb.h"
 
 namespace octet::transport {
+
+// A message grows up to here, then another begins: with 20 logprobs each it stays below 1 MiB,
+// where clients take 4 MiB unless told otherwise.
+inline constexpr int kMessageTokensMax = 4096;
 
 class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>,
                            public intake::AnswerSink {
@@ -24,8 +30,10 @@ class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>
                const std::function<void(uint64_t)>* cancel);
 
   void OnAccepted(const intake::AcceptedAnswer& accepted) override;
+  void OnPrompt(const intake::PromptPiece& piece) override;
   void OnChunk(const intake::AnswerChunk& chunk) override;
-  void OnEnd(const intake::AnswerEnd& end) override;
+  void OnSampleEnd(const intake::SampleEnd& end) override;
+  void OnEnd(const Status& status) override;
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -33,18 +41,22 @@ class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>
 
  private:
   ~GenerateCall() = default;
+  using Messages = std::deque<v1::GenerateResponse>;  // all full but the last, which grows
+
   // What comes next on the wire, decided under the lock, done by Act after it.
   enum class Action { kNone, kWrite, kFinish };
   Action NextAction();
+  Messages* NextMessages();
   void Act(Action action);
 
   const std::function<void(uint64_t)>* const cancel_;
   uint64_t id_ = 0;  // 0: not accepted
 
   std::mutex mutex_;
-  std::optional<v1::GenerateResponse> accepted_;
-  std::optional<v1::GenerateResponse> chunk_;  // grows until it is written
-  std::optional<v1::GenerateResponse> complete_;
+  Messages first_;                 // accepted, then the prompt
+  bool prompt_due_ = false;        // chunks wait until all of the prompt was told
+  std::vector<Messages> samples_;  // [n] chunks, then complete
+  size_t turn_ = 0;                // of the samples, so that none waits for another to be silent
   std::optional<grpc::Status> status_;  // set at the end
   bool writing_ = false;
   bool finished_ = false;

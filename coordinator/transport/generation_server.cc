@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "coordinator/tokenizer/json_reader.h"
 #include "coordinator/transport/generate_call.h"
 #include "coordinator/transport/listen_address.h"
 #include "coordinator/transport/messages.h"
@@ -39,9 +40,8 @@ void SetConnectionArguments(grpc::ServerBuilder* builder) {
 
 class GenerationServer::Service final : public v1::Generation::CallbackService {
  public:
-  Service(GenerationServerOptions options, intake::Intake* intake,
-          std::function<void(uint64_t)> cancel)
-      : options_(std::move(options)), intake_(intake), cancel_(std::move(cancel)) {}
+  Service(GenerationServerOptions options, intake::Intake* intake, GenerationServerCalls calls)
+      : options_(std::move(options)), intake_(intake), calls_(std::move(calls)) {}
 
   Status Listen();
   void Stop(double seconds_max);
@@ -54,8 +54,11 @@ class GenerationServer::Service final : public v1::Generation::CallbackService {
 
   grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
       grpc::CallbackServerContext*, const v1::GenerateRequest* request) override {
-    return new GenerateCall(*request, intake_, &cancel_);
+    return new GenerateCall(*request, intake_, &calls_.cancel);
   }
+  grpc::ServerUnaryReactor* Cancel(grpc::CallbackServerContext* context,
+                                   const v1::CancelRequest* request,
+                                   v1::CancelResponse* response) override;
   grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context,
                                      const v1::TokenizeRequest* request,
                                      v1::TokenizeResponse* response) override;
@@ -65,11 +68,14 @@ class GenerationServer::Service final : public v1::Generation::CallbackService {
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
                                      const v1::GetModelRequest* request,
                                      v1::GetModelResponse* response) override;
+  grpc::ServerUnaryReactor* GetStats(grpc::CallbackServerContext* context,
+                                     const v1::GetStatsRequest* request,
+                                     v1::GetStatsResponse* response) override;
 
  private:
   const GenerationServerOptions options_;
   intake::Intake* const intake_;
-  const std::function<void(uint64_t)> cancel_;
+  const GenerationServerCalls calls_;
   int port_ = 0;
   std::mutex mutex_;
   std::optional<v1::GetModelResponse> model_;
@@ -102,20 +108,31 @@ void GenerationServer::Service::Stop(double seconds_max) {
   server_ = nullptr;
 }
 
+grpc::ServerUnaryReactor* GenerationServer::Service::Cancel(grpc::CallbackServerContext* context,
+                                                            const v1::CancelRequest* request,
+                                                            v1::CancelResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const std::vector<uint64_t> ids = intake_->RequestCancel(request->request_id());
+  for (const uint64_t id : ids) calls_.cancel(id);
+  response->set_requests(static_cast<int32_t>(ids.size()));
+  reactor->Finish(ids.empty() ? ToGrpc(NotFound("no live request has the request_id " +
+                                                tokenizer::Quoted(request->request_id())))
+                              : grpc::Status::OK);
+  return reactor;
+}
+
 grpc::ServerUnaryReactor* GenerationServer::Service::Tokenize(grpc::CallbackServerContext* context,
                                                               const v1::TokenizeRequest* request,
                                                               v1::TokenizeResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto bytes = static_cast<int64_t>(request->text().size());
-  if (bytes > intake_->limits().prompt_bytes_max) {
-    reactor->Finish(
-        ToGrpc(InvalidArgument("text has " + std::to_string(bytes) + " bytes; the limit is " +
-                               std::to_string(intake_->limits().prompt_bytes_max))));
+  const intake::Prompt prompt = ToPrompt(*request);
+  if (Status fits = intake::CheckPromptSize(prompt, intake_->limits()); !fits.ok()) {
+    reactor->Finish(ToGrpc(fits));
     return reactor;
   }
-  const auto tokens = intake_->tokenizer().Encode(
-      request->text(), !request->has_add_special_tokens() || request->add_special_tokens(),
-      !request->has_parse_special_tokens() || request->parse_special_tokens());
+  const auto tokens =
+      intake_->Encode(prompt, !request->has_add_special_tokens() || request->add_special_tokens(),
+                      !request->has_parse_special_tokens() || request->parse_special_tokens());
   if (tokens.ok()) response->mutable_token_ids()->Add(tokens->begin(), tokens->end());
   reactor->Finish(ToGrpc(tokens.status()));
   return reactor;
@@ -148,13 +165,21 @@ grpc::ServerUnaryReactor* GenerationServer::Service::GetModel(grpc::CallbackServ
   return reactor;
 }
 
+grpc::ServerUnaryReactor* GenerationServer::Service::GetStats(grpc::CallbackServerContext* context,
+                                                              const v1::GetStatsRequest*,
+                                                              v1::GetStatsResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  *response = ToMessage(calls_.stats());
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
 GenerationServer::GenerationServer() = default;
 
 Result<std::unique_ptr<GenerationServer>> GenerationServer::Start(
-    const GenerationServerOptions& options, intake::Intake* intake,
-    std::function<void(uint64_t)> cancel) {
+    const GenerationServerOptions& options, intake::Intake* intake, GenerationServerCalls calls) {
   std::unique_ptr<GenerationServer> server(new GenerationServer);
-  server->service_ = std::make_unique<Service>(options, intake, std::move(cancel));
+  server->service_ = std::make_unique<Service>(options, intake, std::move(calls));
   OCTET_RETURN_IF_ERROR(server->service_->Listen());
   return server;
 }

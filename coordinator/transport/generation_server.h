@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "coordinator/intake/intake.h"
+#include "coordinator/transport/service_stats.h"
 #include "coordinator/workers/group_info.h"
 
 namespace octet::transport {
@@ -24,14 +25,20 @@ struct GenerationServerOptions {
   int message_bytes_max = kMessageBytesMaxDefault;
 };
 
+// What the server asks of the rest of the service. Any thread; must not block.
+struct GenerationServerCalls {
+  // Ends the request of this number if it is live. Its sink's cancel_requested is set already.
+  std::function<void(uint64_t id)> cancel;
+  std::function<ServiceStats()> stats;
+};
+
 class GenerationServer {
  public:
   // Listens from now on; health is NOT_SERVING until SetServing. Unavailable, naming the address
-  // and why, when that is not possible. `intake` outlives the server; `cancel` is told the numbers
-  // of requests whose client went away, and must not block.
+  // and why, when that is not possible. `intake` and what `calls` refer to outlive the server.
   static Result<std::unique_ptr<GenerationServer>> Start(const GenerationServerOptions& options,
                                                          intake::Intake* intake,
-                                                         std::function<void(uint64_t)> cancel);
+                                                         GenerationServerCalls calls);
   ~GenerationServer();  // Stop(0)
   GenerationServer(const GenerationServer&) = delete;
   GenerationServer& operator=(const GenerationServer&) = delete;

@@ -1,8 +1,57 @@
 #include "coordinator/transport/messages.h"
 
+#include <utility>
+
 #include "base/build_id.h"
 
 namespace octet::transport {
+namespace {
+
+intake::ChatRequest ToChat(const v1::ChatMessages& message) {
+  intake::ChatRequest chat;
+  for (const v1::ChatMessage& from : message.messages()) {
+    intake::ChatMessage& to = chat.messages.emplace_back();
+    to.role = from.role();
+    to.content = from.content();
+    if (from.has_name()) to.name = from.name();
+    if (from.has_tool_call_id()) to.tool_call_id = from.tool_call_id();
+    to.tool_calls_json = from.tool_calls_json();
+  }
+  chat.tools_json = message.tools_json();
+  if (message.has_add_generation_prompt())
+    chat.add_generation_prompt = message.add_generation_prompt();
+  chat.template_variables_json = message.template_variables_json();
+  return chat;
+}
+
+void SetSampling(const v1::SamplingParams& from, intake::Request* to) {
+  if (from.has_temperature()) to->temperature = from.temperature();
+  if (from.has_top_p()) to->top_p = from.top_p();
+  if (from.has_top_k()) to->top_k = from.top_k();
+  if (from.has_min_p()) to->min_p = from.min_p();
+  if (from.has_seed()) to->seed = from.seed();
+  if (from.has_max_tokens()) to->max_tokens = from.max_tokens();
+  to->stop_token_ids.assign(from.stop_token_ids().begin(), from.stop_token_ids().end());
+  to->ignore_eos = from.ignore_eos();
+  if (from.has_repetition_penalty()) to->repetition_penalty = from.repetition_penalty();
+  if (from.has_presence_penalty()) to->presence_penalty = from.presence_penalty();
+  if (from.has_frequency_penalty()) to->frequency_penalty = from.frequency_penalty();
+  to->logit_bias.insert(from.logit_bias().begin(), from.logit_bias().end());
+  if (from.has_min_tokens()) to->min_tokens = from.min_tokens();
+  to->stop.assign(from.stop().begin(), from.stop().end());
+  to->include_stop_str_in_output = from.include_stop_str_in_output();
+  if (from.has_n()) to->n = from.n();
+  if (from.has_logprobs()) to->logprobs = from.logprobs();
+  if (from.has_prompt_logprobs()) to->prompt_logprobs = from.prompt_logprobs();
+}
+
+void SetLogprobs(const schedule::TokenLogprobs& from, v1::TokenLogprobs* to) {
+  to->set_logprob(from.logprob);
+  to->mutable_top_tokens()->Add(from.top_tokens.begin(), from.top_tokens.end());
+  to->mutable_top_logprobs()->Add(from.top_logprobs.begin(), from.top_logprobs.end());
+}
+
+}  // namespace
 
 intake::Request ToRequest(const v1::GenerateRequest& message) {
   intake::Request request;
@@ -11,22 +60,87 @@ intake::Request ToRequest(const v1::GenerateRequest& message) {
   if (message.has_token_ids())
     request.prompt =
         std::vector<int32_t>(message.token_ids().ids().begin(), message.token_ids().ids().end());
+  if (message.has_chat()) request.prompt = ToChat(message.chat());
   if (message.has_add_special_tokens()) request.add_special_tokens = message.add_special_tokens();
   if (message.has_parse_special_tokens())
     request.parse_special_tokens = message.parse_special_tokens();
   if (message.has_skip_special_tokens())
     request.skip_special_tokens = message.skip_special_tokens();
-
-  const v1::SamplingParams& params = message.sampling_params();
-  if (params.has_temperature()) request.temperature = params.temperature();
-  if (params.has_top_p()) request.top_p = params.top_p();
-  if (params.has_top_k()) request.top_k = params.top_k();
-  if (params.has_min_p()) request.min_p = params.min_p();
-  if (params.has_seed()) request.seed = params.seed();
-  if (params.has_max_tokens()) request.max_tokens = params.max_tokens();
-  request.stop_token_ids.assign(params.stop_token_ids().begin(), params.stop_token_ids().end());
-  request.ignore_eos = params.ignore_eos();
+  request.echo = message.echo();
+  if (message.has_priority()) request.priority = message.priority();
+  SetSampling(message.sampling_params(), &request);
   return request;
+}
+
+intake::Prompt ToPrompt(const v1::TokenizeRequest& message) {
+  if (message.has_chat()) return ToChat(message.chat());
+  return message.text();  // none at all is the empty text
+}
+
+void SetAccepted(const intake::AcceptedAnswer& from, v1::GenerateResponse::Accepted* to) {
+  to->set_request_id(from.request_id);
+  to->set_seed(from.seed);
+  to->set_prompt_tokens(from.prompt_tokens);
+  to->set_max_tokens(from.max_tokens);
+}
+
+void Append(const intake::PromptPiece& piece, v1::GenerateResponse::Prompt* to) {
+  if (to->token_ids_size() == 0) to->set_first_position(piece.first_position);
+  to->mutable_token_ids()->Add(piece.tokens.begin(), piece.tokens.end());
+  to->mutable_text()->append(piece.text);
+  for (const schedule::TokenLogprobs& logprobs : piece.logprobs)
+    SetLogprobs(logprobs, to->add_logprobs());
+}
+
+void Append(const intake::AnswerChunk& chunk, v1::GenerateResponse::Chunk* to) {
+  if (to->token_ids_size() == 0) {
+    to->set_first_position(chunk.position);
+    to->set_index(chunk.sample);
+  }
+  to->add_token_ids(chunk.token);
+  to->mutable_text()->append(chunk.text);
+  if (chunk.logprobs.has_value()) SetLogprobs(*chunk.logprobs, to->add_logprobs());
+}
+
+void SetComplete(const intake::SampleEnd& from, v1::GenerateResponse::Complete* to) {
+  to->set_index(from.sample);
+  to->set_finish_reason(v1::FINISH_REASON_LENGTH);
+  if (from.stop_token.has_value()) to->set_stop_token_id(*from.stop_token);
+  if (from.stop_string.has_value()) to->set_stop_string(*from.stop_string);
+  if (to->stop_reason_case() != v1::GenerateResponse::Complete::STOP_REASON_NOT_SET)
+    to->set_finish_reason(v1::FINISH_REASON_STOP);
+  to->mutable_usage()->set_prompt_tokens(from.prompt_tokens);
+  to->mutable_usage()->set_completion_tokens(from.completion_tokens);
+  to->mutable_usage()->set_cached_tokens(from.cached_tokens);
+}
+
+v1::GetStatsResponse ToMessage(const ServiceStats& stats) {
+  v1::GetStatsResponse out;
+  out.set_serving(stats.serving);
+  out.set_uptime_seconds(stats.uptime_seconds);
+  out.set_requests_waiting(stats.loop.scheduler.waiting);
+  out.set_requests_running(stats.loop.scheduler.running);
+  out.set_kv_blocks(stats.kv_blocks);
+  if (stats.kv_blocks > 0)
+    out.set_kv_blocks_used(stats.kv_blocks - stats.loop.scheduler.free_blocks);
+  out.set_prompt_tokens_per_second(stats.loop.prompt_tokens_per_second);
+  out.set_generated_tokens_per_second(stats.loop.generated_tokens_per_second);
+  out.set_rate_seconds(stats.loop.rate_seconds);
+  out.set_preemptions(stats.loop.scheduler.preemptions);
+  out.set_requests_completed(stats.loop.requests_completed);
+  out.set_requests_failed(stats.loop.requests_failed);
+  out.set_requests_cancelled(stats.loop.requests_cancelled);
+  for (const workers::RankStats& rank : stats.group.ranks) {
+    v1::StatsOfRank* to = out.add_ranks();
+    to->set_rank(rank.rank);
+    to->set_steps(rank.steps);
+    to->set_step_ms(rank.step_ms);
+    to->set_collective_ms(rank.collective_ms);
+    to->set_heartbeat_age_seconds(rank.heartbeat_age_seconds);
+  }
+  out.set_groups_lost(stats.group.groups_lost);
+  out.set_last_loss(stats.group.last_loss);
+  return out;
 }
 
 v1::GetModelResponse ToMessage(const workers::GroupInfo& info, const std::string& served_name) {

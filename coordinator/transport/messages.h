@@ -6,13 +6,22 @@
 #include <string>
 
 #include "base/status.h"
+#include "coordinator/intake/answer_sink.h"
 #include "coordinator/intake/request.h"
+#include "coordinator/transport/service_stats.h"
 #include "coordinator/workers/group_info.h"
 #include "octet/v1/generation.pb.h"
 
 namespace octet::transport {
 
 intake::Request ToRequest(const v1::GenerateRequest& message);
+intake::Prompt ToPrompt(const v1::TokenizeRequest& message);
+void SetAccepted(const intake::AcceptedAnswer& from, v1::GenerateResponse::Accepted* to);
+// Both add to what is there already, which ends where this begins.
+void Append(const intake::PromptPiece& piece, v1::GenerateResponse::Prompt* to);
+void Append(const intake::AnswerChunk& chunk, v1::GenerateResponse::Chunk* to);
+void SetComplete(const intake::SampleEnd& from, v1::GenerateResponse::Complete* to);
+v1::GetStatsResponse ToMessage(const ServiceStats& stats);
 v1::GetModelResponse ToMessage(const workers::GroupInfo& info, const std::string& served_name);
 // The codes are the same; a message that gRPC could not carry is cut.
 grpc::Status ToGrpc(const Status& status);

@@ -1,5 +1,6 @@
 #include "coordinator/workers/group.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace octet::workers {
@@ -19,14 +20,18 @@ Status Group::OnHello(uint64_t stream, const v1::Hello& hello, double now_second
     Lose({.cause = status, .configuration = true});
     return status;
   }
-  streams_[stream] = {hello.rank(), hello.pid(), now_seconds};
+  Rank& rank = streams_[stream] = {hello.rank(), hello.pid(), now_seconds, {}};
+  rank.heartbeats.Add(now_seconds, 0, 0, 0);  // it has done nothing yet
   if (hello.rank() == 0) leader_stream_ = stream;
   return {};
 }
 
-void Group::OnHeartbeat(uint64_t stream, double now_seconds) {
-  if (const auto found = streams_.find(stream); found != streams_.end())
-    found->second.heard_seconds = now_seconds;
+void Group::OnHeartbeat(uint64_t stream, const v1::Heartbeat& heartbeat, double now_seconds) {
+  const auto found = streams_.find(stream);
+  if (found == streams_.end()) return;
+  found->second.heard_seconds = now_seconds;
+  found->second.heartbeats.Add(now_seconds, heartbeat.steps_done(), heartbeat.step_us(),
+                               heartbeat.collective_us());
 }
 
 bool Group::OnResult(uint64_t stream, double now_seconds) {
@@ -37,7 +42,7 @@ bool Group::OnResult(uint64_t stream, double now_seconds) {
   }
   --plans_in_flight_;
   progress_seconds_ = now_seconds;
-  OnHeartbeat(stream, now_seconds);
+  streams_.at(stream).heard_seconds = now_seconds;
   return true;
 }
 
@@ -86,6 +91,17 @@ void Group::Lose(GroupLoss loss) {
 std::vector<Group::OpenRank> Group::open_ranks() const {
   std::vector<OpenRank> out;
   for (const auto& [stream, rank] : streams_) out.push_back({stream, rank.rank, rank.pid});
+  return out;
+}
+
+std::vector<RankStats> Group::rank_stats(double now_seconds) const {
+  std::vector<RankStats> out;
+  for (const auto& [stream, rank] : streams_) {
+    out.push_back(rank.heartbeats.Stats(rank.rank));
+    out.back().heartbeat_age_seconds = now_seconds - rank.heard_seconds;
+  }
+  std::sort(out.begin(), out.end(),
+            [](const RankStats& a, const RankStats& b) { return a.rank < b.rank; });
   return out;
 }
 

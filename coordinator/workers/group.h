@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "base/status.h"
+#include "coordinator/workers/group_stats.h"
+#include "coordinator/workers/heartbeat_window.h"
 #include "coordinator/workers/rank_table.h"
 
 namespace octet::workers {
@@ -37,7 +39,7 @@ class Group {
   // Not ok: the stream is to be closed with this status. PermissionDenied leaves the group as it
   // was; everything else is a loss.
   Status OnHello(uint64_t stream, const v1::Hello& hello, double now_seconds);
-  void OnHeartbeat(uint64_t stream, double now_seconds);
+  void OnHeartbeat(uint64_t stream, const v1::Heartbeat& heartbeat, double now_seconds);
   // Whether the result is one of this group's rank 0.
   bool OnResult(uint64_t stream, double now_seconds);
   // A failure from a stream that has not said hello counts when `trusted`.
@@ -59,12 +61,14 @@ class Group {
   };
   std::vector<OpenRank> open_ranks() const;  // whose stream has not ended
   bool has_open_ranks() const { return !streams_.empty(); }
+  std::vector<RankStats> rank_stats(double now_seconds) const;  // of those, by rank
 
  private:
   struct Rank {
     int32_t rank = 0;
     int64_t pid = 0;
     double heard_seconds = 0;
+    HeartbeatWindow heartbeats;
   };
 
   RankTable table_;

@@ -115,6 +115,15 @@ void Supervisor::SendPlan(uint64_t epoch, const schedule::StepPlan& plan) {
   link_->Send(group_->leader_stream(), std::move(message));
 }
 
+GroupStats Supervisor::stats() const {
+  const std::lock_guard lock(mutex_);
+  GroupStats stats;
+  stats.groups_lost = groups_lost_;
+  stats.last_loss = last_loss_;
+  if (group_.has_value() && group_->ready()) stats.ranks = group_->rank_stats(NowSeconds());
+  return stats;
+}
+
 void Supervisor::Condemn(uint64_t epoch, const Status& why) {
   {
     const std::lock_guard lock(mutex_);
@@ -135,7 +144,7 @@ void Supervisor::OnMessage(uint64_t stream, const v1::RankMessage& message) {
       OnHello(stream, message.hello());
       break;
     case v1::RankMessage::kHeartbeat:
-      group_->OnHeartbeat(stream, NowSeconds());
+      group_->OnHeartbeat(stream, message.heartbeat(), NowSeconds());
       return;
     case v1::RankMessage::kResult: {
       if (!group_->OnResult(stream, NowSeconds())) break;
@@ -247,6 +256,8 @@ std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch, const LaunchIdenti
   if (!stopping_) loss = group_->loss();
   if (loss.has_value()) {
     if (was_ready) {
+      ++groups_lost_;
+      last_loss_ = loss->cause.message();
       lock.unlock();
       listener_->OnGroupLost(epoch, loss->cause);
       lock.lock();
@@ -258,6 +269,7 @@ std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch, const LaunchIdenti
       loss->cause =
           Status(loss->cause.code(), ExplainLoss({loss->cause.message(), options_.launch.launcher,
                                                   std::move(exit), process->LastLines()}));
+    if (was_ready) last_loss_ = loss->cause.message();  // it may be better known now
   } else {
     StopGroup(process.get(), lock);
   }

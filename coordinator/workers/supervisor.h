@@ -20,6 +20,7 @@
 #include "coordinator/schedule/step_plan.h"
 #include "coordinator/workers/group.h"
 #include "coordinator/workers/group_info.h"
+#include "coordinator/workers/group_stats.h"
 #include "coordinator/workers/launch_command.h"
 #include "coordinator/workers/link_server.h"
 #include "coordinator/workers/process.h"
@@ -79,6 +80,7 @@ class Supervisor final : private LinkListener {
   // A Stop, present or to come, takes little time. Any thread.
   void Hurry();
 
+  GroupStats stats() const;  // any thread
   const std::string& link_address() const { return link_address_; }
 
  private:
@@ -113,10 +115,12 @@ class Supervisor final : private LinkListener {
   RestartPolicy restarts_;
   std::optional<GroupInfo> first_info_;  // of the supervisor's thread
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<Group> group_;
   uint64_t group_epoch_ = 0;
+  int64_t groups_lost_ = 0;
+  std::string last_loss_;
   std::map<uint64_t, v1::Hello> early_hellos_;  // by stream
   bool stopping_ = false;
   bool hurrying_ = false;

@@ -99,6 +99,19 @@ TEST(GenerateCommand, SaysThatNobodyAnswers) {
   EXPECT_EQ(generate.out(), "");
   Process health({kOctet, "health", "--server", "127.0.0.1:1"});
   EXPECT_EQ(health.Wait(kSeconds), 1);
+  Process stats({kOctet, "stats", "--server", "127.0.0.1:1", "--json"});
+  EXPECT_EQ(stats.Wait(kSeconds), 1);
+  EXPECT_NE(stats.err().find("127.0.0.1:1"), std::string::npos) << stats.err();
+  EXPECT_EQ(stats.out(), "");
+}
+
+TEST(GenerateCommand, ALogitBiasThatIsNoneIsRefused) {
+  for (const std::string bias : {"5", "x=1", "5=", "5=1x", "=1"}) {
+    Process generate({kOctet, "generate", "x", "--server", "127.0.0.1:1", "--logit-bias", bias});
+    EXPECT_EQ(generate.Wait(kSeconds), 2);
+    EXPECT_EQ(generate.err(), "octet: --logit-bias is '" + bias +
+                                  "'; it must be a token id, '=' and a number, like 42=-1.5\n");
+  }
 }
 
 TEST(Command, WrongUsageIsTwo) {

@@ -49,8 +49,8 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
 
   KeepingSink& NewSink() { return sinks_.emplace_back(); }
   void Submit(uint64_t id, std::vector<int32_t> prompt, int64_t max_tokens, KeepingSink* sink,
-              uint64_t samples = 1) {
-    ++places_;
+              uint64_t samples = 1, std::vector<std::string> stop = {}) {
+    places_ += static_cast<int64_t>(samples);
     intake::Submission submission;
     submission.id = id;
     for (uint64_t sample = 0; sample < samples; ++sample) {
@@ -58,10 +58,15 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
       sequence.id = id + sample;
       sequence.prompt = prompt;
       sequence.max_tokens = max_tokens;
+      sequence.sampling.temperature = samples > 1 ? 1.0f : 0.0f;
       sequence.sampling.sample_index = static_cast<uint32_t>(sample);
     }
-    submission.answer = std::make_unique<intake::Answer>(sink, intake::Place(&places_), &tokenizer_,
-                                                         true, intake::AcceptedAnswer{});
+    intake::AnswerOptions options;
+    options.samples = static_cast<int32_t>(samples);
+    options.stop = std::move(stop);
+    submission.answer = std::make_unique<intake::Answer>(
+        sink, intake::Place(&places_, static_cast<int64_t>(samples)), &tokenizer_, true,
+        intake::AcceptedAnswer{}, std::move(options));
     loop_.Submit(std::move(submission));
   }
 
@@ -221,6 +226,51 @@ TEST_F(StepLoopTest, ASequenceWithoutATokenFailsItsRequestAlone) {
   EXPECT_TRUE(WaitStats([](const LoopStats& stats) {
     return stats.requests_failed == 1 && stats.requests_completed == 1;
   }));
+}
+
+TEST_F(StepLoopTest, SamplesAreAnsweredTogetherAndEndTogether) {
+  Ready(1);
+  KeepingSink& sink = NewSink();
+  Submit(1, {1, 2, 3}, 20, &sink, 3);
+  for (int i = 0; i < 9; ++i) ASSERT_TRUE(Step());
+  loop_.GroupLost(1);
+  Ready(2);
+  StepUntilEnd(&sink);
+  EXPECT_TRUE(sink.end.status.ok());
+  ASSERT_EQ(sink.samples.size(), 3u);
+  for (int32_t i = 0; i < 3; ++i) EXPECT_EQ(sink.samples[i].tokens.size(), 20u);
+  EXPECT_EQ(sink.samples[0].tokens, FakeAnswer({1, 2, 3}, 20, 0, 1.0f));
+  EXPECT_NE(sink.samples[0].tokens, sink.samples[1].tokens);
+  EXPECT_TRUE(WaitStats([](const LoopStats& stats) { return stats.requests_completed == 1; }));
+  EXPECT_EQ(places_, 0);
+}
+
+TEST_F(StepLoopTest, AStopStringEndsItsSampleInTheSchedulerToo) {
+  Ready(1);
+  KeepingSink& sink = NewSink();
+  // A character that the greedy answer has, after at least one other.
+  const std::vector<int32_t> answer = FakeAnswer({5}, 100, 0, 0);
+  size_t at = 1;
+  while (answer.at(at) >= 128 || answer[at] == answer[0]) ++at;
+  Submit(1, {5}, 100, &sink, 1, {std::string(1, static_cast<char>(answer[at]))});
+  StepUntilEnd(&sink);
+  EXPECT_LT(sink.tokens.size(), 100u);
+  EXPECT_TRUE(WaitStats([](const LoopStats& stats) {
+    return stats.requests_completed == 1 && stats.scheduler.running + stats.scheduler.waiting == 0;
+  }));
+}
+
+TEST_F(StepLoopTest, OneFailedSampleEndsTheOthers) {
+  Ready(1);
+  KeepingSink& sink = NewSink();
+  Submit(1, {1, 2}, 50, &sink, 4);  // two slots: two of them wait
+  corrupt_next_ = true;
+  ASSERT_TRUE(Step());
+  ASSERT_TRUE(sink.WaitEnd());
+  EXPECT_EQ(sink.end.status.code(), StatusCode::kInternal);
+  EXPECT_TRUE(WaitStats([](const LoopStats& stats) { return stats.requests_failed == 1; }));
+  EXPECT_EQ(loop_.stats().scheduler.running + loop_.stats().scheduler.waiting, 0);
+  EXPECT_EQ(places_, 0);
 }
 
 TEST_F(StepLoopTest, CountsTokensOverALostGroup) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/coordinator/intake/sink.h"
 #include "tests/coordinator/support/tiny_model.h"
 
@@ -55,7 +57,7 @@ TEST_F(IntakeTest, WhatTheTokensShowIsToldToTheSink) {
   ASSERT_TRUE(intake_.Submit(Text(std::string(64, 'x')), &sink).ok());
   ASSERT_TRUE(sink.WaitEnd());
   EXPECT_EQ(sink.end.status.code(), StatusCode::kInvalidArgument);
-  EXPECT_EQ(intake_.live_requests(), 0);
+  EXPECT_EQ(intake_.live_sequences(), 0);
 }
 
 TEST_F(IntakeTest, AClosedDoorSaysWhy) {
@@ -64,7 +66,7 @@ TEST_F(IntakeTest, AClosedDoorSaysWhy) {
   intake_.Open(model_);
   intake_.Close(Unavailable("the service is shutting down"));
   EXPECT_EQ(intake_.Submit(Text("x"), &sink).status().message(), "the service is shutting down");
-  EXPECT_EQ(intake_.live_requests(), 0);
+  EXPECT_EQ(intake_.live_sequences(), 0);
 }
 
 TEST_F(IntakeTest, ThePlacesAreThoseThatRunAndThoseThatWait) {
@@ -74,13 +76,148 @@ TEST_F(IntakeTest, ThePlacesAreThoseThatRunAndThoseThatWait) {
   ASSERT_TRUE(intake_.Submit(Text("b"), &sinks[1]).ok());
   const auto refused = intake_.Submit(Text("c"), &sinks[2]);
   EXPECT_EQ(refused.status().code(), StatusCode::kResourceExhausted);
-  EXPECT_EQ(intake_.live_requests(), 2);
+  EXPECT_EQ(intake_.live_sequences(), 2);
   ASSERT_TRUE(WaitSubmissions(2));
   submissions_[0].answer->Fail(Internal("over"));
   EXPECT_TRUE(intake_.Submit(Text("c"), &sinks[2]).ok());
   ASSERT_TRUE(WaitSubmissions(3));
   submissions_[1].answer->Fail(Internal("over"));
   submissions_[2].answer->Fail(Internal("over"));
+}
+
+TEST_F(IntakeTest, ARequestTakesAPlaceForEachSample) {
+  intake_.Open(model_);
+  KeepingSink sinks[3];
+  Request two = Text("ab");
+  two.n = 2;
+  ASSERT_TRUE(intake_.Submit(Text("a"), &sinks[0]).ok());
+  EXPECT_EQ(intake_.Submit(two, &sinks[1]).status().message(),
+            "the queue is full: 1 sequences wait or run, the request brings 2, and the limit is 2; "
+            "try again later");
+  EXPECT_EQ(intake_.live_sequences(), 1);  // what was refused took nothing
+  ASSERT_TRUE(WaitSubmissions(1));
+  submissions_[0].answer->Fail(Internal("over"));
+  const auto id = intake_.Submit(two, &sinks[1]);
+  ASSERT_TRUE(id.ok());
+  EXPECT_EQ(intake_.live_sequences(), 2);
+  ASSERT_TRUE(WaitSubmissions(2));
+  ASSERT_EQ(submissions_[1].sequences.size(), 2u);
+  EXPECT_EQ(submissions_[1].sequences[0].id, *id);
+  EXPECT_EQ(submissions_[1].sequences[1].id, *id + 1);
+  submissions_[1].answer->Fail(Internal("over"));
+  const auto next = intake_.Submit(Text("c"), &sinks[2]);
+  ASSERT_TRUE(next.ok());
+  EXPECT_EQ(*next, *id + 2);
+  ASSERT_TRUE(WaitSubmissions(3));
+  submissions_[2].answer->Fail(Internal("over"));
+}
+
+TEST_F(IntakeTest, RequestsAreFoundByTheirRequestIdWhileTheyLive) {
+  intake_.Open(model_);
+  KeepingSink sinks[2];
+  Request request = Text("a");
+  request.request_id = "mine";
+  EXPECT_TRUE(intake_.RequestCancel("mine").empty());
+  std::vector<uint64_t> ids;
+  for (KeepingSink& sink : sinks) {
+    const auto id = intake_.Submit(request, &sink);
+    ASSERT_TRUE(id.ok());
+    ids.push_back(*id);
+  }
+  ASSERT_TRUE(WaitSubmissions(2));
+  EXPECT_TRUE(intake_.RequestCancel("other").empty());
+  EXPECT_FALSE(sinks[0].cancel_requested);
+  std::vector<uint64_t> found = intake_.RequestCancel("mine");
+  std::sort(found.begin(), found.end());
+  EXPECT_EQ(found, ids);
+  EXPECT_TRUE(sinks[0].cancel_requested && sinks[1].cancel_requested);
+  submissions_[0].answer->Fail(Internal("over"));
+  EXPECT_EQ(intake_.RequestCancel("mine"), (std::vector<uint64_t>{ids[1]}));
+  submissions_[1].answer->Fail(Internal("over"));
+  EXPECT_TRUE(intake_.RequestCancel("mine").empty());
+}
+
+TEST_F(IntakeTest, AChatNeedsATemplate) {
+  intake_.Open(model_);
+  KeepingSink sink;
+  Request request;
+  request.prompt = ChatRequest{.messages = {{.role = "user", .content = "hi"}}};
+  ASSERT_TRUE(intake_.Submit(request, &sink).ok());
+  ASSERT_TRUE(sink.WaitEnd());
+  EXPECT_EQ(sink.end.status.code(), StatusCode::kFailedPrecondition);
+  EXPECT_NE(sink.end.status.message().find("the model has no chat template"), std::string::npos);
+  EXPECT_EQ(intake_.live_sequences(), 0);
+}
+
+// Holds the tokenizing thread in the template until it is released.
+class SlowTemplate {
+ public:
+  Result<std::string> Render(const Conversation& conversation) {
+    std::unique_lock lock(mutex_);
+    entered_ = true;
+    changed_.notify_all();
+    changed_.wait_for(lock, std::chrono::seconds(10), [this] { return released_; });
+    return conversation.messages[0]["content"].get<std::string>() + "<|end|>";
+  }
+  bool WaitEntered() {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(10), [this] { return entered_; });
+  }
+  void Release() {
+    const std::lock_guard lock(mutex_);
+    released_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool entered_ = false;
+  bool released_ = false;
+};
+
+TEST_F(IntakeTest, ACancelWhileOthersAreTokenizedFreesThePlaceAtOnce) {
+  SlowTemplate slow;
+  Intake intake(
+      &tokenizer_, {.waiting_max = 1, .prompt_bytes_max = 100},
+      [this](Submission submission) { Submitted(std::move(submission)); },
+      [&slow](const Conversation& conversation) { return slow.Render(conversation); });
+  intake.Open(model_);
+  KeepingSink first;
+  KeepingSink second;
+  Request chat;
+  chat.prompt = ChatRequest{.messages = {{.role = "user", .content = "hi"}}};
+  const auto first_id = intake.Submit(chat, &first);
+  ASSERT_TRUE(first_id.ok());
+  ASSERT_TRUE(slow.WaitEntered());
+  const auto second_id = intake.Submit(Text("x"), &second);
+  ASSERT_TRUE(second_id.ok());
+  second.cancel_requested = true;
+  intake.Withdraw(*second_id);
+  EXPECT_TRUE(second.has_ended);
+  EXPECT_EQ(second.end.status.code(), StatusCode::kCancelled);
+  EXPECT_EQ(intake.live_sequences(), 1);
+  // The one that is being tokenized ends as soon as that is over.
+  first.cancel_requested = true;
+  intake.Withdraw(*first_id);
+  EXPECT_FALSE(first.has_ended);
+  slow.Release();
+  ASSERT_TRUE(first.WaitEnd());
+  EXPECT_EQ(first.end.status.code(), StatusCode::kCancelled);
+  EXPECT_EQ(intake.live_sequences(), 0);
+  EXPECT_TRUE(submissions_.empty());
+}
+
+TEST_F(IntakeTest, ARenderedChatIsTokenizedWithItsSpecialTokensAndNoOthers) {
+  Intake intake(
+      &tokenizer_, {}, [this](Submission submission) { Submitted(std::move(submission)); },
+      [](const Conversation& c) -> Result<std::string> {
+        return c.messages[0]["content"].get<std::string>() + "<|end|>";
+      });
+  const Prompt prompt = ChatRequest{.messages = {{.role = "user", .content = "hi"}}};
+  const auto tokens = intake.Encode(prompt, true, /*parse_special_tokens=*/false);
+  ASSERT_TRUE(tokens.ok());
+  EXPECT_EQ(*tokens, (std::vector<int32_t>{'h', 'i', 256}));
 }
 
 TEST_F(IntakeTest, ARequestThatIsCancelledBeforeItsTurnIsNotTokenized) {

@@ -51,6 +51,53 @@ TEST_F(Serving, AStopTokenEndsTheAnswerAndIsNotPrinted) {
   EXPECT_EQ(answer.complete.stop_token_id(), expected[6]);
 }
 
+TEST_F(Serving, AStopStringEndsTheAnswerAndItsSequence) {
+  StartReady();
+  const std::string prompt = "find me a stop";
+  const std::vector<int32_t> expected = FakeAnswer(BytesAsTokens(prompt), 400, 0, 0);
+  const std::string text = fakes::TinyTokenizer().Decode(expected, true);
+  // Two characters that come together late enough in the text.
+  size_t at = text.size() / 2;
+  while ((text[at] & 0x80) != 0 || (text[at + 1] & 0x80) != 0) ++at;
+  const std::string stop = text.substr(at, 2);
+  v1::GenerateRequest request = Prompt(prompt, 400);
+  request.mutable_sampling_params()->add_stop(stop);
+  const Answered answer = Ask(request);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(answer.text, text.substr(0, text.find(stop)));
+  EXPECT_EQ(answer.complete.finish_reason(), v1::FINISH_REASON_STOP);
+  EXPECT_EQ(answer.complete.stop_string(), stop);
+  EXPECT_EQ(answer.complete.usage().completion_tokens(),
+            static_cast<int64_t>(answer.tokens.size()));
+  EXPECT_LT(answer.tokens.size(), 400u);
+  EXPECT_EQ(answer.tokens,
+            std::vector<int32_t>(expected.begin(), expected.begin() + answer.tokens.size()));
+  EXPECT_TRUE(WaitIdle());  // the engine was told, too
+}
+
+TEST_F(Serving, EchoTellsThePromptBeforeTheAnswer) {
+  StartReady();
+  v1::GenerateRequest request = Prompt("say it<|end|> again \xc3\xa9", 5);
+  request.set_echo(true);
+  request.set_skip_special_tokens(false);
+  const Answered answer = Ask(request);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(answer.prompt_text, "say it<|end|> again \xc3\xa9");
+  EXPECT_EQ(answer.accepted.prompt_tokens(), static_cast<int64_t>(answer.prompt_tokens.size()));
+  EXPECT_EQ(answer.tokens, FakeAnswer(answer.prompt_tokens, 5, 0, 0));
+}
+
+TEST_F(Serving, AChatWithoutATemplateIsRefused) {
+  StartReady();
+  v1::GenerateRequest request = Prompt("", 5);
+  v1::ChatMessage* message = request.mutable_chat()->add_messages();
+  message->set_role("user");
+  message->set_content("hi");
+  const Answered answer = Ask(request);
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_NE(answer.status.error_message().find("chat_template"), std::string::npos);
+}
+
 TEST_F(Serving, ASeedIsChosenToldAndRepeatsTheAnswer) {
   StartReady();
   v1::GenerateRequest request;
@@ -79,7 +126,7 @@ TEST_F(Serving, ManyAtOnceGetWhatTheyWouldGetAlone) {
         answers[i].tokens,
         FakeAnswer(std::vector<int32_t>(i * 5 + 1, 'a' + static_cast<int32_t>(i)), 30 + i, 0, 0));
   }
-  EXPECT_EQ(service_->step_loop().stats().scheduler.free_blocks, rank_options_.model.kv_blocks());
+  EXPECT_TRUE(WaitAllFree());
 }
 
 TEST_F(Serving, HundredsOfStreamsAtOnce) {
@@ -95,7 +142,7 @@ TEST_F(Serving, HundredsOfStreamsAtOnce) {
     });
   for (std::thread& client : clients) client.join();
   EXPECT_EQ(right, 300);
-  EXPECT_EQ(service_->step_loop().stats().scheduler.free_blocks, rank_options_.model.kv_blocks());
+  EXPECT_TRUE(WaitAllFree());
 }
 
 TEST_F(Serving, TwoPlansAreInFlightBeforeTheFirstResult) {
@@ -120,7 +167,7 @@ TEST_F(Serving, ACancelledAnswerFreesItsPlace) {
   EXPECT_EQ(ReadAll(reader.get()).status.error_code(), grpc::StatusCode::CANCELLED);
   ranks_[0]->Resume();
   EXPECT_TRUE(Ask(Prompt("next", 3)).status.ok());
-  EXPECT_EQ(service_->step_loop().stats().scheduler.free_blocks, rank_options_.model.kv_blocks());
+  EXPECT_TRUE(WaitAllFree());
 }
 
 TEST_F(Serving, ADeadlineEndsTheAnswerOnBothSides) {
@@ -133,7 +180,7 @@ TEST_F(Serving, ADeadlineEndsTheAnswerOnBothSides) {
   EXPECT_FALSE(answer.is_complete);
   // The next one finds all free again.
   EXPECT_TRUE(Ask(Prompt("next", 3)).status.ok());
-  EXPECT_EQ(service_->step_loop().stats().scheduler.running, 0);
+  EXPECT_TRUE(WaitIdle());
 }
 
 TEST_F(Serving, AFullQueueRefusesAtOnceAndRecovers) {
@@ -153,7 +200,8 @@ TEST_F(Serving, AFullQueueRefusesAtOnceAndRecovers) {
   const Answered refused = Ask(Prompt("one too many", 4));
   EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(refused.status.error_message(),
-            "the queue is full: 3 requests wait or run, which is the limit; try again later");
+            "the queue is full: 3 sequences wait or run, the request brings 1, and the limit is 3; "
+            "try again later");
   ranks_[0]->Resume();
   for (const auto& reader : readers) EXPECT_TRUE(ReadAll(reader.get()).status.ok());
   EXPECT_TRUE(Ask(Prompt("after", 4)).status.ok());
@@ -168,7 +216,7 @@ TEST_F(Serving, AWrongRequestIsRefusedWithOneSentence) {
   };
   v1::GenerateRequest none = Prompt("", 1);
   none.clear_prompt();
-  EXPECT_EQ(message(none), "prompt is missing; it must be one of text and token_ids");
+  EXPECT_EQ(message(none), "prompt is missing; it must be one of text, token_ids and chat");
   EXPECT_EQ(message(Prompt("", 1)), "prompt has 0 tokens; it must have at least 1");
   EXPECT_EQ(message(Prompt("x", 512)),
             "max_tokens is 512; a prompt of 1 tokens leaves 511 of the context of 512");

@@ -107,6 +107,26 @@ bool Serving::WaitServing(bool serving) {
   return false;
 }
 
+bool Serving::WaitCounters(
+    const std::function<bool(const schedule::SchedulerCounters&)>& as_wished) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(kWaitSeconds);
+  while (std::chrono::steady_clock::now() < until) {
+    if (as_wished(service_->step_loop().stats().scheduler)) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return false;
+}
+
+bool Serving::WaitIdle() {
+  return WaitCounters([](const auto& now) { return now.running == 0 && now.waiting == 0; });
+}
+
+bool Serving::WaitAllFree() {
+  return WaitIdle() && WaitCounters([this](const auto& now) {
+           return now.free_blocks == rank_options_.model.kv_blocks();
+         });
+}
+
 v1::GenerateRequest Serving::Prompt(const std::string& text, int64_t max_tokens) {
   v1::GenerateRequest request;
   request.set_text(text);
@@ -120,6 +140,14 @@ Answered Serving::ReadAll(grpc::ClientReader<v1::GenerateResponse>* reader) {
   v1::GenerateResponse response;
   while (reader->Read(&response)) {
     if (response.has_accepted()) out.accepted = response.accepted();
+    if (response.has_prompt()) {
+      const auto& prompt = response.prompt();
+      EXPECT_EQ(out.chunks, 0);
+      EXPECT_EQ(prompt.first_position(), static_cast<int64_t>(out.prompt_tokens.size()));
+      out.prompt_tokens.insert(out.prompt_tokens.end(), prompt.token_ids().begin(),
+                               prompt.token_ids().end());
+      out.prompt_text += prompt.text();
+    }
     if (response.has_chunk()) {
       const auto& chunk = response.chunk();
       EXPECT_EQ(chunk.first_position(), static_cast<int64_t>(out.tokens.size()));

@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +26,8 @@ struct Answered {
   bool is_complete = false;
   std::vector<int32_t> tokens;
   std::string text;
+  std::vector<int32_t> prompt_tokens;
+  std::string prompt_text;
   int64_t chunks = 0;
 };
 
@@ -41,6 +44,8 @@ class Serving : public ::testing::Test {
   // The ranks die, if they have not, and others dial in until the next group has taken them.
   void ReplaceRanks(int ranks);
   bool WaitServing(bool serving);          // until health says so
+  bool WaitIdle();                         // until no request waits or runs
+  bool WaitAllFree();                      // and no plan in flight names a block
   int Health(const std::string& service);  // a ServingStatus, or -code of the error
 
   v1::Generation::Stub& stub() { return *stub_; }
@@ -48,6 +53,8 @@ class Serving : public ::testing::Test {
   static v1::GenerateRequest Prompt(const std::string& text, int64_t max_tokens);
   Answered Ask(const v1::GenerateRequest& request, grpc::ClientContext* context = nullptr);
   static Answered ReadAll(grpc::ClientReader<v1::GenerateResponse>* reader);
+
+  bool WaitCounters(const std::function<bool(const schedule::SchedulerCounters&)>& as_wished);
 
   ServeOptions options_;
   fakes::FakeRankOptions rank_options_;

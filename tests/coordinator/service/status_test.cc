@@ -1,6 +1,8 @@
 // What a service says of itself: health, the model, the tokenizer, reflection.
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "tests/coordinator/service/serving.h"
 
 namespace octet::coordinator {
@@ -54,6 +56,47 @@ TEST_F(Serving, TheModelIsToldOnceItIsKnown) {
   EXPECT_EQ(model.build_id(), "build-a");
 }
 
+TEST_F(Serving, StatsAreToldAlsoWhileThereAreNoWorkers) {
+  Start();
+  const auto stats = [this] {
+    grpc::ClientContext context;
+    v1::GetStatsResponse response;
+    EXPECT_TRUE(stub().GetStats(&context, {}, &response).ok());
+    return response;
+  };
+  v1::GetStatsResponse now = stats();
+  EXPECT_FALSE(now.serving());
+  EXPECT_GT(now.uptime_seconds(), 0);
+  EXPECT_EQ(now.kv_blocks(), 0);
+  EXPECT_EQ(now.ranks_size(), 0);
+
+  ranks_.push_back(MakeRank(0, 1));
+  ASSERT_TRUE(service_->WaitReady(kWaitSeconds));
+  EXPECT_TRUE(Ask(Prompt("count me", 20)).status.ok());
+  for (int i = 0; i < 1000; ++i) {  // the steps are told by a heartbeat to come
+    now = stats();
+    if (now.ranks_size() == 1 && now.ranks(0).steps() >= 20 && now.ranks(0).step_ms() > 0) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_TRUE(now.serving());
+  EXPECT_EQ(now.kv_blocks(), 64);
+  EXPECT_EQ(now.requests_running(), 0);
+  EXPECT_EQ(now.groups_lost(), 0);
+  ASSERT_EQ(now.ranks_size(), 1);
+  EXPECT_GE(now.ranks(0).steps(), 20);
+  EXPECT_NEAR(now.ranks(0).step_ms(), 2, 1e-6);
+  EXPECT_NEAR(now.ranks(0).collective_ms(), 0.5, 1e-6);
+  EXPECT_GE(now.ranks(0).heartbeat_age_seconds(), 0);
+
+  ranks_[0]->Die();
+  ASSERT_TRUE(WaitServing(false));
+  now = stats();
+  EXPECT_FALSE(now.serving());
+  EXPECT_EQ(now.ranks_size(), 0);
+  EXPECT_EQ(now.groups_lost(), 1);
+  EXPECT_NE(now.last_loss().find("rank 0"), std::string::npos) << now.last_loss();
+}
+
 TEST_F(Serving, TextBecomesTokensAndBack) {
   Start();
   v1::TokenizeRequest request;
@@ -84,6 +127,22 @@ TEST_F(Serving, ATextOverTheLimitIsNotTokenized) {
   const grpc::Status status = stub().Tokenize(&context, request, &response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(status.error_message(), "text has 101 bytes; the limit is 100");
+}
+
+TEST_F(Serving, AChatIsTokenizedOnlyWithATemplate) {
+  Start();
+  v1::TokenizeRequest request;
+  request.mutable_chat();
+  v1::TokenizeResponse response;
+  {
+    grpc::ClientContext context;
+    EXPECT_EQ(stub().Tokenize(&context, request, &response).error_message(),
+              "chat.messages has 0 entries; it must have at least 1");
+  }
+  request.mutable_chat()->add_messages()->set_role("user");
+  grpc::ClientContext context;
+  EXPECT_EQ(stub().Tokenize(&context, request, &response).error_code(),
+            grpc::StatusCode::FAILED_PRECONDITION);
 }
 
 TEST_F(Serving, APortInUseIsSaidWithItsAddress) {

@@ -34,6 +34,14 @@ v1::ModelInfo TinyModelInfo() {
   return model;
 }
 
+v1::Heartbeat FakeHeartbeat(uint64_t steps) {
+  v1::Heartbeat heartbeat;
+  heartbeat.set_steps_done(steps);
+  heartbeat.set_step_us(steps * 2000);
+  heartbeat.set_collective_us(steps * 500);
+  return heartbeat;
+}
+
 struct FakeRank::State {
   explicit State(FakeRankOptions o)
       : options(std::move(o)), engine(options.model.block_tokens()), paused(options.paused) {}
@@ -56,6 +64,7 @@ struct FakeRank::State {
   std::condition_variable changed;
   std::deque<v1::StepPlan> queue;
   int64_t plans = 0;
+  uint64_t steps = 0;
   bool welcome = false;
   bool paused;
   bool over = false;
@@ -127,16 +136,17 @@ void FakeRank::State::RunSteps() {
     *message.mutable_result() = engine.Apply(plan);
     Write(message);
     lock.lock();
+    ++steps;
   }
 }
 
 void FakeRank::State::Beat() {
   std::unique_lock lock(mutex);
-  while (!changed.wait_for(lock, std::chrono::milliseconds(100), [this] { return over; })) {
+  while (!changed.wait_for(lock, std::chrono::milliseconds(20), [this] { return over; })) {
     if (!options.heartbeats) continue;
-    lock.unlock();
     v1::RankMessage message;
-    message.mutable_heartbeat();
+    *message.mutable_heartbeat() = FakeHeartbeat(steps);
+    lock.unlock();
     Write(message);
     lock.lock();
   }

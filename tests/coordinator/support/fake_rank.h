@@ -14,6 +14,9 @@ namespace octet::fakes {
 // 257 tokens: the bytes, and 256, which ends an answer.
 v1::ModelInfo TinyModelInfo();
 
+// Of a rank whose every step takes 2 ms, 0.5 ms of it in collectives.
+v1::Heartbeat FakeHeartbeat(uint64_t steps);
+
 struct FakeRankOptions {
   std::string address;
   uint64_t epoch = 0;

@@ -149,7 +149,7 @@ TEST_F(GroupTest, AnEndedStreamIsADeathAndTheFirstLossStands) {
 
 TEST_F(GroupTest, SilenceIsNoticed) {
   HelloBoth(0);
-  group_.OnHeartbeat(10, 4);
+  group_.OnHeartbeat(10, {}, 4);
   group_.CheckDeadlines(5);
   EXPECT_EQ(cause(), "");
   group_.CheckDeadlines(5.5);
@@ -159,8 +159,8 @@ TEST_F(GroupTest, SilenceIsNoticed) {
 TEST_F(GroupTest, AStepHasADeadlineThatResultsMove) {
   HelloBoth(0);
   const auto check = [this](double now) {
-    group_.OnHeartbeat(10, now);
-    group_.OnHeartbeat(11, now);
+    group_.OnHeartbeat(10, {}, now);
+    group_.OnHeartbeat(11, {}, now);
     group_.CheckDeadlines(now);
     return cause();
   };
@@ -186,7 +186,7 @@ TEST_F(GroupTest, ASlowStartHasItsDeadline) {
   ASSERT_TRUE(group_.OnHello(10, MakeHello(0), 99).ok());
   group_.CheckDeadlines(100);
   EXPECT_EQ(cause(), "");
-  group_.OnHeartbeat(10, 101);
+  group_.OnHeartbeat(10, {}, 101);
   group_.CheckDeadlines(101);
   EXPECT_EQ(cause(), "only 1 of the ranks were ready 100 s after their start");
 }
@@ -208,6 +208,44 @@ TEST_F(GroupTest, AFailureBeforeAllAreReadyIsOneOfTheConfiguration) {
   running.OnFailure(10, failure, false);
   EXPECT_EQ(running.loss()->cause.code(), StatusCode::kInternal);
   EXPECT_FALSE(running.loss()->configuration);
+}
+
+TEST_F(GroupTest, HeartbeatsTellTheMeansOfTheLastSeconds) {
+  HelloBoth(0);
+  EXPECT_EQ(group_.rank_stats(1).size(), 2u);
+  EXPECT_EQ(group_.rank_stats(1)[0].step_ms, 0);
+  group_.OnHeartbeat(10, fakes::FakeHeartbeat(7), 1);
+  EXPECT_NEAR(group_.rank_stats(1)[0].step_ms, 2, 1e-9);  // its first steps count, too
+  // Slow steps of 100 ms, then fast ones of 2 ms: after the window only those count.
+  v1::Heartbeat heartbeat;
+  for (int second = 1; second <= 30; ++second) {
+    const bool slow = second <= 10;
+    heartbeat.set_steps_done(heartbeat.steps_done() + 10);
+    heartbeat.set_step_us(heartbeat.step_us() + 10 * (slow ? 100'000 : 2'000));
+    heartbeat.set_collective_us(heartbeat.collective_us() + 10 * (slow ? 1'000 : 500));
+    group_.OnHeartbeat(11, heartbeat, second);
+    if (second == 10) {
+      EXPECT_NEAR(group_.rank_stats(second)[1].step_ms, 100, 1e-9);
+    }
+  }
+  const std::vector<RankStats> stats = group_.rank_stats(31);
+  ASSERT_EQ(stats.size(), 2u);
+  EXPECT_EQ(stats[0].rank, 0);
+  EXPECT_EQ(stats[1].rank, 1);
+  EXPECT_EQ(stats[1].steps, 300);
+  EXPECT_NEAR(stats[1].step_ms, 2, 1e-9);
+  EXPECT_NEAR(stats[1].collective_ms, 0.5, 1e-9);
+  EXPECT_EQ(stats[1].heartbeat_age_seconds, 1);
+}
+
+TEST_F(GroupTest, HeartbeatsThatRunBackwardsOrFloodHarmNothing) {
+  HelloBoth(0);
+  group_.OnHeartbeat(10, fakes::FakeHeartbeat(100), 1);
+  group_.OnHeartbeat(10, fakes::FakeHeartbeat(5), 2);
+  EXPECT_EQ(group_.rank_stats(2)[0].steps, 5);
+  EXPECT_EQ(group_.rank_stats(2)[0].step_ms, 0);
+  for (uint64_t i = 0; i < 10000; ++i) group_.OnHeartbeat(10, fakes::FakeHeartbeat(5 + i), 3);
+  EXPECT_NEAR(group_.rank_stats(3)[0].step_ms, 2, 1e-9);
 }
 
 }  // namespace
