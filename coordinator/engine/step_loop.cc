@@ -5,8 +5,14 @@
 #include "base/check.h"
 
 namespace octet::engine {
+namespace {
 
-StepLoop::StepLoop(PlanSink* plans) : plans_(plans), thread_([this] { Run(); }) {}
+Status CancelledByClient() { return {StatusCode::kCancelled, "cancelled by the client"}; }
+
+}  // namespace
+
+StepLoop::StepLoop(PlanSink* plans, TokenRates::Clock clock)
+    : plans_(plans), rates_(std::move(clock)), thread_([this] { Run(); }) {}
 
 StepLoop::~StepLoop() {
   FailAll(Unavailable("the service is shutting down"));
@@ -37,7 +43,12 @@ void StepLoop::Push(Event event) {
 
 LoopStats StepLoop::stats() const {
   const std::lock_guard lock(mutex_);
-  return stats_;
+  LoopStats stats = stats_;
+  const TokenRates::Rates rates = rates_.Over();
+  stats.prompt_tokens_per_second = rates.prompt_tokens_per_second;
+  stats.generated_tokens_per_second = rates.generated_tokens_per_second;
+  stats.rate_seconds = rates.seconds;
+  return stats;
 }
 
 void StepLoop::Run() {
@@ -53,6 +64,10 @@ void StepLoop::Run() {
     SendPlans();
     lock.lock();
     if (scheduler_.has_value()) stats_.scheduler = scheduler_->counters();
+    rates_.Observe({stats_.scheduler.prompt_tokens, stats_.scheduler.generated_tokens});
+    stats_.requests_completed = completed_;
+    stats_.requests_failed = failed_requests_;
+    stats_.requests_cancelled = cancelled_;
   }
 }
 
@@ -64,25 +79,57 @@ void StepLoop::SendPlans() {
 
 void StepLoop::On(intake::Submission& submission) {
   intake::Answer& answer = *submission.answer;
-  if (answer.cancel_requested())
-    return answer.Fail(Status(StatusCode::kCancelled, "cancelled by the client"));
-  if (!failed_.ok()) return answer.Fail(failed_);
+  if (answer.cancel_requested()) {
+    ++cancelled_;
+    return answer.Fail(CancelledByClient());
+  }
+  Request request{submission.id, static_cast<int64_t>(submission.sequences.size())};
+  Status added = failed_;
   // Intake opens only after a group was ready.
-  OCTET_CHECK(scheduler_.has_value());
-  const uint64_t id = submission.id;
-  OCTET_CHECK_EQ(submission.sequences.size(), size_t{1});
-  if (Status added = scheduler_->Add(std::move(submission.sequences[0])); !added.ok())
+  OCTET_CHECK(!failed_.ok() || scheduler_.has_value());
+  if (added.ok()) added = AddSamples(std::move(submission.sequences));
+  if (!added.ok()) {
+    ++failed_requests_;
     return answer.Fail(added);
+  }
   answer.Accept();
-  answers_.emplace(id, std::move(submission.answer));
+  request.answer = std::move(submission.answer);
+  Request* const live = &requests_.emplace(request.id, std::move(request)).first->second;
+  for (int64_t sample = 0; sample < live->samples; ++sample) {
+    samples_.emplace(live->id + static_cast<uint64_t>(sample), live);
+  }
+}
+
+// No plan is made in between, so nobody sees the samples of a request that is refused.
+Status StepLoop::AddSamples(std::vector<schedule::NewSequence> sequences) {
+  OCTET_CHECK(!sequences.empty());
+  const uint64_t id = sequences[0].id;
+  for (size_t sample = 0; sample < sequences.size(); ++sample) {
+    OCTET_CHECK_EQ(sequences[sample].id, id + sample);
+    const Status added = scheduler_->Add(std::move(sequences[sample]));
+    if (added.ok()) continue;
+    while (sample > 0) OCTET_CHECK(scheduler_->Cancel(id + --sample));
+    return added;
+  }
+  return {};
+}
+
+std::unique_ptr<intake::Answer> StepLoop::Drop(Request* request) {
+  const uint64_t id = request->id;
+  for (uint64_t sample = id; sample < id + static_cast<uint64_t>(request->samples); ++sample) {
+    if (samples_.erase(sample) == 1) scheduler_->Cancel(sample);
+  }
+  std::unique_ptr<intake::Answer> answer = std::move(request->answer);
+  requests_.erase(id);
+  return answer;
 }
 
 void StepLoop::On(const CancelEvent& event) {
   // Not live: it has ended, or it is still on its way here and says so itself.
-  if (!scheduler_.has_value() || !scheduler_->Cancel(event.id)) return;
-  const auto answer = answers_.extract(event.id);
-  OCTET_CHECK(!answer.empty());
-  answer.mapped()->Fail(Status(StatusCode::kCancelled, "cancelled by the client"));
+  const auto found = requests_.find(event.id);
+  if (found == requests_.end()) return;
+  ++cancelled_;
+  Drop(&found->second)->Fail(CancelledByClient());
 }
 
 void StepLoop::On(const ReadyEvent& event) {
@@ -90,22 +137,47 @@ void StepLoop::On(const ReadyEvent& event) {
   epoch_ = event.epoch;
 }
 
-void StepLoop::On(const StepOutcome& outcome) {
+void StepLoop::On(StepOutcome& outcome) {
   if (epoch_ == 0 || outcome.epoch != epoch_) return;  // of a group that is gone
-  const schedule::StepResult& result = outcome.result;
-  if (Status status = scheduler_->CheckResult(result.step, result.slots, result.tokens);
-      !status.ok()) {
+  if (Status status = scheduler_->CheckResult(outcome.result); !status.ok()) {
     plans_->Condemn(epoch_, status);
     return On(LostEvent{epoch_});
   }
-  for (const schedule::SequenceEvent& event :
-       scheduler_->CommitStep(result.step, result.slots, result.tokens)) {
-    const auto found = answers_.find(event.id);
-    OCTET_CHECK(found != answers_.end());
-    if (!found->second->Take(0, event)) continue;
-    if (!event.finished) scheduler_->Cancel(event.id);  // a stop string ended it
-    answers_.erase(found);
+  for (const schedule::SequenceEvent& event : scheduler_->CommitStep(std::move(outcome.result))) {
+    Deliver(event);
   }
+}
+
+void StepLoop::Deliver(const schedule::SequenceEvent& event) {
+  const auto found = samples_.find(event.id);
+  if (found == samples_.end()) return;  // its request failed earlier in this step
+  Request* const request = found->second;
+  if (!Take(request, event)) return;
+  if (event.finished && event.reason == schedule::FinishReason::kFailed) {
+    // A request is answered whole: its other samples are over too, whatever they do.
+    request->failed = true;
+    schedule::SequenceEvent cancelled;
+    cancelled.finished = true;
+    cancelled.reason = schedule::FinishReason::kCancelled;
+    const uint64_t end = request->id + static_cast<uint64_t>(request->samples);
+    for (cancelled.id = request->id; cancelled.id < end; ++cancelled.id) {
+      if (samples_.contains(cancelled.id)) OCTET_CHECK(Take(request, cancelled));
+    }
+  }
+  if (request->samples_over < request->samples) return;
+  ++(request->failed ? failed_requests_ : completed_);
+  Drop(request);
+}
+
+// Whether the sample is over; then it is live no more.
+bool StepLoop::Take(Request* request, const schedule::SequenceEvent& event) {
+  const bool over = request->answer->Take(static_cast<int32_t>(event.id - request->id), event);
+  OCTET_CHECK(over || !event.finished);
+  if (!over) return false;
+  scheduler_->Cancel(event.id);  // unless it has ended by itself
+  samples_.erase(event.id);
+  ++request->samples_over;
+  return true;
 }
 
 void StepLoop::On(const LostEvent& event) {
@@ -116,9 +188,9 @@ void StepLoop::On(const LostEvent& event) {
 
 void StepLoop::On(const FailEvent& event) {
   failed_ = event.why;
-  for (auto& [id, answer] : std::exchange(answers_, {})) {
-    OCTET_CHECK(scheduler_->Cancel(id));
-    answer->Fail(event.why);
+  while (!requests_.empty()) {
+    ++failed_requests_;
+    Drop(&requests_.begin()->second)->Fail(event.why);
   }
 }
 

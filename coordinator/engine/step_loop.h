@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "coordinator/engine/token_rates.h"
 #include "coordinator/intake/answer.h"
 #include "coordinator/schedule/scheduler.h"
 
@@ -41,11 +42,11 @@ struct StepOutcome {
   schedule::StepResult result;
 };
 
-// As of the last event. Counters go on over losses of the worker group.
+// Counters are as of the last event and go on over losses of the worker group; rates are as of now.
 struct LoopStats {
   schedule::SchedulerCounters scheduler;
   int64_t requests_completed = 0;
-  int64_t requests_failed = 0;
+  int64_t requests_failed = 0;  // refused here, or ended by an error
   int64_t requests_cancelled = 0;
   double prompt_tokens_per_second = 0;  // over the last rate_seconds
   double generated_tokens_per_second = 0;
@@ -54,7 +55,8 @@ struct LoopStats {
 
 class StepLoop {
  public:
-  explicit StepLoop(PlanSink* plans);
+  // The clock serves the rates alone.
+  explicit StepLoop(PlanSink* plans, TokenRates::Clock clock = &std::chrono::steady_clock::now);
   // Stops the thread; what is still live fails as UNAVAILABLE.
   ~StepLoop();
   StepLoop(const StepLoop&) = delete;
@@ -74,6 +76,13 @@ class StepLoop {
   LoopStats stats() const;
 
  private:
+  struct Request {
+    uint64_t id = 0;  // and of its first sample; the others follow
+    int64_t samples = 0;
+    int64_t samples_over = 0;
+    bool failed = false;
+    std::unique_ptr<intake::Answer> answer;
+  };
   struct CancelEvent {
     uint64_t id;
   };
@@ -96,14 +105,22 @@ class StepLoop {
   void On(intake::Submission& submission);
   void On(const CancelEvent& event);
   void On(const ReadyEvent& event);
-  void On(const StepOutcome& outcome);
+  void On(StepOutcome& outcome);
   void On(const LostEvent& event);
   void On(const FailEvent& event);
+  // All samples, or none.
+  Status AddSamples(std::vector<schedule::NewSequence> sequences);
+  void Deliver(const schedule::SequenceEvent& event);
+  bool Take(Request* request, const schedule::SequenceEvent& event);
+  // The request is live no more, nor are its samples. The answer, whose end is the caller's.
+  std::unique_ptr<intake::Answer> Drop(Request* request);
 
   // Of the loop's thread alone.
   PlanSink* plans_;
-  std::optional<schedule::Scheduler> scheduler_;  // from the first ready group on
-  std::unordered_map<uint64_t, std::unique_ptr<intake::Answer>> answers_;  // by request
+  std::optional<schedule::Scheduler> scheduler_;    // from the first ready group on
+  std::unordered_map<uint64_t, Request> requests_;  // live, by id
+  std::unordered_map<uint64_t, Request*> samples_;  // those that are not over, by sequence
+  int64_t completed_ = 0, failed_requests_ = 0, cancelled_ = 0;
   uint64_t epoch_ = 0;  // of the group in use; 0: none
   Status failed_;       // not ok: nothing is taken any more
 
@@ -111,7 +128,8 @@ class StepLoop {
   std::condition_variable inbox_filled_;
   std::vector<Event> inbox_;
   bool stopping_ = false;
-  LoopStats stats_;
+  LoopStats stats_;  // but the rates
+  TokenRates rates_;
 
   std::thread thread_;
 };

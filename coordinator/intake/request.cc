@@ -218,7 +218,7 @@ Result<std::vector<schedule::NewSequence>> MakeSequences(const Request& request,
   schedule::NewSequence sequence;
   sequence.id = first_id;
   sequence.prompt = std::move(prompt);
-  sequence.rope_length = prompt_tokens;
+  sequence.prompt_tokens = prompt_tokens;
   sequence.max_tokens = request.max_tokens.value_or(model.context - prompt_tokens);
   sequence.priority = request.priority.value_or(0);
   if (!request.ignore_eos) sequence.stop_tokens = model.eos_ids;

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <functional>
+#include <thread>
 
 #include "coordinator/workers/plan_message.h"
 #include "tests/coordinator/intake/sink.h"
@@ -46,16 +48,25 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
   }
 
   KeepingSink& NewSink() { return sinks_.emplace_back(); }
-  void Submit(uint64_t id, std::vector<int32_t> prompt, int64_t max_tokens, KeepingSink* sink) {
-    ++places_;
+  void Submit(uint64_t id, std::vector<int32_t> prompt, int64_t max_tokens, KeepingSink* sink,
+              uint64_t samples = 1, std::vector<std::string> stop = {}) {
+    places_ += static_cast<int64_t>(samples);
     intake::Submission submission;
     submission.id = id;
-    schedule::NewSequence& sequence = submission.sequences.emplace_back();
-    sequence.id = id;
-    sequence.prompt = std::move(prompt);
-    sequence.max_tokens = max_tokens;
-    submission.answer = std::make_unique<intake::Answer>(sink, intake::Place(&places_), &tokenizer_,
-                                                         true, intake::AcceptedAnswer{});
+    for (uint64_t sample = 0; sample < samples; ++sample) {
+      schedule::NewSequence& sequence = submission.sequences.emplace_back();
+      sequence.id = id + sample;
+      sequence.prompt = prompt;
+      sequence.max_tokens = max_tokens;
+      sequence.sampling.temperature = samples > 1 ? 1.0f : 0.0f;
+      sequence.sampling.sample_index = static_cast<uint32_t>(sample);
+    }
+    intake::AnswerOptions options;
+    options.samples = static_cast<int32_t>(samples);
+    options.stop = std::move(stop);
+    submission.answer = std::make_unique<intake::Answer>(
+        sink, intake::Place(&places_, static_cast<int64_t>(samples)), &tokenizer_, true,
+        intake::AcceptedAnswer{}, std::move(options));
     loop_.Submit(std::move(submission));
   }
 
@@ -73,7 +84,8 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
       plan = plans_.front();
       plans_.pop_front();
     }
-    const v1::StepResult result = engine_->Apply(plan.second);
+    v1::StepResult result = engine_->Apply(plan.second);
+    if (std::exchange(corrupt_next_, false)) result.set_tokens(0, -1);
     loop_.StepDone({plan.first, workers::ToValue(result)});
     return true;
   }
@@ -88,6 +100,14 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
     return arrived_.wait_for(lock, std::chrono::milliseconds(20), [&] { return !plans_.empty(); });
   }
 
+  // Whether the counters come to be so; they follow the last event.
+  bool WaitStats(const std::function<bool(const LoopStats&)>& is_so) {
+    for (int i = 0; i < 5000 && !is_so(loop_.stats()); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    return is_so(loop_.stats());
+  }
+
   tokenizer::Tokenizer tokenizer_ = fakes::TinyTokenizer();
   std::atomic<int64_t> places_{0};
   std::optional<fakes::FakeEngine> engine_;
@@ -96,6 +116,7 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
   std::deque<std::pair<uint64_t, v1::StepPlan>> plans_;
   uint64_t epoch_ = 0;
   uint64_t condemned_ = 0;
+  bool corrupt_next_ = false;      // the first token of the next step is none
   std::deque<KeepingSink> sinks_;  // outlive the loop, also when a test ends early
   StepLoop loop_{this};
 };
@@ -156,6 +177,115 @@ TEST_F(StepLoopTest, ACancelEndsAnAnswerOnce) {
   Submit(6, {9}, 4, &other);
   StepUntilEnd(&other);
   EXPECT_EQ(other.tokens, FakeAnswer({9}, 4, 0, 0));
+}
+
+TEST_F(StepLoopTest, TheBlocksOfACancelledRequestAreFreeWithinAStep) {
+  Ready(1);
+  KeepingSink& sink = NewSink();
+  Submit(5, {1, 2}, 50, &sink, 2);
+  ASSERT_TRUE(WaitPlans(2));
+  loop_.Cancel(5);
+  ASSERT_TRUE(sink.WaitEnd());
+  EXPECT_TRUE(WaitStats([](const LoopStats& stats) { return stats.requests_cancelled == 1; }));
+  EXPECT_GT(loop_.stats().scheduler.used_blocks, 0);  // two plans in flight name them
+  ASSERT_TRUE(Step());
+  ASSERT_TRUE(Step());
+  EXPECT_TRUE(WaitStats([](const LoopStats& stats) { return stats.scheduler.steps == 2; }));
+  EXPECT_EQ(loop_.stats().scheduler.used_blocks, 0);
+  EXPECT_EQ(loop_.stats().scheduler.running + loop_.stats().scheduler.waiting, 0);
+}
+
+TEST_F(StepLoopTest, ARequestIsTakenWithAllItsSamplesOrRefused) {
+  Ready(1);
+  KeepingSink& sink = NewSink();
+  Submit(1, {1, 2}, 5, &sink, 9);  // 8 may wait
+  ASSERT_TRUE(sink.WaitEnd());
+  EXPECT_FALSE(sink.is_accepted);
+  EXPECT_EQ(places_, 0);
+  EXPECT_TRUE(WaitStats([](const LoopStats& stats) { return stats.requests_failed == 1; }));
+  EXPECT_EQ(loop_.stats().scheduler.waiting, 0);
+  KeepingSink& next = NewSink();
+  Submit(1, {1, 2}, 5, &next);
+  StepUntilEnd(&next);
+  EXPECT_EQ(next.tokens, FakeAnswer({1, 2}, 5, 0, 0));
+}
+
+TEST_F(StepLoopTest, ASequenceWithoutATokenFailsItsRequestAlone) {
+  Ready(1);
+  KeepingSink& bad = NewSink();
+  KeepingSink& good = NewSink();
+  Submit(1, {1, 2}, 5, &bad);
+  ASSERT_TRUE(WaitPlans(2));  // so that the other comes after it
+  Submit(2, {3}, 4, &good);
+  corrupt_next_ = true;
+  ASSERT_TRUE(Step());
+  ASSERT_TRUE(bad.WaitEnd());
+  EXPECT_TRUE(bad.tokens.empty());
+  StepUntilEnd(&good);
+  EXPECT_EQ(good.tokens, FakeAnswer({3}, 4, 0, 0));
+  EXPECT_TRUE(WaitStats([](const LoopStats& stats) {
+    return stats.requests_failed == 1 && stats.requests_completed == 1;
+  }));
+}
+
+TEST_F(StepLoopTest, SamplesAreAnsweredTogetherAndEndTogether) {
+  Ready(1);
+  KeepingSink& sink = NewSink();
+  Submit(1, {1, 2, 3}, 20, &sink, 3);
+  for (int i = 0; i < 9; ++i) ASSERT_TRUE(Step());
+  loop_.GroupLost(1);
+  Ready(2);
+  StepUntilEnd(&sink);
+  EXPECT_TRUE(sink.end.status.ok());
+  ASSERT_EQ(sink.samples.size(), 3u);
+  for (int32_t i = 0; i < 3; ++i) EXPECT_EQ(sink.samples[i].tokens.size(), 20u);
+  EXPECT_EQ(sink.samples[0].tokens, FakeAnswer({1, 2, 3}, 20, 0, 1.0f));
+  EXPECT_NE(sink.samples[0].tokens, sink.samples[1].tokens);
+  EXPECT_TRUE(WaitStats([](const LoopStats& stats) { return stats.requests_completed == 1; }));
+  EXPECT_EQ(places_, 0);
+}
+
+TEST_F(StepLoopTest, AStopStringEndsItsSampleInTheSchedulerToo) {
+  Ready(1);
+  KeepingSink& sink = NewSink();
+  // A character that the greedy answer has, after at least one other.
+  const std::vector<int32_t> answer = FakeAnswer({5}, 100, 0, 0);
+  size_t at = 1;
+  while (answer.at(at) >= 128 || answer[at] == answer[0]) ++at;
+  Submit(1, {5}, 100, &sink, 1, {std::string(1, static_cast<char>(answer[at]))});
+  StepUntilEnd(&sink);
+  EXPECT_LT(sink.tokens.size(), 100u);
+  EXPECT_TRUE(WaitStats([](const LoopStats& stats) {
+    return stats.requests_completed == 1 && stats.scheduler.running + stats.scheduler.waiting == 0;
+  }));
+}
+
+TEST_F(StepLoopTest, OneFailedSampleEndsTheOthers) {
+  Ready(1);
+  KeepingSink& sink = NewSink();
+  Submit(1, {1, 2}, 50, &sink, 4);  // two slots: two of them wait
+  corrupt_next_ = true;
+  ASSERT_TRUE(Step());
+  ASSERT_TRUE(sink.WaitEnd());
+  EXPECT_EQ(sink.end.status.code(), StatusCode::kInternal);
+  EXPECT_TRUE(WaitStats([](const LoopStats& stats) { return stats.requests_failed == 1; }));
+  EXPECT_EQ(loop_.stats().scheduler.running + loop_.stats().scheduler.waiting, 0);
+  EXPECT_EQ(places_, 0);
+}
+
+TEST_F(StepLoopTest, CountsTokensOverALostGroup) {
+  Ready(1);
+  KeepingSink& sink = NewSink();
+  Submit(1, {1, 2, 3}, 6, &sink);
+  ASSERT_TRUE(Step());
+  loop_.GroupLost(1);
+  Ready(2);
+  StepUntilEnd(&sink);
+  EXPECT_TRUE(WaitStats([](const LoopStats& stats) { return stats.requests_completed == 1; }));
+  const LoopStats stats = loop_.stats();
+  EXPECT_EQ(stats.scheduler.prompt_tokens, 3);
+  EXPECT_EQ(stats.scheduler.generated_tokens, 6);
+  EXPECT_GT(stats.generated_tokens_per_second, 0);
 }
 
 TEST_F(StepLoopTest, ACancelOvertakesItsSubmission) {
