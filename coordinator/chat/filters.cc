@@ -97,7 +97,7 @@ Value ToJson(const Value& subject, const Arguments& arguments, Budget* budget) {
     style.item_separator = TextArgument(bound[2]->items()[0], "tojson");
     style.key_separator = TextArgument(bound[2]->items()[1], "tojson");
   }
-  return Value::String(Json(subject, style, budget));
+  return Value::String(JsonText(subject, style, budget));
 }
 
 Value Indent(const Value& subject, const Arguments& arguments, Budget* budget) {

@@ -339,7 +339,11 @@ std::vector<Value> Items(const Value& value, Budget* budget) {
     }
     return items;
   }
-  if (value.Is(Kind::kIterator)) return value.TakeIterator();
+  if (value.Is(Kind::kIterator)) {
+    items = value.TakeFromIterator();
+    budget->MakeItems(static_cast<int64_t>(items.size()));
+    return items;
+  }
   if (value.Is(Kind::kLoop) || !HasLength(value)) {
     Refuse("'" + value.TypeName() + "' object is not iterable");
   }

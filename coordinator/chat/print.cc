@@ -313,7 +313,7 @@ std::string Repr(const Value& value, Budget* budget) {
   return printer.Finish();
 }
 
-std::string Json(const Value& value, const JsonStyle& style, Budget* budget) {
+std::string JsonText(const Value& value, const JsonStyle& style, Budget* budget) {
   JsonPrinter printer(style, budget);
   printer.Print(value);
   return printer.Finish();

@@ -20,7 +20,7 @@ struct JsonStyle {
   std::string key_separator = ": ";
   bool sort_keys = false;
 };
-std::string Json(const Value& value, const JsonStyle& style, Budget* budget);
+std::string JsonText(const Value& value, const JsonStyle& style, Budget* budget);
 
 // The shortest digits that read back as the same number, in Python's layout.
 std::string FloatRepr(double value);

@@ -101,8 +101,8 @@ Value LengthFilter(const Value& subject, const Arguments& arguments, Budget* bud
 
 Value First(const Value& subject, const Arguments& arguments, Budget* budget) {
   arguments.Bind("first", {});
-  const std::vector<Value> items = Items(subject, budget);
-  // A generator loses one item only: the others go back.
+  const std::vector<Value> items =
+      subject.Is(Kind::kIterator) ? subject.TakeFromIterator(1) : Items(subject, budget);
   if (items.empty()) return Value::Undefined("No first item, sequence was empty.");
   return items.front();
 }

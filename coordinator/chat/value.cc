@@ -210,11 +210,12 @@ Value Value::Macro(const Statement* definition, std::weak_ptr<Scope> scope) {
 
 Value Value::FromJson(const nlohmann::ordered_json& json) { return FromJsonAtDepth(json, 0); }
 
-std::vector<Value> Value::TakeIterator() const {
+std::vector<Value> Value::TakeFromIterator(size_t count_max) const {
   auto& box = *static_cast<IteratorBox*>(box_.get());
-  std::vector<Value> left(box.items.begin() + static_cast<int64_t>(box.next), box.items.end());
-  box.next = box.items.size();
-  return left;
+  const size_t begin = box.next;
+  box.next += std::min(count_max, box.items.size() - begin);
+  return {box.items.begin() + static_cast<int64_t>(begin),
+          box.items.begin() + static_cast<int64_t>(box.next)};
 }
 
 std::string Value::why_undefined() const {

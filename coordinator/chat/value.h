@@ -122,8 +122,8 @@ class Value {
   const MethodBox& method() const;
   const MacroBox& macro() const { return As<MacroBox>(); }
   Namespace* space() const { return scalar_.space; }
-  // What is left of an iterator, which is empty afterwards.
-  std::vector<Value> TakeIterator() const;
+  // The next items of an iterator, at most `count_max`, which it no longer has afterwards.
+  std::vector<Value> TakeFromIterator(size_t count_max = SIZE_MAX) const;
   const void* identity() const { return box_.get(); }
 
   int32_t depth() const { return box_ ? box_->depth : 0; }
