@@ -61,8 +61,8 @@ Value OwnAttribute(const Value& object, std::string_view name) {
 bool IsForbidden(const Value& object, std::string_view name) {
   static constexpr std::array<std::string_view, 5> kForbidden = {"clear", "pop", "popitem",
                                                                  "setdefault", "update"};
-  return object.is_dict() && std::find(kForbidden.begin(), kForbidden.end(), name) !=
-                                 kForbidden.end();
+  return object.is_dict() &&
+         std::find(kForbidden.begin(), kForbidden.end(), name) != kForbidden.end();
 }
 
 Value StringItem(const Value& object, int64_t index, Budget* budget) {
@@ -98,6 +98,7 @@ bool IsBound(const Value& value) { return value.is_none() || value.is_integral()
 // The indices that a slice names, as Python's slice.indices has it.
 struct SliceRange {
   int64_t start = 0;
+  int64_t stop = 0;
   int64_t step = 1;
   int64_t count = 0;
 };
@@ -119,8 +120,8 @@ SliceRange Resolve(const Value& start, const Value& stop, const Value& step, int
   range.step = std::clamp(range.step, -length - 1, length + 1);
   const bool backwards = range.step < 0;
   range.start = ClampBound(start, backwards ? length - 1 : 0, length, backwards);
-  const int64_t end = ClampBound(stop, backwards ? -1 : length, length, backwards);
-  const int64_t span = backwards ? range.start - end : end - range.start;
+  range.stop = ClampBound(stop, backwards ? -1 : length, length, backwards);
+  const int64_t span = backwards ? range.start - range.stop : range.stop - range.start;
   const int64_t stride = backwards ? -range.step : range.step;
   range.count = span <= 0 ? 0 : (span + stride - 1) / stride;
   return range;
@@ -212,16 +213,22 @@ Value Subscript(const Value& object, const Value& key, Budget* budget) {
 Value Slice(const Value& object, const Value& start, const Value& stop, const Value& step,
             Budget* budget) {
   RequireDefined(object);
-  if (!IsIndexed(object) || !IsBound(start) || !IsBound(stop) || !IsBound(step)) {
-    return NoElement(object);
+  // jinja2 compiles a slice to Python's own, without the undefined of other subscripts.
+  if (!IsIndexed(object)) Refuse("'" + object.TypeName() + "' object cannot be sliced");
+  if (!IsBound(start) || !IsBound(stop) || !IsBound(step)) {
+    Refuse("slice indices must be integers or None");
   }
   if (object.is_string()) budget->Read(static_cast<int64_t>(object.text().size()));
   const SliceRange range = Resolve(start, stop, step, Length(object));
   if (object.is_string()) return SliceString(object.text(), range, budget);
   if (object.Is(Kind::kRange)) {
     const RangeBox& whole = object.range();
-    return Value::Range(whole.start + range.start * whole.step, whole.step * range.step,
-                        range.count);
+    RangeBox part;
+    part.start = whole.start + range.start * whole.step;
+    part.stop = whole.start + range.stop * whole.step;
+    part.step = whole.step * range.step;
+    part.length = range.count;
+    return Value::Range(part);
   }
   budget->MakeItems(range.count);
   std::vector<Value> items;

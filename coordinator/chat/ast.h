@@ -18,22 +18,22 @@ struct Expression;
 using ExpressionPtr = std::unique_ptr<const Expression>;
 
 enum class ExpressionKind : uint8_t {
-  kConstant,     // value
-  kName,         // text
-  kList,         // operands
-  kTuple,        // operands
-  kDict,         // operands: key, value, key, value, ...
-  kAttribute,    // operands[0].text
-  kSubscript,    // operands[0][operands[1]]
-  kSlice,        // operands[0][operands[1]:operands[2]:operands[3]], each of the three may be null
-  kCall,         // operands[0](operands[1...], named)
-  kFilter,       // operands[0] | filter(operands[1...], named); in a filter block operands[0] is null
-  kTest,         // operands[0] is test(operands[1...], named)
-  kNot,          // operands[0]
-  kNegate,       // operands[0]
-  kPlus,         // operands[0]
-  kAnd,          // operands[0], operands[1]
-  kOr,           // operands[0], operands[1]
+  kConstant,   // value
+  kName,       // text
+  kList,       // operands
+  kTuple,      // operands
+  kDict,       // operands: key, value, key, value, ...
+  kAttribute,  // operands[0].text
+  kSubscript,  // operands[0][operands[1]]
+  kSlice,      // operands[0][operands[1]:operands[2]:operands[3]], each of the three may be null
+  kCall,       // operands[0](operands[1...], named)
+  kFilter,     // operands[0] | filter(operands[1...], named); in a filter block operands[0] is null
+  kTest,       // operands[0] is test(operands[1...], named)
+  kNot,        // operands[0]
+  kNegate,     // operands[0]
+  kPlus,       // operands[0]
+  kAnd,        // operands[0], operands[1]
+  kOr,         // operands[0], operands[1]
   kArithmetic,   // operands[0] op operands[1]
   kCompare,      // operands[0] comparisons[0] operands[1] comparisons[1] operands[2] ...
   kConcat,       // all operands, as strings

@@ -18,19 +18,16 @@ class Budget {
   // A string of so many bytes is read, or searched in linear time.
   void Read(int64_t bytes) { Step(1 + bytes / 64); }
   void Make(int64_t bytes) {
-    Read(bytes);
-    value_bytes_ += bytes;
-    if (value_bytes_ > limits_.value_bytes) {
+    // No sum overflows: both are at most the limit before it.
+    if (bytes > limits_.value_bytes || (value_bytes_ += bytes) > limits_.value_bytes) {
       RefuseTooMuch("the template makes too many bytes of values", limits_.value_bytes);
     }
+    Read(bytes);
   }
   // `items` values of a new list; 80 bytes is a value and a small string.
   void MakeItems(int64_t items) {
+    Make(items > limits_.value_bytes ? items : items * 80);
     Step(items);
-    if (items > limits_.value_bytes) {
-      RefuseTooMuch("the template makes too many bytes of values", limits_.value_bytes);
-    }
-    Make(items * 80);
   }
   void Print(int64_t output_bytes) const {
     if (output_bytes > limits_.output_bytes) {

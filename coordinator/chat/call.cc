@@ -34,7 +34,8 @@ Value Interpreter::CallFunction(std::string_view name, const Arguments& argument
     return Value::String(FormatTime(TextArgument(*bound[0], name), now_));
   }
   const auto bound = arguments.Bind(name, {"message"});
-  throw TemplateError{InvalidArgument(bound[0] ? Str(*bound[0], &budget_) : std::string()),
+  if (bound[0] == nullptr) Refuse("raise_exception takes a message");
+  throw TemplateError{InvalidArgument(Str(*bound[0], &budget_)),
                       /*in_own_words=*/true};
 }
 
@@ -62,29 +63,34 @@ Value Interpreter::CallRange(const Arguments& arguments) {
     Refuse("range takes one to three integers");
   }
   int64_t start = 0;
-  int64_t stop = IntegerArgument(given[given.size() > 1 ? 1 : 0], "range");
+  const int64_t stop = IntegerArgument(given[given.size() > 1 ? 1 : 0], "range");
   const int64_t step = given.size() > 2 ? IntegerArgument(given[2], "range") : 1;
   if (given.size() > 1) start = IntegerArgument(given[0], "range");
   if (step == 0) Refuse("range takes a step that is not zero");
   // In 128 bits nothing overflows.
-  const __int128 span = step > 0 ? static_cast<__int128>(stop) - start
-                                 : static_cast<__int128>(start) - stop;
+  const __int128 span =
+      step > 0 ? static_cast<__int128>(stop) - start : static_cast<__int128>(start) - stop;
   const __int128 stride = step > 0 ? static_cast<__int128>(step) : -static_cast<__int128>(step);
   const __int128 length = span <= 0 ? 0 : (span + stride - 1) / stride;
   if (length > kRangeItemsMax) RefuseTooMuch("a range of the template is too long", kRangeItemsMax);
-  return Value::Range(start, step, static_cast<int64_t>(length));
+  RangeBox range;
+  range.start = start;
+  range.stop = stop;
+  range.step = step;
+  range.length = static_cast<int64_t>(length);
+  return Value::Range(range);
 }
 
 Value Interpreter::CallLoopCycle(const LoopBox& loop, const Arguments& arguments) {
   if (arguments.positional.empty()) Refuse("no items for cycling given");
-  return arguments
-      .positional[static_cast<size_t>(loop.index0) % arguments.positional.size()];
+  return arguments.positional[static_cast<size_t>(loop.index0) % arguments.positional.size()];
 }
 
 Value Interpreter::CallMacro(const Value& macro, const Arguments& arguments) {
   const Statement& definition = *macro.macro().definition;
   const std::shared_ptr<Scope> defined_in = macro.macro().scope.lock();
-  if (!defined_in) Refuse("the macro `" + definition.text + "` is called after its block has ended");
+  if (!defined_in)
+    Refuse("the macro `" + definition.text + "` is called after its block has ended");
   if (calls_ >= budget_.limits().call_depth) {
     RefuseTooMuch("the template nests too many macro calls", budget_.limits().call_depth);
   }

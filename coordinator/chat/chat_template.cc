@@ -103,9 +103,8 @@ Result<std::string> ChatTemplate::Render(const RenderRequest& request) const {
     return RenderProgram(parsed, state_->special_tokens, request, &interpreter);
   } catch (const TemplateError& error) {
     if (error.in_own_words) return error.status;
-    return Status(error.status.code(), "chat template, line " +
-                                           std::to_string(interpreter.line()) + ": " +
-                                           error.status.message());
+    return Status(error.status.code(), "chat template, line " + std::to_string(interpreter.line()) +
+                                           ": " + error.status.message());
   }
 }
 

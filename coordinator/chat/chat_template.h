@@ -1,6 +1,6 @@
 // A model's chat template: messages to the text of a prompt, as transformers' apply_chat_template
-// renders it, byte for byte. A template is immutable once parsed and any thread may render with it at
-// any time. It knows nothing of tokenizers, requests, sampling or models.
+// renders it, byte for byte. A template is immutable once parsed and any thread may render with it
+// at any time. It knows nothing of tokenizers, requests, sampling or models.
 //
 //   OCTET_ASSIGN_OR_RETURN(const ChatTemplate chat, ChatTemplate::Load(model_dir));
 //   OCTET_ASSIGN_OR_RETURN(std::string prompt, chat.Render({.messages = messages, .now = now}));
@@ -26,8 +26,8 @@ struct RenderRequest {
   // An array of objects with "role", "content" and whatever else the template reads (name,
   // tool_calls, tool_call_id, reasoning_content). Content is a string, null, or a list of parts
   // {"type": "text", "text": ...}; parts are joined by line ends unless the template goes through
-  // them itself. Arguments of tool calls are what the caller makes of them: templates expect objects,
-  // clients send JSON in a string.
+  // them itself. Arguments of tool calls are what the caller makes of them: templates expect
+  // objects, clients send JSON in a string.
   Json messages;
   Json tools = nullptr;  // an array, or null
   bool add_generation_prompt = true;

@@ -10,7 +10,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // The variables that transformers gives every template.
-constexpr const char* kSpecialTokens[] = {"bos_token", "eos_token",  "unk_token", "sep_token",
+constexpr const char* kSpecialTokens[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                           "pad_token", "cls_token", "mask_token"};
 
 Result<std::string> ReadFile(const fs::path& path, int64_t bytes_max) {

@@ -12,8 +12,8 @@ using Names = std::unordered_set<std::string_view>;
 
 // x.content, x['content'], also filtered or sliced.
 bool IsContent(const Expression* node, const Names& aliases) {
-  while (node != nullptr && (node->kind == ExpressionKind::kFilter ||
-                             node->kind == ExpressionKind::kSlice)) {
+  while (node != nullptr &&
+         (node->kind == ExpressionKind::kFilter || node->kind == ExpressionKind::kSlice)) {
     node = node->operands[0].get();
   }
   if (node == nullptr) return false;
@@ -27,8 +27,7 @@ bool IsContent(const Expression* node, const Names& aliases) {
 // Adds the names set to a content on the way, which in templates comes before their use.
 bool Iterates(const Program& program, Names* aliases) {
   for (const Statement& statement : program) {
-    if (statement.kind == StatementKind::kSet &&
-        statement.target->kind == ExpressionKind::kName &&
+    if (statement.kind == StatementKind::kSet && statement.target->kind == ExpressionKind::kName &&
         IsContent(statement.expression.get(), *aliases)) {
       aliases->insert(statement.target->text);
     }
@@ -51,7 +50,8 @@ std::string JoinedText(const Json& parts) {
     }
     const bool is_text = part.is_object() && part.contains("text") && part["text"].is_string() &&
                          part.value("type", Json("text")) == "text";
-    if (!is_text) Refuse("a part of a message's content is not {\"type\": \"text\", \"text\": ...}");
+    if (!is_text)
+      Refuse("a part of a message's content is not {\"type\": \"text\", \"text\": ...}");
     text += part["text"].get_ref<const std::string&>();
   }
   return text;

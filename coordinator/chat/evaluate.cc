@@ -99,7 +99,7 @@ Value Interpreter::EvaluateDict(const Expression& node) {
   std::vector<std::pair<Value, Value>> pairs;
   for (size_t i = 0; i < node.operands.size(); i += 2) {
     const Value key = Evaluate(*node.operands[i]);
-    if (key.Is(Kind::kList) || key.is_dict()) Refuse("unhashable type: '" + key.TypeName() + "'");
+    RequireHashable(key);
     const Value item = Evaluate(*node.operands[i + 1]);
     bool is_new = true;
     for (auto& pair : pairs) {

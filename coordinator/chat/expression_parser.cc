@@ -206,8 +206,8 @@ ExpressionPtr ExpressionParser::ParseUnary(bool with_filters) {
   TokenStream::Nested nested(&stream_);
   ExpressionPtr result;
   if (stream_.current().IsOperator("-") || stream_.current().IsOperator("+")) {
-    auto node = Make(stream_.current().IsOperator("-") ? ExpressionKind::kNegate
-                                                       : ExpressionKind::kPlus);
+    auto node =
+        Make(stream_.current().IsOperator("-") ? ExpressionKind::kNegate : ExpressionKind::kPlus);
     stream_.Take();
     node->operands.push_back(ParseUnary(false));
     result = Done(std::move(node));
@@ -467,7 +467,7 @@ ExpressionPtr ExpressionParser::ParseTarget(bool allow_member) {
     auto node = Make(ExpressionKind::kTuple);
     node->operands.push_back(std::move(first));
     while (stream_.SkipOperator(",")) {
-      if (stream_.current().kind != TokenKind::kName || stream_.current().IsName("in")) break;
+      if (stream_.current().IsOperator(")") || stream_.current().IsName("in")) break;
       node->operands.push_back(parse_one());
     }
     first = Done(std::move(node));

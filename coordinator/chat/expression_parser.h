@@ -1,5 +1,6 @@
-// The expressions of a template, with jinja2's precedence, which is not Python's everywhere: ~ binds
-// tighter than +, and ** is grouped from the left. Reads tokens on behalf of the statement parser.
+// The expressions of a template, with jinja2's precedence, which is not Python's everywhere: ~
+// binds tighter than +, and ** is grouped from the left. Reads tokens on behalf of the statement
+// parser.
 #pragma once
 
 #include <string_view>

@@ -35,17 +35,20 @@ Value Trim(const Value& subject, const Arguments& arguments, Budget* budget) {
 // Unlike str.title, only these characters begin a new word: - ( { [ < and white space.
 Value Title(const Value& subject, const Arguments& arguments, Budget* budget) {
   arguments.Bind("title", {});
-  std::string text = Str(subject, budget);
-  RequireAscii(text, "the case");
-  budget->Make(static_cast<int64_t>(text.size()));
-  text = AsciiLower(text);
+  const std::string text = Str(subject, budget);
+  budget->Make(8 * static_cast<int64_t>(text.size()));
+  std::string out;
   bool begins_word = true;
-  for (char& c : text) {
-    if (begins_word) c = AsciiUpper(std::string_view(&c, 1))[0];
-    begins_word = IsSpace(static_cast<unsigned char>(c)) ||
-                  std::string_view("-({[<").find(c) != std::string_view::npos;
+  for (size_t i = 0; i < text.size();) {
+    const char32_t c = CodePointAt(text, i);
+    const size_t end = i + CodePointBytes(text, i);
+    const auto character = std::string_view(text).substr(i, end - i);
+    out += begins_word ? UpperOrRefuse(character) : LowerOrRefuse(character);
+    begins_word = IsSpace(c) || (c < 0x80 && std::string_view("-({[<").find(static_cast<char>(c)) !=
+                                                 std::string_view::npos);
+    i = end;
   }
-  return Value::String(std::move(text));
+  return Value::String(std::move(out));
 }
 
 Value ReplaceFilter(const Value& subject, const Arguments& arguments, Budget* budget) {
@@ -127,10 +130,25 @@ Value Indent(const Value& subject, const Arguments& arguments, Budget* budget) {
   return Value::String(std::move(out));
 }
 
-// int() of a text, or nothing.
-std::optional<int64_t> ParseInteger(std::string_view text) {
+// A number's text without what Python allows and from_chars does not: space around it, a plus, and
+// an underscore between digits.
+std::string NumberText(std::string_view text) {
   text = StripLeft(StripRight(text, {}), {});
+  // Other scripts have digits, too.
+  RequireAscii(text, "the number of a text");
   if (text.starts_with("+") && text.size() > 1 && text[1] != '-') text.remove_prefix(1);
+  std::string out;
+  const auto is_digit = [&](size_t i) {
+    return i < text.size() && text[i] >= '0' && text[i] <= '9';
+  };
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '_' || i == 0 || !is_digit(i - 1) || !is_digit(i + 1)) out.push_back(text[i]);
+  }
+  return out;
+}
+
+// int() of a text, or nothing.
+std::optional<int64_t> ParseInteger(const std::string& text) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error == std::errc::result_out_of_range) {
@@ -141,13 +159,11 @@ std::optional<int64_t> ParseInteger(std::string_view text) {
 }
 
 // float() of a text, or nothing.
-std::optional<double> ParseFloat(std::string_view text) {
-  text = StripLeft(StripRight(text, {}), {});
-  if (text.starts_with("+") && text.size() > 1 && text[1] != '-') text.remove_prefix(1);
+std::optional<double> ParseFloat(const std::string& text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error == std::errc::result_out_of_range) {
-    return std::strtod(std::string(text).c_str(), nullptr);
+    return std::strtod(text.c_str(), nullptr);
   }
   if (error != std::errc() || end != text.data() + text.size()) return {};
   return value;
@@ -170,9 +186,10 @@ Value ToInt(const Value& subject, const Arguments& arguments, Budget* budget) {
   if (subject.Is(Kind::kFloat)) value = Truncated(subject.number());
   if (subject.is_string()) {
     budget->Read(static_cast<int64_t>(subject.text().size()));
-    value = ParseInteger(subject.text());
+    const std::string text = NumberText(subject.text());
+    value = ParseInteger(text);
     if (!value) {
-      if (const auto real = ParseFloat(subject.text())) value = Truncated(*real);
+      if (const auto real = ParseFloat(text)) value = Truncated(*real);
     }
   }
   if (value) return Value::Int(*value);
@@ -185,7 +202,7 @@ Value ToFloat(const Value& subject, const Arguments& arguments, Budget* budget) 
   if (subject.is_number()) return Value::Float(subject.number());
   if (subject.is_string()) {
     budget->Read(static_cast<int64_t>(subject.text().size()));
-    if (const auto value = ParseFloat(subject.text())) return Value::Float(*value);
+    if (const auto value = ParseFloat(NumberText(subject.text()))) return Value::Float(*value);
   }
   return bound[0] != nullptr ? *bound[0] : Value::Float(0);
 }
@@ -237,11 +254,11 @@ struct NamedFilter {
   Filter filter;
 };
 constexpr NamedFilter kFilters[] = {
-    {"upper", Upper},         {"lower", Lower},     {"capitalize", Capitalize},
-    {"title", Title},         {"trim", Trim},       {"replace", ReplaceFilter},
-    {"string", String},       {"safe", Safe},       {"default", Default},
-    {"d", Default},           {"tojson", ToJson},   {"indent", Indent},
-    {"int", ToInt},           {"float", ToFloat},   {"round", Round},
+    {"upper", Upper},   {"lower", Lower},   {"capitalize", Capitalize},
+    {"title", Title},   {"trim", Trim},     {"replace", ReplaceFilter},
+    {"string", String}, {"safe", Safe},     {"default", Default},
+    {"d", Default},     {"tojson", ToJson}, {"indent", Indent},
+    {"int", ToInt},     {"float", ToFloat}, {"round", Round},
     {"abs", Abs},
 };
 

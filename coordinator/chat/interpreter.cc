@@ -54,8 +54,7 @@ Interpreter::Flow Interpreter::Execute(const Statement& statement) {
       Write(Str(Evaluate(*statement.expression), &budget_));
       break;
     case StatementKind::kIf:
-      return Execute(Truth(Evaluate(*statement.expression)) ? statement.body
-                                                            : statement.otherwise);
+      return Execute(Truth(Evaluate(*statement.expression)) ? statement.body : statement.otherwise);
     case StatementKind::kFor:
       return ExecuteFor(statement);
     case StatementKind::kSet:

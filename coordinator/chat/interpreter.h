@@ -1,6 +1,6 @@
-// Runs a parsed template once. Owns the scopes, the namespaces and the output of that one rendering;
-// one thread, thrown away afterwards. It knows nothing of JSON, files or chat: messages are just
-// names that somebody defined.
+// Runs a parsed template once. Owns the scopes, the namespaces and the output of that one
+// rendering; one thread, thrown away afterwards. It knows nothing of JSON, files or chat: messages
+// are just names that somebody defined.
 #pragma once
 
 #include <ctime>

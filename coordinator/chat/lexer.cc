@@ -11,9 +11,7 @@ namespace {
 constexpr size_t kNotFound = std::string_view::npos;
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
-bool IsNameStart(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
+bool IsNameStart(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 
 // jinja2 knows no other line end than \n, and drops one at the end.
 std::string WithUnixLineEnds(std::string_view source) {
@@ -245,6 +243,9 @@ class Lexer {
     }
     std::string digits = text_.substr(at_, end - at_);
     std::erase(digits, '_');
+    if (!is_float && digits[0] == '0' && digits.find_first_not_of('0') != kNotFound) {
+      Fail("found `" + digits.substr(0, 60) + "`, expected an integer without leading zeros");
+    }
     Emit(is_float ? TokenKind::kFloat : TokenKind::kInteger, digits);
     Advance(end);
   }

@@ -10,8 +10,9 @@ namespace octet::chat {
 struct ChatTemplateLimits {
   // The largest template in use has 16 kB.
   int64_t template_bytes = int64_t{256} << 10;
-  // Nesting of expressions and blocks in the text; templates in use stay below 20.
-  int32_t parse_depth = 100;
+  // Nesting in the text: three for a parenthesis, two for a block or an elif; templates in use stay
+  // below 40. Also the operators and filters in one chain.
+  int32_t parse_depth = 200;
   // Evaluated nodes, and elements or 64-byte pieces that a filter, a method or an operator handles.
   // At most about two seconds of one core.
   int64_t steps = 20'000'000;

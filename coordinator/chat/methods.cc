@@ -96,9 +96,8 @@ Value ReplaceMethod(Text self, const Arguments& arguments, Budget* budget) {
   const auto bound = arguments.Bind("replace", {"old", "new", "count"});
   const std::string& part = TextArgument(Required(bound[0], "replace"), "replace");
   const std::string& by = TextArgument(Required(bound[1], "replace"), "replace");
-  const int64_t count = bound[2] != nullptr && !bound[2]->is_none()
-                            ? IntegerArgument(*bound[2], "replace")
-                            : -1;
+  const int64_t count =
+      bound[2] != nullptr && !bound[2]->is_none() ? IntegerArgument(*bound[2], "replace") : -1;
   budget->Make(static_cast<int64_t>(self.size()));
   const int64_t found = CountOccurrences(self, part);
   budget->Step(found);
@@ -141,21 +140,20 @@ Value FindMethod(Text self, const Arguments& arguments, Budget* budget) {
 Value CountMethod(Text self, const Arguments& arguments, Budget* budget) {
   const auto bound = arguments.Bind("count", {"sub"});
   budget->Make(static_cast<int64_t>(self.size()));
-  return Value::Int(
-      CountOccurrences(self, TextArgument(Required(bound[0], "count"), "count")));
+  return Value::Int(CountOccurrences(self, TextArgument(Required(bound[0], "count"), "count")));
 }
 
 // A method without arguments that changes the case of letters.
 template <std::string (*kConvert)(std::string_view)>
 Value Recase(Text self, const Arguments& arguments, Budget* budget) {
   arguments.Bind("upper, lower and their like", {});
-  RequireAscii(self, "the case");
   budget->Make(static_cast<int64_t>(self.size()));
   return Value::String(kConvert(self));
 }
 
 std::string Titled(std::string_view text) {
-  std::string out = AsciiLower(text);
+  RequireAscii(text, "title()");
+  std::string out = LowerOrRefuse(text);
   for (size_t i = 0; i < out.size(); ++i) {
     const bool inside_word = i > 0 && (IsLower(out[i - 1]) || IsUpper(out[i - 1]));
     if (!inside_word && IsLower(out[i])) out[i] = static_cast<char>(out[i] - 32);
@@ -164,7 +162,14 @@ std::string Titled(std::string_view text) {
 }
 
 std::string Capitalized(std::string_view text) {
-  return AsciiUpper(text.substr(0, 1)) + AsciiLower(text.empty() ? text : text.substr(1));
+  if (text.empty()) return "";
+  const char32_t first = CodePointAt(text, 0);
+  // Characters of which title case is not upper case.
+  if ((first >= 0x1C4 && first <= 0x1F3) || (first >= 0x10D0 && first <= 0x10FF) || first == 0xDF) {
+    RequireAscii(text, "capitalize");
+  }
+  const size_t first_bytes = CodePointBytes(text, 0);
+  return UpperOrRefuse(text.substr(0, first_bytes)) + LowerOrRefuse(text.substr(first_bytes));
 }
 
 // A method without arguments that asks whether all characters (at least one) are of a class.
@@ -218,8 +223,8 @@ constexpr NamedMethod kStringMethods[] = {
     {"index", FindMethod<false, true>},
     {"rindex", FindMethod<true, true>},
     {"count", CountMethod},
-    {"upper", Recase<AsciiUpper>},
-    {"lower", Recase<AsciiLower>},
+    {"upper", Recase<UpperOrRefuse>},
+    {"lower", Recase<LowerOrRefuse>},
     {"title", Recase<Titled>},
     {"capitalize", Recase<Capitalized>},
     {"isdigit", AllAre<IsDigit>},
@@ -242,7 +247,8 @@ Value CallDictMethod(const Value& self, std::string_view name, const Arguments& 
                      Budget* budget) {
   if (name == "get") {
     const auto bound = arguments.Bind("get", {"key", "default"});
-    const Value* item = FindKey(self, Required(bound[0], "get"), budget);
+    RequireHashable(Required(bound[0], "get"));
+    const Value* item = FindKey(self, *bound[0], budget);
     if (item != nullptr) return *item;
     return bound[1] != nullptr ? *bound[1] : Value::None();
   }
@@ -251,14 +257,24 @@ Value CallDictMethod(const Value& self, std::string_view name, const Arguments& 
   std::vector<Value> items;
   budget->MakeItems(2 * static_cast<int64_t>(self.pairs().size()));
   for (const auto& [key, item] : self.pairs()) {
-    items.push_back(name == "keys"     ? key
-                    : name == "values" ? item
-                                       : Value::Tuple({key, item}));
+    items.push_back(name == "keys" ? key : name == "values" ? item : Value::Tuple({key, item}));
   }
   return Value::View(name, std::move(items));
 }
 
 }  // namespace
+
+std::string UpperOrRefuse(std::string_view text) {
+  auto upper = Upper(text);
+  if (!upper) RefuseUnsupported("the upper case of a character of the text is not supported");
+  return *upper;
+}
+
+std::string LowerOrRefuse(std::string_view text) {
+  auto lower = Lower(text);
+  if (!lower) RefuseUnsupported("the lower case of a character of the text is not supported");
+  return *lower;
+}
 
 bool IsMethod(const Value& self, std::string_view name) {
   if (self.is_string()) return FindStringMethod(name) != nullptr;

@@ -103,8 +103,8 @@ Value FloatArithmetic(Operator op, double a, double b) {
 Value Repeat(const Value& value, int64_t times, Budget* budget) {
   times = std::max<int64_t>(times, 0);
   int64_t total = 0;
-  const auto size = static_cast<int64_t>(value.is_string() ? value.text().size()
-                                                           : value.items().size());
+  const auto size =
+      static_cast<int64_t>(value.is_string() ? value.text().size() : value.items().size());
   if (__builtin_mul_overflow(size, times, &total)) {
     RefuseTooMuch("the template makes too many bytes of values", budget->limits().value_bytes);
   }
@@ -159,6 +159,14 @@ bool EqualDicts(const Value& a, const Value& b, Budget* budget) {
 
 void RequireDefined(const Value& value) {
   if (value.is_undefined()) Refuse(value.why_undefined());
+}
+
+void RequireHashable(const Value& value) {
+  if (value.Is(Kind::kList) || value.is_dict()) {
+    Refuse("unhashable type: '" + value.TypeName() + "'");
+  }
+  if (!value.Is(Kind::kTuple)) return;
+  for (const Value& item : value.items()) RequireHashable(item);
 }
 
 bool Truth(const Value& value) {
@@ -248,7 +256,10 @@ bool Contains(const Value& container, const Value& item, Budget* budget) {
     budget->Read(static_cast<int64_t>(container.text().size()));
     return Find(container.text(), item.text()) != std::string_view::npos;
   }
-  if (container.is_dict()) return FindKey(container, item, budget) != nullptr;
+  if (container.is_dict()) {
+    RequireHashable(item);
+    return FindKey(container, item, budget) != nullptr;
+  }
   if (container.has_items()) {
     for (const Value& candidate : container.items()) {
       if (Equal(candidate, item, budget)) return true;
@@ -325,9 +336,7 @@ int64_t Length(const Value& value) {
   Refuse("object of type '" + value.TypeName() + "' has no len()");
 }
 
-bool IsIterable(const Value& value) {
-  return HasLength(value) || value.Is(Kind::kIterator);
-}
+bool IsIterable(const Value& value) { return HasLength(value) || value.Is(Kind::kIterator); }
 
 std::vector<Value> Items(const Value& value, Budget* budget) {
   std::vector<Value> items;

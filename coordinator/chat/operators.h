@@ -45,6 +45,8 @@ bool IsIterable(const Value& value);
 // What a for loop sees.
 std::vector<Value> Items(const Value& value, Budget* budget);
 
+// Refuses what cannot be a key of a dict.
+void RequireHashable(const Value& value);
 // Refuses undefined where its use is an error.
 void RequireDefined(const Value& value);
 

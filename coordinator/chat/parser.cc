@@ -182,8 +182,8 @@ class StatementParser {
   }
 
   Statement ParseJump() {
-    Statement jump = Make(stream_.current().IsName("break") ? StatementKind::kBreak
-                                                            : StatementKind::kContinue);
+    Statement jump =
+        Make(stream_.current().IsName("break") ? StatementKind::kBreak : StatementKind::kContinue);
     if (loops_ == 0) stream_.FailExpected("it inside a loop");
     stream_.Take();
     Expect(TokenKind::kBlockEnd);

@@ -81,9 +81,7 @@ bool IsString(const Value& v) { return v.is_string(); }
 bool IsMapping(const Value& v) { return v.is_dict(); }
 bool IsIterableTest(const Value& v) { return IsIterable(v); }
 // Python's undefined has a length and a __getitem__.
-bool IsSequence(const Value& v) {
-  return HasLength(v) && !v.Is(Kind::kView) && !v.Is(Kind::kLoop);
-}
+bool IsSequence(const Value& v) { return HasLength(v) && !v.Is(Kind::kView) && !v.Is(Kind::kLoop); }
 bool IsCallable(const Value& v) {
   return v.Is(Kind::kFunction) || v.Is(Kind::kMethod) || v.Is(Kind::kMacro) || v.is_undefined();
 }

@@ -102,7 +102,7 @@ class Printer {
 
   void ReprRange(const RangeBox& range) {
     std::string text = "range(" + std::to_string(range.start) + ", ";
-    text += std::to_string(range.start + range.step * range.length);
+    text += std::to_string(range.stop);
     if (range.step != 1) text += ", " + std::to_string(range.step);
     Put(text + ")");
   }
@@ -285,7 +285,8 @@ std::string FloatRepr(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   char buffer[40];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
+  const auto end =
+      std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
   const std::string_view text(buffer, end.ptr - buffer);
   const size_t e = text.find('e');
   const int exponent = std::stoi(std::string(text.substr(e + 1)));

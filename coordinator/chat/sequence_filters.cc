@@ -82,7 +82,7 @@ Value Unique(const Value& subject, const Arguments& arguments, Budget* budget) {
   std::vector<Value> items;
   for (const Value& item : Items(subject, budget)) {
     Value key = SortKey(item, bound[1], !IsSet(bound[0]), budget);
-    if (key.Is(Kind::kList) || key.is_dict()) Refuse("unhashable type: '" + key.TypeName() + "'");
+    RequireHashable(key);
     if (std::any_of(keys.begin(), keys.end(),
                     [&](const Value& seen) { return Equal(seen, key, budget); })) {
       continue;
@@ -175,8 +175,8 @@ Value Extreme(const Value& subject, const Arguments& arguments, Budget* budget) 
   Keyed best{SortKey(items[0], bound[1], !IsSet(bound[0]), budget), items[0]};
   for (size_t i = 1; i < items.size(); ++i) {
     Keyed next{SortKey(items[i], bound[1], !IsSet(bound[0]), budget), items[i]};
-    const bool better = kGreatest ? Less(best.key, next.key, budget)
-                                  : Less(next.key, best.key, budget);
+    const bool better =
+        kGreatest ? Less(best.key, next.key, budget) : Less(next.key, best.key, budget);
     if (better) best = std::move(next);
   }
   return best.item;

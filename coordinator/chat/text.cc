@@ -1,7 +1,9 @@
 #include "coordinator/chat/text.h"
 
+#include <algorithm>
 #include <cstring>
-#include <iterator>
+
+#include "coordinator/chat/case_table.h"
 
 namespace octet::chat {
 namespace {
@@ -10,12 +12,12 @@ constexpr size_t kNotFound = std::string_view::npos;
 
 // Assigned characters of the categories Cc, Cf, Cs, Co, Zs, Zl and Zp beyond ASCII (Unicode 14).
 constexpr char32_t kUnprintable[][2] = {
-    {0x7F, 0xA0},       {0xAD, 0xAD},       {0x600, 0x605},     {0x61C, 0x61C},
-    {0x6DD, 0x6DD},     {0x70F, 0x70F},     {0x890, 0x891},     {0x8E2, 0x8E2},
-    {0x1680, 0x1680},   {0x180E, 0x180E},   {0x2000, 0x200F},   {0x2028, 0x202F},
-    {0x205F, 0x2064},   {0x2066, 0x206F},   {0x3000, 0x3000},   {0xD800, 0xF8FF},
-    {0xFEFF, 0xFEFF},   {0xFFF9, 0xFFFB},   {0x110BD, 0x110BD}, {0x110CD, 0x110CD},
-    {0x13430, 0x13438}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0001, 0xE0001},
+    {0x7F, 0xA0},       {0xAD, 0xAD},       {0x600, 0x605},      {0x61C, 0x61C},
+    {0x6DD, 0x6DD},     {0x70F, 0x70F},     {0x890, 0x891},      {0x8E2, 0x8E2},
+    {0x1680, 0x1680},   {0x180E, 0x180E},   {0x2000, 0x200F},    {0x2028, 0x202F},
+    {0x205F, 0x2064},   {0x2066, 0x206F},   {0x3000, 0x3000},    {0xD800, 0xF8FF},
+    {0xFEFF, 0xFEFF},   {0xFFF9, 0xFFFB},   {0x110BD, 0x110BD},  {0x110CD, 0x110CD},
+    {0x13430, 0x13438}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A},  {0xE0001, 0xE0001},
     {0xE0020, 0xE007F}, {0xF0000, 0xFFFFD}, {0x100000, 0x10FFFD}};
 
 bool IsContinuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
@@ -35,6 +37,17 @@ size_t LastCodePointOffset(std::string_view text) {
 bool IsLineEnd(char32_t c) {
   return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 ||
          c == 0x2029;
+}
+
+// `first` is the first of the 26 letters of ASCII to be changed, 'a' or 'A'.
+char32_t Recased(char32_t c, char32_t first, const std::vector<CaseRange>& ranges) {
+  if (c < 0x80) return c >= first && c < first + 26 ? c ^ 0x20 : c;
+  auto range = std::upper_bound(ranges.begin(), ranges.end(), c,
+                                [](char32_t value, const CaseRange& r) { return value < r.first; });
+  if (range == ranges.begin()) return c;
+  --range;
+  const bool inside = c <= range->last && (c - range->first) % range->stride == 0;
+  return inside ? static_cast<char32_t>(static_cast<int32_t>(c) + range->delta) : c;
 }
 
 std::vector<std::string_view> Reversed(const std::vector<std::string_view>& pieces) {
@@ -197,7 +210,7 @@ std::vector<std::string_view> Split(std::string_view text,
       pieces.push_back(text.substr(0, end));
       text = StripLeft(text.substr(end), {});
     }
-    if (!text.empty()) pieces.push_back(StripRight(text, {}));
+    if (!text.empty()) pieces.push_back(text);
     return pieces;
   }
   size_t begin = 0;
@@ -218,14 +231,13 @@ std::vector<std::string_view> SplitFromRight(std::string_view text,
   if (!separator) {
     for (text = StripRight(text, {}); !text.empty() && count != 0; --count) {
       size_t begin = text.size();
-      while (begin > 0 &&
-             !IsSpace(CodePointAt(text, LastCodePointOffset(text.substr(0, begin))))) {
+      while (begin > 0 && !IsSpace(CodePointAt(text, LastCodePointOffset(text.substr(0, begin))))) {
         begin = LastCodePointOffset(text.substr(0, begin));
       }
       pieces.push_back(text.substr(begin));
       text = StripRight(text.substr(0, begin), {});
     }
-    if (!text.empty()) pieces.push_back(StripLeft(text, {}));
+    if (!text.empty()) pieces.push_back(text);
     return Reversed(pieces);
   }
   // The offsets in the reversed text are those of a left-to-right split of it.
@@ -254,15 +266,28 @@ std::vector<std::string_view> SplitLines(std::string_view text, bool keep_ends) 
   return lines;
 }
 
-std::string AsciiUpper(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
+std::optional<std::string> Upper(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); i += CodePointBytes(text, i)) {
+    const char32_t c = CodePointAt(text, i);
+    if (c == 0xDF) {
+      out += "SS";
+    } else if (std::binary_search(kUpperToSeveral.begin(), kUpperToSeveral.end(), c)) {
+      return {};
+    } else {
+      AppendCodePoint(Recased(c, 'a', kUpperRanges), &out);
+    }
+  }
   return out;
 }
 
-std::string AsciiLower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+std::optional<std::string> Lower(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); i += CodePointBytes(text, i)) {
+    const char32_t c = CodePointAt(text, i);
+    if (c == 0x130 || c == 0x3A3) return {};
+    AppendCodePoint(Recased(c, 'A', kLowerRanges), &out);
+  }
   return out;
 }
 

@@ -1,5 +1,5 @@
 // Python's str on valid UTF-8: positions are code points, white space is what str.isspace says.
-// Pure functions. Case is ASCII's: see RequireAscii in methods.cc.
+// Pure functions.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ void AppendCodePoint(char32_t code_point, std::string* out);
 std::vector<size_t> CodePointOffsets(std::string_view text);
 
 bool IsSpace(char32_t code_point);
-// Would repr print it as it is. Code points that no Unicode version has assigned count as printable.
+// Would repr print it as it is. Code points that no Unicode version has assigned count as
+// printable.
 bool IsPrintable(char32_t code_point);
 
 std::string_view StripLeft(std::string_view text, std::optional<std::string_view> characters);
@@ -45,7 +46,10 @@ std::vector<std::string_view> SplitFromRight(std::string_view text,
                                              int64_t count);
 std::vector<std::string_view> SplitLines(std::string_view text, bool keep_ends);
 
-std::string AsciiUpper(std::string_view text);
-std::string AsciiLower(std::string_view text);
+// Nothing for the few texts that need more than a character for a character: upper case of U+0149
+// and its like (but ß is SS), lower case of U+0130 and of the capital sigma, which depends on its
+// place.
+std::optional<std::string> Upper(std::string_view text);
+std::optional<std::string> Lower(std::string_view text);
 
 }  // namespace octet::chat

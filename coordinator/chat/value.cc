@@ -155,11 +155,8 @@ Value Value::Iterator(std::vector<Value> items) {
   return value;
 }
 
-Value Value::Range(int64_t start, int64_t step, int64_t length) {
-  auto box = std::make_shared<RangeBox>();
-  box->start = start;
-  box->step = step;
-  box->length = length;
+Value Value::Range(const RangeBox& range) {
+  auto box = std::make_shared<RangeBox>(range);
   Value value;
   value.kind_ = Kind::kRange;
   value.box_ = std::move(box);
@@ -243,7 +240,9 @@ std::string Value::TypeName() const {
     case Kind::kDict:
       return "dict";
     case Kind::kView:
-      return scalar_.integer == 0 ? "dict_keys" : scalar_.integer == 1 ? "dict_values" : "dict_items";
+      return scalar_.integer == 0   ? "dict_keys"
+             : scalar_.integer == 1 ? "dict_values"
+                                    : "dict_items";
     case Kind::kIterator:
       return "generator";
     case Kind::kRange:

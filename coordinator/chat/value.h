@@ -1,7 +1,7 @@
 // A value as a template sees it: Python's objects, as far as chat templates meet them. Strings,
 // lists, tuples and dicts never change once made, which is also what jinja2's immutable sandbox
-// allows. They hold each other by reference counts; only a namespace can change, and the interpreter
-// owns it, so that no cycle of counts can arise. One rendering, one thread.
+// allows. They hold each other by reference counts; only a namespace can change, and the
+// interpreter owns it, so that no cycle of counts can arise. One rendering, one thread.
 #pragma once
 
 #include <cstdint>
@@ -60,6 +60,7 @@ struct IteratorBox : Box {
 };
 struct RangeBox : Box {
   int64_t start = 0;
+  int64_t stop = 0;
   int64_t step = 1;
   int64_t length = 0;
 };
@@ -87,7 +88,7 @@ class Value {
   static Value Dict(std::vector<std::pair<Value, Value>> items);
   static Value View(std::string_view method, std::vector<Value> items);
   static Value Iterator(std::vector<Value> items);
-  static Value Range(int64_t start, int64_t step, int64_t length);
+  static Value Range(const RangeBox& range);
   static Value OfNamespace(Namespace* space);
   static Value Loop(std::shared_ptr<LoopBox> loop);
   static Value Function(std::string_view name);

@@ -1,4 +1,5 @@
-// What transformers and jinja2 render, byte for byte; make_goldens.py says how the files came about.
+// What transformers and jinja2 render, byte for byte; make_goldens.py says how the files came
+// about.
 #include <gtest/gtest.h>
 
 #include <cstdlib>

@@ -6,7 +6,7 @@ C++ tests read the files and never run this. A second run with the same versions
 
   goldens/conversations.json  {name: {messages, tools, extra}}
   goldens/templates.json      [{template, conversation, add_generation_prompt, text | error, own_words}]
-  goldens/expressions.json    [{source, text | error, own_words}], rendered with VARIABLES
+  goldens/expressions.json    [{source, text | error, own_words, random}], rendered with VARIABLES
 
 `error` is the message of raise_exception where own_words is true, else the name of Python's exception.
 The templates are our own texts, with the constructs of the published templates of the families they are
@@ -14,6 +14,7 @@ named after. With --fuzz N, instead: N random expressions as one JSON list on st
 """
 
 import argparse
+import copy
 import datetime
 import json
 import pathlib
@@ -142,7 +143,8 @@ def render(source, variables):
     try:
         template = chat_template_utils._compile_jinja_template(source)
         template.globals["strftime_now"] = NOW.strftime
-        return {"text": template.render(**variables)}
+        # A copy: the filter indent changes a list that it is given, before it fails.
+        return {"text": template.render(**copy.deepcopy(variables))}
     except jinja2.exceptions.TemplateError as error:
         if type(error) is jinja2.exceptions.TemplateError:
             return {"error": error.message, "own_words": True}
@@ -171,7 +173,9 @@ def write(name, value):
 
 
 class Fuzz:
-    """Random expressions over VARIABLES; most of them are valid, many are errors in Python."""
+    """Random expressions over VARIABLES; most of them are valid, many are errors in Python.
+
+    `if t` keeps jinja2 from folding constants: folded, a slice of a number is undefined instead of an error."""
 
     def __init__(self, seed):
         self.rng = random.Random(seed)
@@ -194,25 +198,29 @@ class Fuzz:
                             "title", "capitalize", "items | list", "dictsort", "map('upper') | list",
                             "map(attribute='name') | list", "selectattr('age', 'gt', 26) | list", "select | list",
                             "reject('equalto', 1) | list", "replace('l', 'L')", "replace('', '-', 2)", "indent(2)",
-                            "tojson(indent=2)", "sum", "max", "min", "safe", "count")
+                            "tojson(indent=2)", "sum", "max", "min", "count")
         tests = self.pick("defined", "undefined", "none", "string", "number", "integer", "float", "mapping", "iterable",
                           "sequence", "boolean", "true", "false", "odd", "even", "equalto(1)", "in([1, 'a', none])",
                           "divisibleby 3", "lower", "upper", "callable")
         method = self.pick(".strip()", ".strip('Hd')", ".lstrip()", ".rstrip('d')", ".split()", ".split('l')",
                            ".split('l', 1)", ".rsplit('l', 1)", ".startswith('H')", ".endswith(('d', 'k'))",
                            ".replace('l', 'r', 1)", ".upper()", ".title()", ".capitalize()", ".find('o')", ".rfind('o')",
-                           ".count('l')", ".items()", ".keys()", ".values() | list", ".get('a')", ".get('q', 3)", ".a",
+                           ".items()", ".keys()", ".values() | list", ".get('a')", ".get('q', 3)", ".a",
                            ".b.c", ".name", "['a']", "[0]", "[-1]", "[1:]", "[:-1]", "[::-1]", "[::2]", "[-3:-1]",
                            ".splitlines()", ".isdigit()", ".removeprefix('H')")
         return self.pick(f"({a} {infix} {b})", f"({a} {infix} {b})", f"({a} | {filters})", f"({a} | {filters})",
-                         f"({a} is {tests})", f"({a} is not {tests})", f"({a}){method}", f"({a}){method}",
+                         f"({a} is {tests})", f"({a} is not {tests})", f"({a} if t else z){method}", f"({a} if t else z){method}",
                          f"({a} if {b} else {c})", f"(not {a})", f"(-{a})", f"[{a}, {b}]", f"({a}, {b})", f"({a})[{b}]",
-                         f"{{'k': {a}, 'j': {b}}}", f"({a})[{b}:{c}]")
+                         f"{{'k': {a}, 'j': {b}}}", f"({a} if t else z)[{b}:{c}]")
 
     def source(self):
         body = "{{ " + self.expression(self.pick(1, 2, 2, 3, 3, 4)) + " }}"
         return self.pick(body, body, body, "{% set x = " + body[3:-3] + " %}\n{{ x }}|{{ x }}",
                          "{% for i in " + body[3:-3] + " -%}\n {{ loop.index }}{{ i }},{% else %}none{% endfor %}")
+
+    def cases(self, count):
+        sources = [self.source() for _ in range(count)]
+        return [{"source": s, "random": True, **render(s, VARIABLES)} for s in sources]
 
 
 def main():
@@ -222,8 +230,7 @@ def main():
     arguments = parser.parse_args()
     fuzz = Fuzz(arguments.seed)
     if arguments.fuzz:
-        sources = [fuzz.source() for _ in range(arguments.fuzz)]
-        print(json.dumps([{"source": s, **render(s, VARIABLES)} for s in sources], ensure_ascii=False))
+        print(json.dumps(fuzz.cases(arguments.fuzz), ensure_ascii=False))
         return
     conversations = {**CONVERSATIONS, **PARTS}
     (FOLDER / "goldens").mkdir(exist_ok=True)
@@ -231,7 +238,7 @@ def main():
     write("variables.json", VARIABLES)
     write("templates.json", list(template_cases(conversations)))
     cases = [{"source": s, **render(s, VARIABLES)} for s in expressions()]
-    random_cases = [{"source": s, **render(s, VARIABLES)} for s in (fuzz.source() for _ in range(800))]
+    random_cases = fuzz.cases(800)
     cases += [case for case in random_cases if "text" in case][:250]
     cases += [case for case in random_cases if "error" in case][:50]
     write("expressions.json", cases)
