@@ -1,0 +1,131 @@
+// A chat template from a checkpoint's folder.
+#include <filesystem>
+#include <fstream>
+
+#include "coordinator/chat/chat_template_state.h"
+
+namespace octet::chat {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The variables that transformers gives every template.
+constexpr const char* kSpecialTokens[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                          "pad_token", "cls_token", "mask_token"};
+
+Result<std::string> ReadFile(const fs::path& path, int64_t bytes_max) {
+  std::ifstream in(path, std::ios::binary);
+  std::string text(static_cast<size_t>(bytes_max) + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (in.bad() || !in.is_open()) return NotFound(path.string() + ": cannot be read");
+  text.resize(static_cast<size_t>(in.gcount()));
+  if (static_cast<int64_t>(text.size()) > bytes_max) {
+    return ResourceExhausted(path.string() + ": more than " + std::to_string(bytes_max) +
+                             " bytes, which is the limit");
+  }
+  return text;
+}
+
+Result<Json> ReadConfig(const fs::path& path) {
+  OCTET_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kConfigBytesMax));
+  bool too_deep = false;
+  // The parser itself does not recurse; whoever copies a deep document would.
+  const auto within_depth = [&](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth > kConfigDepthMax;
+    return !too_deep;
+  };
+  Json config = Json::parse(text, within_depth, /*allow_exceptions=*/false);
+  if (too_deep) {
+    return ResourceExhausted(path.string() + ": nested deeper than " +
+                             std::to_string(kConfigDepthMax) + " levels, which is the limit");
+  }
+  if (config.is_discarded() || !config.is_object()) {
+    return InvalidArgument(path.string() + ": expected a JSON object");
+  }
+  return config;
+}
+
+// A special token is a text, or an object with its text as `content`.
+Json SpecialTokens(const Json& config) {
+  Json tokens = Json::object();
+  for (const char* name : kSpecialTokens) {
+    const auto token = config.find(name);
+    if (token == config.end()) continue;
+    if (token->is_string()) tokens[name] = *token;
+    if (token->is_object() && token->contains("content") && (*token)["content"].is_string()) {
+      tokens[name] = (*token)["content"];
+    }
+  }
+  return tokens;
+}
+
+struct Sources {
+  std::string usual;
+  std::string for_tools;
+};
+
+// `listed` is the list of {name, template}.
+Result<Sources> SourcesOf(const Json& listed, const std::string& file) {
+  Sources sources;
+  for (const Json& entry : listed) {
+    const bool is_entry = entry.is_object() && entry.contains("name") &&
+                          entry.contains("template") && entry["name"].is_string() &&
+                          entry["template"].is_string();
+    if (!is_entry) {
+      return InvalidArgument(file + ": chat_template has an entry that is not {name, template}");
+    }
+    if (entry["name"] == "default") sources.usual = entry["template"].get<std::string>();
+    if (entry["name"] == "tool_use") sources.for_tools = entry["template"].get<std::string>();
+  }
+  if (sources.usual.empty()) {
+    return NotFound(file + ": chat_template has no template with the name `default`");
+  }
+  return sources;
+}
+
+Result<Sources> FindSources(const fs::path& dir, const Json& config) {
+  const std::string file = (dir / "tokenizer_config.json").string();
+  std::error_code error;
+  if (fs::exists(dir / "chat_template.jinja", error)) {
+    OCTET_ASSIGN_OR_RETURN(std::string text,
+                           ReadFile(dir / "chat_template.jinja", kConfigBytesMax));
+    return Sources{std::move(text), {}};
+  }
+  const auto found = config.find("chat_template");
+  if (found == config.end() || found->is_null()) {
+    return NotFound(dir.string() +
+                    ": the model has no chat template, neither chat_template.jinja nor "
+                    "`chat_template` in tokenizer_config.json; send a text as the prompt instead");
+  }
+  if (found->is_string()) return Sources{found->get<std::string>(), {}};
+  if (found->is_array()) return SourcesOf(*found, file);
+  return InvalidArgument(file + ": chat_template is " + found->type_name() +
+                         ", expected a text or a list of {name, template}");
+}
+
+}  // namespace
+
+Result<ChatTemplate> ChatTemplate::Load(const std::string& model_dir,
+                                        const ChatTemplateLimits& limits) {
+  const fs::path dir(model_dir);
+  Json config = Json::object();
+  if (std::error_code error; fs::exists(dir / "tokenizer_config.json", error)) {
+    OCTET_ASSIGN_OR_RETURN(config, ReadConfig(dir / "tokenizer_config.json"));
+  }
+  OCTET_ASSIGN_OR_RETURN(const Sources sources, FindSources(dir, config));
+  auto state = std::make_unique<State>();
+  state->limits = limits;
+  state->special_tokens = SpecialTokens(config);
+  const auto parse = [&](const std::string& source) -> Result<Parsed> {
+    auto parsed = ParseSource(source, limits);
+    if (parsed.ok()) return parsed;
+    return Status(parsed.status().code(), model_dir + ": " + parsed.status().message());
+  };
+  OCTET_ASSIGN_OR_RETURN(state->usual, parse(sources.usual));
+  if (!sources.for_tools.empty()) {
+    OCTET_ASSIGN_OR_RETURN(state->for_tools, parse(sources.for_tools));
+  }
+  return ChatTemplate(std::move(state));
+}
+
+}  // namespace octet::chat

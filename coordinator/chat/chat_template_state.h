@@ -1,0 +1,26 @@
+// What a ChatTemplate holds; shared by chat_template.cc and chat_template_load.cc, nobody else.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "coordinator/chat/ast.h"
+#include "coordinator/chat/chat_template.h"
+
+namespace octet::chat {
+
+struct Parsed {
+  Program program;
+  bool reads_content_parts = false;
+};
+
+struct ChatTemplate::State {
+  ChatTemplateLimits limits;
+  Parsed usual;
+  std::optional<Parsed> for_tools;
+  Json special_tokens = Json::object();
+};
+
+Result<Parsed> ParseSource(const std::string& source, const ChatTemplateLimits& limits);
+
+}  // namespace octet::chat
