@@ -3,10 +3,12 @@
 #include <sys/stat.h>
 
 #include <chrono>
+#include <ctime>
 #include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "coordinator/chat/chat_template.h"
 #include "coordinator/tokenizer/limits.h"
 #include "coordinator/workers/plan_message.h"
 
@@ -69,6 +71,28 @@ schedule::SchedulerLimits ToSchedulerLimits(const workers::GroupInfo& info, int6
   return limits;
 }
 
+// Renders with the model's template. Nothing where it has none that can be used: the service then
+// refuses chats and takes every other prompt.
+intake::ChatRenderer LoadChatRenderer(const std::string& model_dir) {
+  auto loaded = chat::ChatTemplate::Load(model_dir);
+  if (!loaded.ok()) {
+    const bool has_none = loaded.status().code() == StatusCode::kNotFound;
+    Log(has_none ? LogLevel::kInfo : LogLevel::kWarning,
+        "chats are refused: " + loaded.status().message());
+    return {};
+  }
+  const auto shared = std::make_shared<const chat::ChatTemplate>(std::move(*loaded));
+  return [shared](const intake::Conversation& conversation) {
+    const std::time_t seconds = std::time(nullptr);
+    chat::RenderRequest request{.messages = conversation.messages,
+                                .tools = conversation.tools,
+                                .add_generation_prompt = conversation.add_generation_prompt,
+                                .extra = conversation.variables};
+    localtime_r(&seconds, &request.now);
+    return shared->Render(request);
+  };
+}
+
 }  // namespace
 
 Status CheckOptions(const ServeOptions& options) {
@@ -100,7 +124,8 @@ std::optional<ServiceFailure> Service::Start() {
   step_loop_ = std::make_unique<engine::StepLoop>(static_cast<engine::PlanSink*>(this));
   intake_ = std::make_unique<intake::Intake>(
       &*tokenizer_, intake::IntakeLimits{options_.max_waiting, options_.max_prompt_bytes},
-      [this](intake::Submission submission) { step_loop_->Submit(std::move(submission)); });
+      [this](intake::Submission submission) { step_loop_->Submit(std::move(submission)); },
+      LoadChatRenderer(options_.model_dir));
 
   auto server = transport::GenerationServer::Start(
       {options_.grpc_address, ServedName(options_), static_cast<int>(options_.max_message_bytes)},

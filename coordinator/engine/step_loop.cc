@@ -1,5 +1,7 @@
 #include "coordinator/engine/step_loop.h"
 
+#include <pthread.h>
+
 #include <utility>
 
 #include "base/check.h"
@@ -52,6 +54,7 @@ LoopStats StepLoop::stats() const {
 }
 
 void StepLoop::Run() {
+  pthread_setname_np(pthread_self(), "octet-steps");
   std::vector<Event> events;
   std::unique_lock lock(mutex_);
   while (true) {

@@ -42,6 +42,7 @@ class BlockCache {
   // Free, whether findable or not.
   int64_t free_blocks() const { return static_cast<int64_t>(free_.size()) + unheld_blocks_; }
   int64_t findable_blocks() const { return findable_blocks_; }
+  int64_t unheld_blocks() const { return unheld_blocks_; }  // findable and free
   // Held, but by nothing else than tables that leave: they come back.
   int64_t leaving_blocks() const { return leaving_blocks_; }
   bool is_held(int32_t block) const { return blocks_[block].holds > 0; }

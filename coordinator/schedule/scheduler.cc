@@ -156,6 +156,7 @@ SchedulerCounters Scheduler::counters() const {
   counters.free_blocks = cache_.free_blocks();
   counters.used_blocks = limits_.blocks - counters.free_blocks;
   counters.cached_blocks = cache_.findable_blocks();
+  counters.reusable_blocks = cache_.unheld_blocks();
   counters.plans_in_flight = static_cast<int64_t>(in_flight_.size());
   return counters;
 }

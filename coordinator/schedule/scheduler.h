@@ -80,10 +80,11 @@ struct SequenceEvent {
 
 struct SchedulerCounters {
   int64_t waiting = 0;
-  int64_t running = 0;        // running and ending
-  int64_t used_blocks = 0;    // used + free: all
-  int64_t free_blocks = 0;    // those that can still be found by what they hold included
-  int64_t cached_blocks = 0;  // that can be found, used or free
+  int64_t running = 0;          // running and ending
+  int64_t used_blocks = 0;      // used + free: all
+  int64_t free_blocks = 0;      // those that can still be found by what they hold included
+  int64_t cached_blocks = 0;    // that can be found, used or free
+  int64_t reusable_blocks = 0;  // of these, the free ones
   int64_t plans_in_flight = 0;
   // Since the start:
   int64_t steps = 0;                  // committed

@@ -7,8 +7,8 @@
 namespace octet::transport {
 
 GenerateCall::GenerateCall(const v1::GenerateRequest& message, intake::Intake* intake,
-                           const std::function<void(uint64_t)>* cancel)
-    : cancel_(cancel) {
+                           const std::function<void(uint64_t)>* cancel, StreamWriter* writer)
+    : cancel_(cancel), writer_(writer) {
   intake::Request request = ToRequest(message);
   prompt_due_ = request.echo || request.prompt_logprobs.has_value();
   const int32_t samples = request.n.value_or(1);
@@ -22,61 +22,41 @@ GenerateCall::GenerateCall(const v1::GenerateRequest& message, intake::Intake* i
 }
 
 void GenerateCall::OnAccepted(const intake::AcceptedAnswer& accepted) {
-  Action action;
-  {
-    const std::lock_guard lock(mutex_);
-    SetAccepted(accepted, first_.emplace_back().mutable_accepted());
-    action = NextAction();
-  }
-  Act(action);
+  const std::lock_guard lock(mutex_);
+  SetAccepted(accepted, first_.emplace_back().mutable_accepted());
+  Wake();
 }
 
 void GenerateCall::OnPrompt(const intake::PromptPiece& piece) {
-  Action action;
-  {
-    const std::lock_guard lock(mutex_);
-    if (first_.empty() || !first_.back().has_prompt() ||
-        first_.back().prompt().token_ids_size() >= kMessageTokensMax)
-      first_.emplace_back();
-    Append(piece, first_.back().mutable_prompt());
-    if (piece.is_last) prompt_due_ = false;
-    action = NextAction();
-  }
-  Act(action);
+  const std::lock_guard lock(mutex_);
+  if (first_.empty() || !first_.back().has_prompt() ||
+      first_.back().prompt().token_ids_size() >= kMessageTokensMax)
+    first_.emplace_back();
+  Append(piece, first_.back().mutable_prompt());
+  if (piece.is_last) prompt_due_ = false;
+  Wake();
 }
 
 void GenerateCall::OnChunk(const intake::AnswerChunk& chunk) {
-  Action action;
-  {
-    const std::lock_guard lock(mutex_);
-    Messages& messages = samples_[static_cast<size_t>(chunk.sample)];
-    if (messages.empty() || messages.back().chunk().token_ids_size() >= kMessageTokensMax)
-      messages.emplace_back();
-    Append(chunk, messages.back().mutable_chunk());
-    action = NextAction();
-  }
-  Act(action);
+  const std::lock_guard lock(mutex_);
+  Messages& messages = samples_[static_cast<size_t>(chunk.sample)];
+  if (messages.empty() || messages.back().chunk().token_ids_size() >= kMessageTokensMax)
+    messages.emplace_back();
+  Append(chunk, messages.back().mutable_chunk());
+  Wake();
 }
 
 void GenerateCall::OnSampleEnd(const intake::SampleEnd& end) {
-  Action action;
-  {
-    const std::lock_guard lock(mutex_);
-    Messages& messages = samples_[static_cast<size_t>(end.sample)];
-    SetComplete(end, messages.emplace_back().mutable_complete());
-    action = NextAction();
-  }
-  Act(action);
+  const std::lock_guard lock(mutex_);
+  Messages& messages = samples_[static_cast<size_t>(end.sample)];
+  SetComplete(end, messages.emplace_back().mutable_complete());
+  Wake();
 }
 
 void GenerateCall::OnEnd(const Status& status) {
-  Action action;
-  {
-    const std::lock_guard lock(mutex_);
-    status_ = ToGrpc(status);
-    action = NextAction();
-  }
-  Act(action);
+  const std::lock_guard lock(mutex_);
+  status_ = ToGrpc(status);
+  Wake();
 }
 
 void GenerateCall::OnWriteDone(bool ok) {
@@ -85,6 +65,23 @@ void GenerateCall::OnWriteDone(bool ok) {
     const std::lock_guard lock(mutex_);
     writing_ = false;
     if (!ok) client_gone_ = true;
+    action = woken_ ? Action::kNone : NextAction();
+  }
+  Act(action);
+}
+
+// REQUIRES: mutex_ is held. While a write is under way its end goes on.
+void GenerateCall::Wake() {
+  if (woken_ || writing_) return;
+  woken_ = true;
+  writer_->Wake(this);
+}
+
+void GenerateCall::Advance() {
+  Action action;
+  {
+    const std::lock_guard lock(mutex_);
+    woken_ = false;
     action = NextAction();
   }
   Act(action);

@@ -14,6 +14,7 @@
 
 #include "coordinator/intake/answer_sink.h"
 #include "coordinator/intake/intake.h"
+#include "coordinator/transport/stream_writer.h"
 #include "octet/v1/generation.pb.h"
 
 namespace octet::transport {
@@ -25,9 +26,9 @@ inline constexpr int kMessageTokensMax = 4096;
 class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>,
                            public intake::AnswerSink {
  public:
-  // `cancel` is told the number of a request whose client went away.
+  // `cancel` is told the number of a request whose client went away. All outlive the call.
   GenerateCall(const v1::GenerateRequest& request, intake::Intake* intake,
-               const std::function<void(uint64_t)>* cancel);
+               const std::function<void(uint64_t)>* cancel, StreamWriter* writer);
 
   void OnAccepted(const intake::AcceptedAnswer& accepted) override;
   void OnPrompt(const intake::PromptPiece& piece) override;
@@ -39,6 +40,9 @@ class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>
   void OnCancel() override;
   void OnDone() override { delete this; }
 
+  // Of the writer's thread, after a Wake.
+  void Advance();
+
  private:
   ~GenerateCall() = default;
   using Messages = std::deque<v1::GenerateResponse>;  // all full but the last, which grows
@@ -46,10 +50,12 @@ class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>
   // What comes next on the wire, decided under the lock, done by Act after it.
   enum class Action { kNone, kWrite, kFinish };
   Action NextAction();
+  void Wake();  // there is something to say
   Messages* NextMessages();
   void Act(Action action);
 
   const std::function<void(uint64_t)>* const cancel_;
+  StreamWriter* const writer_;
   uint64_t id_ = 0;  // 0: not accepted
 
   std::mutex mutex_;
@@ -58,6 +64,7 @@ class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>
   std::vector<Messages> samples_;  // [n] chunks, then complete
   size_t turn_ = 0;                // of the samples, so that none waits for another to be silent
   std::optional<grpc::Status> status_;  // set at the end
+  bool woken_ = false;                  // Advance is due: nobody else acts
   bool writing_ = false;
   bool finished_ = false;
   bool client_gone_ = false;

@@ -13,6 +13,7 @@
 #include "coordinator/transport/generate_call.h"
 #include "coordinator/transport/listen_address.h"
 #include "coordinator/transport/messages.h"
+#include "coordinator/transport/stream_writer.h"
 #include "octet/v1/generation.grpc.pb.h"
 
 namespace octet::transport {
@@ -54,7 +55,7 @@ class GenerationServer::Service final : public v1::Generation::CallbackService {
 
   grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
       grpc::CallbackServerContext*, const v1::GenerateRequest* request) override {
-    return new GenerateCall(*request, intake_, &calls_.cancel);
+    return new GenerateCall(*request, intake_, &calls_.cancel, &writer_);
   }
   grpc::ServerUnaryReactor* Cancel(grpc::CallbackServerContext* context,
                                    const v1::CancelRequest* request,
@@ -79,6 +80,7 @@ class GenerationServer::Service final : public v1::Generation::CallbackService {
   int port_ = 0;
   std::mutex mutex_;
   std::optional<v1::GetModelResponse> model_;
+  StreamWriter writer_;  // ends after the server, and with it every call, is gone
   std::unique_ptr<grpc::Server> server_;
 };
 

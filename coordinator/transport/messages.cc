@@ -121,12 +121,17 @@ v1::GetStatsResponse ToMessage(const ServiceStats& stats) {
   out.set_requests_waiting(stats.loop.scheduler.waiting);
   out.set_requests_running(stats.loop.scheduler.running);
   out.set_kv_blocks(stats.kv_blocks);
-  if (stats.kv_blocks > 0)
-    out.set_kv_blocks_used(stats.kv_blocks - stats.loop.scheduler.free_blocks);
+  out.set_kv_blocks_used(stats.loop.scheduler.used_blocks);
+  out.set_kv_blocks_cached(stats.loop.scheduler.reusable_blocks);
   out.set_prompt_tokens_per_second(stats.loop.prompt_tokens_per_second);
   out.set_generated_tokens_per_second(stats.loop.generated_tokens_per_second);
   out.set_rate_seconds(stats.loop.rate_seconds);
+  out.set_prompt_tokens(stats.loop.scheduler.prompt_tokens);
+  out.set_generated_tokens(stats.loop.scheduler.generated_tokens);
+  out.set_steps(stats.loop.scheduler.steps);
   out.set_preemptions(stats.loop.scheduler.preemptions);
+  out.set_prefix_queried_tokens(stats.loop.scheduler.prefix_queried_tokens);
+  out.set_prefix_hit_tokens(stats.loop.scheduler.prefix_hit_tokens);
   out.set_requests_completed(stats.loop.requests_completed);
   out.set_requests_failed(stats.loop.requests_failed);
   out.set_requests_cancelled(stats.loop.requests_cancelled);
