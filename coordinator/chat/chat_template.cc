@@ -47,7 +47,6 @@ void DefineAll(const Json& variables, Interpreter* interpreter) {
   }
 }
 
-// `scratch` is what the names and values live in while rendering.
 std::string RenderProgram(const Parsed& parsed, const Json& special_tokens,
                           const RenderRequest& request, Interpreter* interpreter) {
   interpreter->Define("documents", Value::None());
