@@ -226,7 +226,11 @@ Value Slice(const Value& object, const Value& start, const Value& stop, const Va
     RangeBox part;
     part.start = whole.start + range.start * whole.step;
     part.stop = whole.start + range.stop * whole.step;
-    part.step = whole.step * range.step;
+    // Of the step as it was given: it is printed.
+    const int64_t given = step.is_none() ? 1 : step.integer();
+    if (__builtin_mul_overflow(whole.step, given, &part.step)) {
+      RefuseUnsupported("a range with a step beyond 64 bits is not supported");
+    }
     part.length = range.count;
     return Value::Range(part);
   }

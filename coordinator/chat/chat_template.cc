@@ -47,15 +47,17 @@ void DefineAll(const Json& variables, Interpreter* interpreter) {
   }
 }
 
-// `scratch` is what the names and values live in while rendering.
 std::string RenderProgram(const Parsed& parsed, const Json& special_tokens,
                           const RenderRequest& request, Interpreter* interpreter) {
   interpreter->Define("documents", Value::None());
   DefineAll(special_tokens, interpreter);
   if (request.extra.is_object()) DefineAll(request.extra, interpreter);
-  interpreter->Define("messages", parsed.reads_content_parts
-                                      ? Value::FromJson(request.messages)
-                                      : Value::FromJson(WithFlatContent(request.messages)));
+  // First as they are: it checks their depth, on which copying them would recurse.
+  Value messages = Value::FromJson(request.messages);
+  if (!parsed.reads_content_parts && HasContentParts(request.messages)) {
+    messages = Value::FromJson(WithFlatContent(request.messages));
+  }
+  interpreter->Define("messages", std::move(messages));
   interpreter->Define("tools", Value::FromJson(request.tools));
   interpreter->Define("add_generation_prompt", Value::Bool(request.add_generation_prompt));
   return interpreter->Run(parsed.program);

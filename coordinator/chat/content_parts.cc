@@ -1,5 +1,6 @@
 #include "coordinator/chat/content_parts.h"
 
+#include <algorithm>
 #include <string>
 #include <unordered_set>
 
@@ -62,6 +63,13 @@ std::string JoinedText(const Json& parts) {
 bool IteratesOverContent(const Program& program) {
   Names aliases;
   return Iterates(program, &aliases);
+}
+
+bool HasContentParts(const Json& messages) {
+  return std::any_of(messages.begin(), messages.end(), [](const Json& message) {
+    const auto content = message.find("content");
+    return content != message.end() && content->is_array();
+  });
 }
 
 Json WithFlatContent(const Json& messages) {

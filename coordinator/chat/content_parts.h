@@ -10,6 +10,9 @@ namespace octet::chat {
 // detects its content format "openai" in the same way.
 bool IteratesOverContent(const Program& program);
 
+// Whether the content of some message is a list.
+bool HasContentParts(const Json& messages);
+
 // The messages with each list of text parts joined by line ends, as vLLM does it. Throws
 // TemplateError for parts that are not text.
 Json WithFlatContent(const Json& messages);

@@ -152,6 +152,12 @@ TEST(ChatTemplateBounds, TemplatesAndMessagesHaveLimits) {
   Json deep = 1;
   for (int i = 0; i < 200; ++i) deep = Json::array({std::move(deep)});
   ExpectTooMuch("{{ x }}", "nested too deep", {{"x", deep}});
+  // Deeper than a stack could copy.
+  RenderRequest request;
+  request.messages = Json::parse(R"([{"role": "user", "content": )" + Repeated("[", 300'000) +
+                                 Repeated("]", 300'000) + "}]");
+  const auto chat = ChatTemplate::Parse("{{ messages }}");
+  EXPECT_EQ(chat->Render(request).status().code(), StatusCode::kResourceExhausted);
 }
 
 // Every prefix of a template ends in a status or a text, as does every template with one byte
