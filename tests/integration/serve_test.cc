@@ -1,86 +1,26 @@
 // The whole as a person meets it: `octet serve` with the demo model on MPI ranks, `octet generate`
 // against it, and what is said when something is wrong.
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "tests/support/process.h"
+#include "tests/support/served.h"
 
 namespace octet {
 namespace {
 
 using test::TempFolder;
+using testing::FreeAddress;
+using testing::kAnswerSeconds;
+using testing::kDemo;
+using testing::kStartSeconds;
+using testing::kStopSeconds;
 using testing::Process;
-
-const std::string kOctet = std::string(OCTET_BIN_DIR) + "/octet";
-const std::string kDemo = std::string(OCTET_SOURCE_DIR) + "/launch/demo_model/model";
-constexpr double kStartSeconds = 90;
-constexpr double kAnswerSeconds = 60;
-constexpr double kStopSeconds = 30;
-
-// A port that was free a moment ago.
-std::string FreeAddress() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  OCTET_CHECK_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), length), 0);
-  OCTET_CHECK_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length), 0);
-  close(fd);
-  return "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
-}
-
-std::vector<std::string> ServeCommand(const std::string& model, const std::string& address,
-                                      int ranks, std::vector<std::string> more = {}) {
-  std::vector<std::string> command = {kOctet,   "serve", model,       "--tp", std::to_string(ranks),
-                                      "--grpc", address, "--threads", "1",    "--weights",
-                                      "int4",   "--kv",  "int8"};
-  command.insert(command.end(), more.begin(), more.end());
-  return command;
-}
-
-class Service {
- public:
-  explicit Service(int ranks, std::vector<std::string> more = {})
-      : address_(FreeAddress()), process_(ServeCommand(kDemo, address_, ranks, std::move(more))) {
-    const auto end =
-        std::chrono::steady_clock::now() + std::chrono::duration<double>(kStartSeconds);
-    while (!ready_ && !process_.Poll().has_value() && std::chrono::steady_clock::now() < end) {
-      Process health({kOctet, "health", "--server", address_});
-      ready_ = health.Wait(5) == 0;
-      if (!ready_) std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    }
-  }
-
-  bool ready() const { return ready_; }
-  const std::string& address() const { return address_; }
-  Process& process() { return process_; }
-
-  std::unique_ptr<Process> Start(const std::string& prompt, std::vector<std::string> more = {}) {
-    std::vector<std::string> command = {kOctet,     "generate", prompt,
-                                        "--server", address_,   "--quiet"};
-    command.insert(command.end(), more.begin(), more.end());
-    return std::make_unique<Process>(command);
-  }
-
-  std::string Generate(const std::string& prompt, std::vector<std::string> more = {}) {
-    const auto process = Start(prompt, std::move(more));
-    EXPECT_EQ(process->Wait(kAnswerSeconds), 0) << process->err();
-    return process->out();
-  }
-
- private:
-  std::string address_;
-  Process process_;
-  bool ready_ = false;
-};
+using testing::ServeCommand;
+using testing::Served;
 
 const std::vector<std::string> kPrompts = {"And it came to pass", "In the beginning God",
                                            "The LORD is my", "And Moses said unto"};
@@ -90,7 +30,7 @@ const std::vector<std::string> kSampled = {"--max-tokens", "24",     "--temperat
 TEST(Serve, SameTokensAtEveryDegreeAndUnderLoad) {
   std::vector<std::string> alone;
   for (const int ranks : {1, 2, 3}) {
-    Service service(ranks);
+    Served service(ranks);
     ASSERT_TRUE(service.ready()) << service.process().err();
     for (size_t i = 0; i < kPrompts.size(); ++i) {
       const std::string greedy = service.Generate(kPrompts[i], {"--max-tokens", "24"});
@@ -124,7 +64,7 @@ TEST(Serve, SameTokensAtEveryDegreeAndUnderLoad) {
 TEST(Serve, SolvesTasksItHasNotSeen) {
   std::ifstream file(std::string(OCTET_SOURCE_DIR) + "/launch/demo_model/heldout/tasks.jsonl");
   ASSERT_TRUE(file);
-  Service service(2);
+  Served service(2);
   ASSERT_TRUE(service.ready()) << service.process().err();
   std::vector<nlohmann::json> items;
   for (std::string line; std::getline(file, line);) items.push_back(nlohmann::json::parse(line));
@@ -144,7 +84,7 @@ TEST(Serve, SolvesTasksItHasNotSeen) {
 }
 
 TEST(Serve, RefusesWhatItCanNotDo) {
-  Service service(2, {"--max-model-len", "128"});
+  Served service(2, {"--max-model-len", "128"});
   ASSERT_TRUE(service.ready()) << service.process().err();
 
   std::string long_prompt;
