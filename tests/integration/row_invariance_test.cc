@@ -116,7 +116,10 @@ struct Scenario {
 
 class RowInvariance : public ::testing::TestWithParam<int64_t> {
  protected:
-  ScheduledRun Run(const Variant& variant, int64_t ranks, const Scenario& scenario) {
+  using OnStep =
+      std::function<void(const schedule::StepPlan&, const testing::GroupOfThreads::Outcome&)>;
+  ScheduledRun Run(const Variant& variant, int64_t ranks, const Scenario& scenario,
+                   const OnStep& on_step = {}) {
     const auto config = [&](int64_t n, int64_t rank) {
       EngineConfig out;
       out.spec = OddSpec();
@@ -131,7 +134,7 @@ class RowInvariance : public ::testing::TestWithParam<int64_t> {
       out.kv_blocks = scenario.limits.blocks;
       return out;
     };
-    return RunScheduled(ranks, config, scenario.limits, scenario.arrivals);
+    return RunScheduled(ranks, config, scenario.limits, scenario.arrivals, on_step);
   }
 
   // Each by itself, at TP 1, in one chunk.
@@ -223,6 +226,31 @@ TEST_P(RowInvariance, WithAPrefixHit) {
   const ScheduledRun run = Run(kInt4, GetParam(), AfterTheSamePrompt());
   EXPECT_EQ(run.cached_tokens.at(kWatched), 128);
   ExpectSame(Alone(kInt4), run);
+}
+
+// One message down, one up, and 2 * layers + 2 collectives, however many decode.
+TEST_P(RowInvariance, ADecodeStepOf64IsTwoMessages) {
+  Scenario scenario;
+  for (uint64_t id = 1; id <= 64; ++id) {
+    NewSequence sequence = Other(id);
+    sequence.max_tokens = 30;
+    sequence.sampling = {};
+    scenario.arrivals.push_back({0, sequence});
+  }
+  int64_t decode_steps = 0;
+  Run(kInt4, GetParam(), scenario, [&](const auto& plan, const auto& outcome) {
+    if (plan.decodes.size() != 64 || plan.rows() != 64 || !plan.blocks.empty()) return;
+    ++decode_steps;
+    const comm::TrafficCounts& traffic = outcome.traffic;
+    EXPECT_EQ(traffic.broadcast, (comm::Traffic{1, worker::kPlanMessageBytes}));
+    EXPECT_EQ(traffic.collectives(), 2 * OddSpec().layers + 2);
+    EXPECT_EQ(traffic.all_gather, (comm::Traffic{1, 64 * GetParam() * 12}));
+    EXPECT_EQ(traffic.barrier.calls, 0);
+    // Numbers of slots and tokens, and a few bytes around them.
+    EXPECT_LE(outcome.plan_bytes, 64 + 8);
+    EXPECT_LE(outcome.result_bytes, 64 + 2 * 64 + 16);
+  });
+  EXPECT_GE(decode_steps, 10);
 }
 
 INSTANTIATE_TEST_SUITE_P(Degrees, RowInvariance, ::testing::Values(1, 2, 3, 4, 5, 7, 8),

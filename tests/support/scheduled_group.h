@@ -17,10 +17,12 @@
 #include <vector>
 
 #include "base/check.h"
+#include "comm/counting.h"
 #include "comm/threads.h"
 #include "coordinator/schedule/scheduler.h"
 #include "coordinator/workers/plan_message.h"
 #include "worker/engine/engine.h"
+#include "worker/link/plan_broadcast.h"
 #include "worker/link/plan_codec.h"
 #include "worker/weights/loader.h"
 
@@ -86,30 +88,40 @@ class GroupOfThreads {
     for (std::thread& thread : threads_) thread.join();
   }
 
-  // The result of a plan, and the whole logits of its sampled rows where the engine has them.
-  schedule::StepResult Step(const schedule::StepPlan& plan,
-                            std::vector<std::vector<float>>* logits) {
+  struct Outcome {
+    schedule::StepResult result;
+    std::vector<std::vector<float>> logits;  // of the sampled rows, where the engine has them whole
+    comm::TrafficCounts traffic;             // among the ranks, as rank 0 counts it
+    int64_t plan_bytes = 0;                  // of the one message down
+    int64_t result_bytes = 0;                // and of the one up
+  };
+  Outcome Step(const schedule::StepPlan& plan) {
     const std::string bytes = workers::ToMessage(plan).SerializeAsString();
     plan_ = &bytes;
     turn_.arrive_and_wait();  // the ranks begin
     turn_.arrive_and_wait();  // and have ended
-    *logits = std::move(logits_);
     v1::StepResult message;
     OCTET_CHECK(message.ParseFromString(result_));
-    return workers::ToValue(message);
+    return {workers::ToValue(message), std::move(logits_), traffic_,
+            static_cast<int64_t>(bytes.size()), static_cast<int64_t>(result_.size())};
   }
 
  private:
   void Work(const worker::EngineConfig& config, int64_t rank) {
     ThreadPool pool(config.threads);
+    comm::CountingCommunicator counting(&comm_.communicator(static_cast<int>(rank)));
     worker::Engine engine(
         config, worker::MakeRandomWeights(config.spec, config.shard, config.weights, 1, pool),
-        &comm_.communicator(static_cast<int>(rank)), &pool);
+        &counting, &pool);
+    worker::PlanBroadcast broadcast(&counting);
     for (turn_.arrive_and_wait(); plan_ != nullptr; turn_.arrive_and_wait()) {
-      const Result<worker::StepPlan> plan = worker::DecodePlan(*plan_);
+      counting.Reset();
+      const auto bytes = broadcast.Exchange(rank == 0 ? std::optional(*plan_) : std::nullopt);
+      const Result<worker::StepPlan> plan = worker::DecodePlan(*bytes);
       OCTET_CHECK(plan.ok());
       const worker::StepResult& result = engine.Step(*plan);
       if (rank == 0) {
+        traffic_ = counting.counts();
         result_ = worker::EncodeResult(result, 0).SerializeAsString();
         logits_.clear();
         for (size_t i = 0; i < result.slots.size(); ++i) {
@@ -124,16 +136,19 @@ class GroupOfThreads {
   comm::ThreadGroup comm_;
   std::barrier<> turn_;
   const std::string* plan_ = nullptr;  // of the turn; null: the end
-  std::string result_;                 // of rank 0
+  std::string result_;                 // of rank 0, as are those below
+  comm::TrafficCounts traffic_;
   std::vector<std::vector<float>> logits_;
   std::vector<std::thread> threads_;
 };
 
-// Runs all arrivals to their end.
+// Runs all arrivals to their end, and shows every step.
 inline ScheduledRun RunScheduled(
     int64_t ranks,
     const std::function<worker::EngineConfig(int64_t ranks, int64_t rank)>& make_config,
-    const schedule::SchedulerLimits& limits, std::vector<Arrival> arrivals) {
+    const schedule::SchedulerLimits& limits, std::vector<Arrival> arrivals,
+    const std::function<void(const schedule::StepPlan&, const GroupOfThreads::Outcome&)>& on_step =
+        {}) {
   constexpr uint64_t kStepsMax = 100'000;
   ScheduledRun run;
   GroupOfThreads group(ranks, make_config);
@@ -154,7 +169,6 @@ inline ScheduledRun RunScheduled(
       ++run.steps;
     }
     OCTET_CHECK(!in_flight.empty());
-    std::vector<std::vector<float>> logits;
     const schedule::StepPlan plan = std::move(in_flight.front());
     in_flight.pop_front();
     for (const schedule::Admit& admit : plan.admits) {
@@ -165,7 +179,9 @@ inline ScheduledRun RunScheduled(
     for (const schedule::PrefillChunk& chunk : plan.prefills) {
       run.prefill_tokens[id_of_slot.at(chunk.slot)] += static_cast<int64_t>(chunk.tokens.size());
     }
-    schedule::StepResult result = group.Step(plan, &logits);
+    GroupOfThreads::Outcome outcome = group.Step(plan);
+    if (on_step) on_step(plan, outcome);
+    schedule::StepResult& result = outcome.result;
     std::map<uint64_t, size_t> row_of_id;
     for (size_t row = 0; row < result.slots.size(); ++row) {
       const uint64_t id = id_of_slot.at(result.slots[row]);
@@ -183,7 +199,7 @@ inline ScheduledRun RunScheduled(
       if (event.token < 0) continue;
       OCTET_CHECK_EQ(event.position, static_cast<int64_t>(out.tokens.size()));
       out.tokens.push_back(event.token);
-      out.logits.push_back(logits[row_of_id.at(event.id)]);
+      out.logits.push_back(std::move(outcome.logits[row_of_id.at(event.id)]));
       if (event.logprobs.has_value()) out.logprobs.push_back(*event.logprobs);
     }
   }
