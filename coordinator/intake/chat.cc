@@ -75,6 +75,20 @@ Status ExpectObjects(const std::string& field, const Json& array) {
   return {};
 }
 
+// Clients send the arguments of a call as JSON in a string, as OpenAI's interface has it; templates
+// take the object.
+Status ParseArguments(const std::string& field, Json* call, JsonTexts* texts) {
+  const auto function = call->find("function");
+  if (function == call->end() || !function->is_object()) return {};
+  const auto arguments = function->find("arguments");
+  if (arguments == function->end() || !arguments->is_string()) return {};
+  OCTET_ASSIGN_OR_RETURN(Json value,
+                         texts->Parse(field + ".function.arguments", arguments->get<std::string>(),
+                                      Json::value_t::object));
+  *arguments = std::move(value);
+  return {};
+}
+
 Result<Json> ParseMessage(const ChatMessage& message, const std::string& field, JsonTexts* texts) {
   Json out = Json::object();
   out["role"] = message.role;
@@ -86,6 +100,10 @@ Result<Json> ParseMessage(const ChatMessage& message, const std::string& field, 
     OCTET_ASSIGN_OR_RETURN(
         Json calls, texts->Parse(calls_field, message.tool_calls_json, Json::value_t::array));
     OCTET_RETURN_IF_ERROR(ExpectObjects(calls_field, calls));
+    for (size_t i = 0; i < calls.size(); ++i) {
+      OCTET_RETURN_IF_ERROR(
+          ParseArguments(calls_field + "[" + std::to_string(i) + "]", &calls[i], texts));
+    }
     out["tool_calls"] = std::move(calls);
   }
   return out;

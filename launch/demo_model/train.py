@@ -382,6 +382,9 @@ def export(model, tokenizer, folder):
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END, "eos_token": END,
         "model_max_length": MAX_POSITIONS, "clean_up_tokenization_spaces": False,
+        # Joins the messages and no more: the model was not trained on dialogue.
+        "chat_template": "{% for message in messages %}{{ message.content }}"
+                         "{% if not loop.last %}\n{% endif %}{% endfor %}",
     }  # fmt: skip
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
 

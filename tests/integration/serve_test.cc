@@ -2,10 +2,12 @@
 // against it, and what is said when something is wrong.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "tests/support/served.h"
 
@@ -57,6 +59,56 @@ TEST(Serve, SameTokensAtEveryDegreeAndUnderLoad) {
     }
     service.process().Signal(SIGTERM);
     EXPECT_EQ(service.process().Wait(kStopSeconds), 0) << service.process().err();
+  }
+}
+
+TEST(Serve, EveryOptionGivesTheSameAtEveryDegree) {
+  std::string text;
+  std::vector<std::string> told;
+  for (const int ranks : {1, 3}) {
+    Served service(ranks);
+    ASSERT_TRUE(service.ready()) << service.process().err();
+    EXPECT_EQ(service.Generate("add: 22+9=", {"--chat", "--max-tokens", "8", "--stop", "\n"}),
+              "31\n");
+    const auto process = service.Start(kPrompts[0], {"--n",
+                                                     "2",
+                                                     "--max-tokens",
+                                                     "40",
+                                                     "--temperature",
+                                                     "0.9",
+                                                     "--seed",
+                                                     "5",
+                                                     "--top-p",
+                                                     "0.95",
+                                                     "--repetition-penalty",
+                                                     "1.2",
+                                                     "--presence-penalty",
+                                                     "0.2",
+                                                     "--frequency-penalty",
+                                                     "0.1",
+                                                     "--logit-bias",
+                                                     "100=-5",
+                                                     "--min-tokens",
+                                                     "6",
+                                                     "--stop",
+                                                     ".",
+                                                     "--logprobs",
+                                                     "3",
+                                                     "--echo"});
+    ASSERT_EQ(process->Wait(kAnswerSeconds), 0) << process->err();
+    EXPECT_EQ(process->out().rfind(kPrompts[0], 0), 0u) << process->out();
+    EXPECT_NE(process->err().find("answer 1, token"), std::string::npos) << process->err();
+    // The two answers come as they come: line by line they are the same.
+    std::vector<std::string> lines;
+    std::istringstream in(process->err());
+    for (std::string line; std::getline(in, line);) lines.push_back(line);
+    std::sort(lines.begin(), lines.end());
+    if (ranks == 1) {
+      text = process->out();
+      told = lines;
+    }
+    EXPECT_EQ(process->out(), text);
+    EXPECT_EQ(lines, told);
   }
 }
 

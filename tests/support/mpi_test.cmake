@@ -11,5 +11,6 @@ function(octet_mpi_test)
   add_test(NAME ${ARG_NAME}
            COMMAND ${MPIEXEC_EXECUTABLE} ${OCTET_MPI_FLAGS} -n ${ARG_RANKS}
                    $<TARGET_FILE:${ARG_BINARY}>)
-  set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS mpi)
+  set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS mpi
+                       ENVIRONMENT "${OCTET_TEST_ENVIRONMENT}")
 endfunction()

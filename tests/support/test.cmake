@@ -1,6 +1,11 @@
 # octet_test(NAME name SOURCES files... LIBRARIES targets... [LABELS cpu mpi cuda slow] [TIMEOUT seconds])
 # One GoogleTest binary, registered with ctest under the same name.
 find_package(GTest REQUIRED)
+# In the tsan build: what other people's libraries do is named in tsan.supp.
+set(OCTET_TEST_ENVIRONMENT "")
+if(CMAKE_CXX_FLAGS MATCHES "fsanitize=thread")
+  set(OCTET_TEST_ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/tsan.supp")
+endif()
 function(octet_test)
   cmake_parse_arguments(ARG "" "NAME;TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -14,5 +19,6 @@ function(octet_test)
   target_compile_definitions(${ARG_NAME} PRIVATE OCTET_SOURCE_DIR="${CMAKE_SOURCE_DIR}" OCTET_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME})
-  set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+                       ENVIRONMENT "${OCTET_TEST_ENVIRONMENT}")
 endfunction()

@@ -31,6 +31,23 @@ TEST(ParseChat, MessagesHaveWhatIsSetInTheirOrder) {
   EXPECT_FALSE(conversation->add_generation_prompt);
 }
 
+TEST(ParseChat, ArgumentsInAStringBecomeTheObject) {
+  ChatRequest chat = OneMessage();
+  chat.messages[0].tool_calls_json =
+      R"([{"function": {"name": "f", "arguments": "{\"x\": [1]}"}}, )"
+      R"({"function": {"name": "g", "arguments": {"y": 2}}}])";
+  const auto conversation = ParseChat(chat);
+  ASSERT_TRUE(conversation.ok()) << conversation.status().message();
+  EXPECT_EQ(conversation->messages[0]["tool_calls"].dump(),
+            R"([{"function":{"name":"f","arguments":{"x":[1]}}},)"
+            R"({"function":{"name":"g","arguments":{"y":2}}}])");
+  chat.messages[0].tool_calls_json = R"([{"function": {"arguments": "x=1"}}])";
+  EXPECT_EQ(
+      ParseChat(chat).status().message(),
+      "chat.messages[0].tool_calls_json[0].function.arguments is not JSON, at byte 1; it must "
+      "be an object");
+}
+
 TEST(ParseChat, WhatIsNotThereIsNullOrEmpty) {
   const auto conversation = ParseChat(OneMessage());
   ASSERT_TRUE(conversation.ok());
