@@ -38,7 +38,8 @@ struct Generated {
 
 // To the bit: zeros of two signs differ.
 inline bool SameBits(std::span<const float> a, std::span<const float> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size_bytes()) == 0);
 }
 inline bool SameBits(const schedule::TokenLogprobs& a, const schedule::TokenLogprobs& b) {
   return SameBits({&a.logprob, 1}, {&b.logprob, 1}) && a.top_tokens == b.top_tokens &&

@@ -1,10 +1,12 @@
 # octet_test(NAME name SOURCES files... LIBRARIES targets... [LABELS cpu mpi cuda slow] [TIMEOUT seconds])
 # One GoogleTest binary, registered with ctest under the same name.
 find_package(GTest REQUIRED)
-# In the tsan build: what other people's libraries do is named in tsan.supp.
+# What other people's libraries do under a sanitizer is named in *.supp.
 set(OCTET_TEST_ENVIRONMENT "")
 if(CMAKE_CXX_FLAGS MATCHES "fsanitize=thread")
   set(OCTET_TEST_ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/tsan.supp")
+elseif(CMAKE_CXX_FLAGS MATCHES "fsanitize=address")
+  set(OCTET_TEST_ENVIRONMENT "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/lsan.supp")
 endif()
 function(octet_test)
   cmake_parse_arguments(ARG "" "NAME;TIMEOUT" "SOURCES;LIBRARIES;LABELS" ${ARGN})

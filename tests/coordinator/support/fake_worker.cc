@@ -48,7 +48,10 @@ int main(int argc, char** argv) {
   if (const std::string folder = Variable("OCTET_FAKE_PIDS", ""); !folder.empty())
     std::ofstream(folder + "/" + std::to_string(getpid())) << options.rank;
   std::fprintf(stderr, "fake rank %d of %d\n", options.rank, options.ranks);
-  if (options.rank == 1 && !Variable("OCTET_FAKE_CRASH", "").empty()) raise(SIGSEGV);
+  if (options.rank == 1 && !Variable("OCTET_FAKE_CRASH", "").empty()) {
+    signal(SIGSEGV, SIG_DFL);  // a sanitizer would turn it into an exit
+    raise(SIGSEGV);
+  }
   if (!Variable("OCTET_FAKE_SILENT", "").empty()) pause();
   octet::fakes::FakeRank rank(options);
   const auto end = rank.Wait();
