@@ -1,6 +1,7 @@
 // A sink that keeps what it is told, for tests, and checks that it is told in order.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -69,7 +70,7 @@ class KeepingSink : public AnswerSink {
   }
   bool WaitEnd() {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::seconds(10), [this] { return has_ended; });
+    return changed_.wait_for(lock, std::chrono::seconds(10), [this] { return has_ended.load(); });
   }
 
   AcceptedAnswer accepted;
@@ -82,7 +83,7 @@ class KeepingSink : public AnswerSink {
   std::vector<int32_t> tokens;  // of the first sample
   std::string text;
   KeptEnd end;
-  bool has_ended = false;
+  std::atomic<bool> has_ended{false};  // read while the answer grows
 
  private:
   KeptSample& Sample(int32_t index) {
