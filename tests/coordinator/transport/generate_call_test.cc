@@ -2,8 +2,10 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 
 #include "coordinator/transport/generation_server.h"
 #include "octet/v1/generation.grpc.pb.h"
@@ -57,6 +59,12 @@ TEST_F(GenerateCallTest, SamplesComeByTheirIndexAfterThePrompt) {
   intake::Answer& answer = WaitAnswer();
   ASSERT_EQ(submission_->sequences.size(), 2u);
   answer.Accept();
+  v1::GenerateResponse response;
+  std::string order;
+  for (int i = 0; i < 2; ++i) {  // the stream is idle then
+    ASSERT_TRUE(reader->Read(&response));
+    order += response.has_accepted() ? 'a' : 'p';
+  }
   // The second sample is faster than the log-probabilities of the prompt.
   answer.Take(1, {.token = 'X', .position = 0});
   EXPECT_TRUE(answer.Take(
@@ -66,9 +74,7 @@ TEST_F(GenerateCallTest, SamplesComeByTheirIndexAfterThePrompt) {
       0, {.token = 'Z', .position = 0, .prompt_position = 1, .prompt_logprobs = {{-1.0f, {}, {}}}});
   EXPECT_TRUE(answer.Take(0, {.token = 256, .position = 1, .finished = true}));
 
-  std::string order;
   std::string texts[2];
-  v1::GenerateResponse response;
   while (reader->Read(&response)) {
     if (response.has_accepted()) order += 'a';
     if (response.has_prompt()) order += 'p';
