@@ -14,6 +14,7 @@ class TimedCommunicator::Span {
   explicit Span(TimedCommunicator* timed) : timed_(timed), begin_(timed->clock_()) {}
   ~Span() {
     timed_->collective_ns_.fetch_add(timed_->clock_() - begin_, std::memory_order_relaxed);
+    if (timed_->done_ != nullptr) timed_->done_->fetch_add(1, std::memory_order_relaxed);
   }
   Span(const Span&) = delete;
   Span& operator=(const Span&) = delete;

@@ -1,6 +1,6 @@
-// Adds up the time that a rank spends in collectives, waiting for the others included. A broadcast
-// is not counted: that is where an idle rank waits for its next plan. Used by the rank's thread;
-// the sum may be read from any thread.
+// Adds up the time that a rank spends in collectives, waiting for the others included, and counts
+// them as they end. A broadcast is not counted: that is where an idle rank waits for its next plan.
+// Used by the rank's thread; the sum may be read from any thread.
 #pragma once
 
 #include <atomic>
@@ -16,8 +16,10 @@ int64_t SteadyNanoseconds();
 class TimedCommunicator final : public Communicator {
  public:
   using Clock = int64_t (*)();
-  explicit TimedCommunicator(Communicator* inner, Clock clock = SteadyNanoseconds)
-      : inner_(inner), clock_(clock) {}  // inner is not owned
+  // `done` (may be null) is one more after every collective. Neither it nor `inner` is owned.
+  explicit TimedCommunicator(Communicator* inner, std::atomic<uint64_t>* done = nullptr,
+                             Clock clock = SteadyNanoseconds)
+      : inner_(inner), done_(done), clock_(clock) {}
 
   int64_t collective_us() const {
     return collective_ns_.load(std::memory_order_relaxed) / kNanosecondsPerMicrosecond;
@@ -37,6 +39,7 @@ class TimedCommunicator final : public Communicator {
   class Span;  // adds its lifetime
 
   Communicator* inner_;
+  std::atomic<uint64_t>* done_;
   Clock clock_;
   std::atomic<int64_t> collective_ns_{0};
 };

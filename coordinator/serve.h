@@ -28,12 +28,16 @@ struct ServeOptions {
   int64_t max_prompt_bytes = int64_t{1} << 20;
   int64_t max_message_bytes = int64_t{8} << 20;  // of one gRPC message
   double grace_seconds = 30;                     // running answers may take to end after SIGTERM
-  double start_seconds_max = 3600;               // workers may take to be ready
-  double heartbeat_seconds_max = 20;             // a rank may be silent
-  double step_seconds_max = 300;                 // one step may take
-  // Workers that were ready and died are started again after these waits; when there were as many
-  // restarts within ten minutes, the next loss is the end.
-  std::vector<double> restart_delays_seconds = {0, 1, 2, 4, 4};
+  // Workers may take from their launch until they have said hello; be silent; not get on with
+  // loading; not get on with a step. Then the group is ended, and another started.
+  double hello_seconds_max = 60;
+  double heartbeat_seconds_max = 10;
+  double load_stall_seconds_max = 120;
+  double step_stall_seconds_max = 60;
+  double self_test_seconds = 10;  // without a step, then one is made; 0: never
+  // Workers that died are started again after these waits; when there were as many restarts within
+  // ten minutes, the next loss is the end.
+  std::vector<double> restart_delays_seconds = {0, 1, 2, 4};
 };
 
 // Runs until SIGTERM or SIGINT; a second one ends it fast. Returns the exit code: 0 after a drain,

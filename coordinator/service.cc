@@ -53,8 +53,11 @@ workers::SupervisorOptions ToSupervisorOptions(const ServeOptions& options) {
     const char* secret = getenv(workers::kSecretVariable);
     out.secret = secret != nullptr ? secret : "";
   }
-  out.deadlines = {options.start_seconds_max, options.heartbeat_seconds_max,
-                   options.step_seconds_max};
+  // Ranks that someone else starts come when they come.
+  const bool external = options.launcher == workers::kLauncherExternal;
+  out.deadlines = {external ? kSecondsMax : options.hello_seconds_max,
+                   options.heartbeat_seconds_max, options.load_stall_seconds_max,
+                   options.step_stall_seconds_max};
   out.restart_delays_seconds = options.restart_delays_seconds;
   return out;
 }
@@ -66,6 +69,7 @@ schedule::SchedulerLimits ToSchedulerLimits(const workers::GroupInfo& info, int6
   limits.slots = info.slots;
   limits.step_rows_max = info.step_rows_max;
   limits.context = info.context;
+  limits.vocab = info.vocab;
   // Intake has counted already: what it lets through all fits.
   limits.waiting_max = waiting_max + info.slots;
   return limits;
@@ -106,9 +110,11 @@ Status CheckOptions(const ServeOptions& options) {
   OCTET_RETURN_IF_ERROR(CheckWithin("max_message_bytes", options.max_message_bytes,
                                     kMessageBytesMin, kMessageBytesMax));
   OCTET_RETURN_IF_ERROR(CheckSeconds("grace_seconds", options.grace_seconds));
-  OCTET_RETURN_IF_ERROR(CheckSeconds("start_seconds_max", options.start_seconds_max));
+  OCTET_RETURN_IF_ERROR(CheckSeconds("hello_seconds_max", options.hello_seconds_max));
   OCTET_RETURN_IF_ERROR(CheckSeconds("heartbeat_seconds_max", options.heartbeat_seconds_max));
-  return CheckSeconds("step_seconds_max", options.step_seconds_max);
+  OCTET_RETURN_IF_ERROR(CheckSeconds("load_stall_seconds_max", options.load_stall_seconds_max));
+  OCTET_RETURN_IF_ERROR(CheckSeconds("step_stall_seconds_max", options.step_stall_seconds_max));
+  return CheckSeconds("self_test_seconds", options.self_test_seconds);
 }
 
 Service::Service(const ServeOptions& options) : options_(options) {}
@@ -121,7 +127,8 @@ std::optional<ServiceFailure> Service::Start() {
   if (!tokenizer.ok()) return ServiceFailure{tokenizer.status(), 2};
   tokenizer_.emplace(std::move(*tokenizer));
 
-  step_loop_ = std::make_unique<engine::StepLoop>(static_cast<engine::PlanSink*>(this));
+  step_loop_ = std::make_unique<engine::StepLoop>(static_cast<engine::PlanSink*>(this),
+                                                  options_.self_test_seconds);
   intake_ = std::make_unique<intake::Intake>(
       &*tokenizer_, intake::IntakeLimits{options_.max_waiting, options_.max_prompt_bytes},
       [this](intake::Submission submission) { step_loop_->Submit(std::move(submission)); },
@@ -205,25 +212,38 @@ transport::ServiceStats Service::Stats() const {
   return stats;
 }
 
-void Service::SetServing(bool serving) {
-  serving_ = serving;
-  server_->SetServing(serving);
+// REQUIRES: mutex_ is held.
+void Service::SetHealth(uint64_t working_group, bool responsive) {
+  working_group_ = working_group;
+  responsive_ = responsive;
+  const bool serving = working_group != 0 && responsive && !stopping_;
+  if (serving_.exchange(serving) != serving) server_->SetServing(serving);
 }
 
 void Service::OnGroupReady(uint64_t epoch, const workers::GroupInfo& info) {
   server_->SetModel(info);
   kv_blocks_ = info.kv_blocks;
-  step_loop_->GroupReady(epoch, ToSchedulerLimits(info, options_.max_waiting));
-  const std::lock_guard lock(mutex_);
-  if (stopping_) return;
-  intake_->Open({info.vocab, info.context, info.slots, info.eos_ids});
-  SetServing(true);
-  if (std::exchange(ready_, true)) {
-    Log(LogLevel::kInfo, "the workers are back");
-    return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stopping_) intake_->Open({info.vocab, info.context, info.slots, info.eos_ids});
+    epoch_ = epoch;
   }
+  step_loop_->GroupReady(epoch, ToSchedulerLimits(info, options_.max_waiting));
+}
+
+void Service::OnGroupWorks(uint64_t epoch) {
+  const std::lock_guard lock(mutex_);
+  if (stopping_ || epoch != epoch_) return;
+  SetHealth(epoch, true);
+  if (std::exchange(ready_, true)) return;
   changed_.notify_all();
   if (on_change) on_change();
+}
+
+void Service::OnGroupResponsive(uint64_t epoch, bool responsive) {
+  const std::lock_guard lock(mutex_);
+  if (working_group_ == epoch) SetHealth(epoch, responsive);
+  Log(LogLevel::kWarning, responsive ? "the workers answer again" : "the workers do not answer");
 }
 
 void Service::OnStepResult(uint64_t epoch, const v1::StepResult& result) {
@@ -231,17 +251,21 @@ void Service::OnStepResult(uint64_t epoch, const v1::StepResult& result) {
 }
 
 void Service::OnGroupLost(uint64_t epoch, const Status& cause) {
-  SetServing(false);
+  {
+    const std::lock_guard lock(mutex_);
+    epoch_ = 0;
+    SetHealth(0, false);
+  }
   intake_->Close(Unavailable("the workers are starting again: " + cause.message()));
   step_loop_->GroupLost(epoch);
 }
 
 void Service::OnGiveUp(const workers::GroupLoss& loss) {
-  SetServing(false);
   const Status why = Unavailable("the workers are gone: " + loss.cause.message());
   intake_->Close(why);
   step_loop_->FailAll(why);
   const std::lock_guard lock(mutex_);
+  SetHealth(0, false);
   failure_ = {loss.cause, loss.configuration ? 2 : 1};
   changed_.notify_all();
   if (on_change) on_change();

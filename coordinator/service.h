@@ -64,13 +64,15 @@ class Service final : private workers::GroupListener, private engine::PlanSink {
  private:
   void Cancel(uint64_t id);
   transport::ServiceStats Stats() const;
-  void SetServing(bool serving);
+  void SetHealth(uint64_t working_group, bool responsive);
   void OnGroupReady(uint64_t epoch, const workers::GroupInfo& info) override;
   void OnStepResult(uint64_t epoch, const v1::StepResult& result) override;
   void OnGroupLost(uint64_t epoch, const Status& cause) override;
+  void OnGroupResponsive(uint64_t epoch, bool responsive) override;
   void OnGiveUp(const workers::GroupLoss& loss) override;
   void SendPlan(uint64_t epoch, const schedule::StepPlan& plan) override;
   void Condemn(uint64_t epoch, const Status& why) override;
+  void OnGroupWorks(uint64_t epoch) override;
 
   const ServeOptions options_;
   // In the order of construction; destroyed from the last to the first.
@@ -86,6 +88,9 @@ class Service final : private workers::GroupListener, private engine::PlanSink {
   std::atomic<int64_t> kv_blocks_{0};    // of the groups; 0: none was ready yet
   std::atomic<bool> supervised_{false};  // supervisor_ is set
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  uint64_t epoch_ = 0;          // of the group that is ready; 0: none
+  uint64_t working_group_ = 0;  // the same, once it has computed a step
+  bool responsive_ = false;
   bool ready_ = false;
   bool stopping_ = false;
   bool hurrying_ = false;

@@ -49,7 +49,18 @@ nlohmann::ordered_json ToJson(const v1::GetStatsResponse& stats) {
                             {"steps", rank.steps()},
                             {"step_ms", rank.step_ms()},
                             {"collective_ms", rank.collective_ms()},
-                            {"heartbeat_age_seconds", rank.heartbeat_age_seconds()}});
+                            {"slowest_step_ms", rank.slowest_step_ms()},
+                            {"heartbeat_age_seconds", rank.heartbeat_age_seconds()},
+                            {"loaded", rank.loaded()}});
+  }
+  if (stats.has_last_recovery()) {
+    const v1::RecoveryTimes& times = stats.last_recovery();
+    out["last_recovery"] = {{"total_seconds", times.total_seconds()},
+                            {"end_seconds", times.end_seconds()},
+                            {"wait_seconds", times.wait_seconds()},
+                            {"hello_seconds", times.hello_seconds()},
+                            {"load_seconds", times.load_seconds()},
+                            {"first_step_seconds", times.first_step_seconds()}};
   }
   return out;
 }
@@ -79,14 +90,27 @@ void Print(const v1::GetStatsResponse& stats) {
   std::printf("prefixes    %lld of %lld tokens found (%.0f %%)\n", count(stats.prefix_hit_tokens()),
               count(stats.prefix_queried_tokens()),
               Percent(stats.prefix_hit_tokens(), stats.prefix_queried_tokens()));
-  for (const v1::StatsOfRank& rank : stats.ranks())
+  for (const v1::StatsOfRank& rank : stats.ranks()) {
+    if (rank.loaded() < 1)
+      std::printf("rank %-6d has loaded %.0f %% of its weights; heard %.1f s ago\n", rank.rank(),
+                  100 * rank.loaded(), rank.heartbeat_age_seconds());
+    else
+      std::printf(
+          "rank %-6d %lld steps, %.2f ms each, %.2f ms of it in collectives; the slowest %.2f ms "
+          "without them; heard %.1f s ago\n",
+          rank.rank(), count(rank.steps()), rank.step_ms(), rank.collective_ms(),
+          rank.slowest_step_ms(), rank.heartbeat_age_seconds());
+  }
+  if (!stats.last_loss().empty())
+    std::printf("losses      %lld worker groups that served; the last: %s\n",
+                count(stats.groups_lost()), stats.last_loss().c_str());
+  if (stats.has_last_recovery())
     std::printf(
-        "rank %-6d %lld steps, %.2f ms each, %.2f ms of it in collectives; heard %.1f s ago\n",
-        rank.rank(), count(rank.steps()), rank.step_ms(), rank.collective_ms(),
-        rank.heartbeat_age_seconds());
-  if (stats.groups_lost() > 0)
-    std::printf("losses      %lld worker groups; the last: %s\n", count(stats.groups_lost()),
-                stats.last_loss().c_str());
+        "recovery    %.2f s, of which %.2f s to end the lost group, %.2f s of waiting, "
+        "%.2f s to start, %.2f s to load, %.2f s for a step\n",
+        stats.last_recovery().total_seconds(), stats.last_recovery().end_seconds(),
+        stats.last_recovery().wait_seconds(), stats.last_recovery().hello_seconds(),
+        stats.last_recovery().load_seconds(), stats.last_recovery().first_step_seconds());
 }
 
 int Stats(const StatsOptions& options) {

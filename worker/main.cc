@@ -9,10 +9,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 
 #include "base/build_id.h"
 #include "base/check.h"
+#include "base/host_identity.h"
 #include "base/log.h"
+#include "comm/launch_place.h"
 #include "comm/mpi_communicator.h"
 #include "comm/timed.h"
 #include "kernels/isa.h"
@@ -28,6 +31,7 @@
 namespace octet::worker {
 namespace {
 
+constexpr int kExitNoCoordinator = 1;
 constexpr int kExitBadModel = 2;
 
 struct RankOptions {
@@ -54,9 +58,10 @@ void LogMemory(const EngineConfig& config, const MemoryPlan& memory) {
   Log(LogLevel::kInfo, line);
 }
 
-// A line each quarter of the way; rank 0 speaks for all.
-std::function<void(double)> LoadProgress(int64_t rank) {
-  return [rank, next = 0.25](double fraction) mutable {
+// The coordinator hears of all, the log a line each quarter of the way, and of rank 0 alone.
+std::function<void(double)> LoadProgress(int64_t rank, CoordinatorLink* link) {
+  return [rank, link, next = 0.25](double fraction) mutable {
+    link->TellLoaded(fraction);
     if (rank != 0 || fraction < next) return;
     while (next <= fraction) next += 0.25;
     Log(LogLevel::kInfo,
@@ -70,7 +75,8 @@ struct LoadedModel {
   DecoderWeights weights;
 };
 
-Result<LoadedModel> LoadModel(const RankOptions& options, int rank, int ranks) {
+Result<LoadedModel> LoadModel(const RankOptions& options, int rank, int ranks,
+                              CoordinatorLink* link) {
   LoadedModel model;
   OCTET_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(options.model_dir));
   OCTET_ASSIGN_OR_RETURN(const ModelSpec spec, SpecFromConfig(checkpoint.config_json(),
@@ -84,8 +90,9 @@ Result<LoadedModel> LoadModel(const RankOptions& options, int rank, int ranks) {
   OCTET_ASSIGN_OR_RETURN(model.config, MakeEngineConfig(chosen, spec, weights, ranks, rank));
   model.config_json = checkpoint.config_json();
   ThreadPool pool(model.config.threads);
-  OCTET_ASSIGN_OR_RETURN(model.weights, LoadDecoderWeights(checkpoint, spec, model.config.shard,
-                                                           weights, pool, LoadProgress(rank)));
+  OCTET_ASSIGN_OR_RETURN(model.weights,
+                         LoadDecoderWeights(checkpoint, spec, model.config.shard, weights, pool,
+                                            LoadProgress(rank, link)));
   return model;
 }
 
@@ -99,6 +106,7 @@ v1::Hello MakeHello(const RankOptions& options, int rank, int ranks) {
   hello.set_secret(secret != nullptr ? secret : "");
   hello.set_build_id(std::string(BuildId()));
   hello.set_isa(std::string(kernels::IsaName(kernels::ActiveIsa())));
+  hello.set_host(HostIdentity());
   return hello;
 }
 
@@ -147,33 +155,43 @@ void RunSteps(Engine& engine, comm::TimedCommunicator* comm, CoordinatorLink& li
   }
 }
 
-int Run(const RankOptions& options, comm::MpiRuntime& mpi) {
-  const int rank = mpi.rank();
-  const int ranks = mpi.size();
-  v1::Hello hello = MakeHello(options, rank, ranks);
-  Result<LoadedModel> model = LoadModel(options, rank, ranks);
-  if (!model.ok()) {
-    // The coordinator prints it once for all ranks.
-    const Status told = CoordinatorLink::ReportFailure(options.coordinator, model.status());
-    if (!told.ok()) Log(LogLevel::kError, model.status().message());
+// The coordinator hears of the process before anything that can hang or fail: a rank that dies or
+// stands still while MPI starts or weights are loaded is seen like any other.
+int Run(const RankOptions& options, int* argc, char*** argv) {
+  std::unique_ptr<comm::MpiRuntime> mpi;
+  std::optional<comm::LaunchPlace> place = comm::PlaceFromLauncher();
+  if (!place.has_value()) {
+    mpi = std::make_unique<comm::MpiRuntime>(argc, argv);
+    place = {mpi->rank(), mpi->size()};
   }
+  Result<std::unique_ptr<CoordinatorLink>> connected =
+      CoordinatorLink::Connect(options.coordinator, MakeHello(options, place->rank, place->size));
+  if (!connected.ok()) {
+    Log(LogLevel::kError, connected.status().message());
+    _exit(kExitNoCoordinator);  // without a word to MPI: the launcher ends the others
+  }
+  CoordinatorLink& link = **connected;
+  if (mpi == nullptr) mpi = std::make_unique<comm::MpiRuntime>(argc, argv);
+  OCTET_CHECK_EQ(mpi->rank(), place->rank);
+  OCTET_CHECK_EQ(mpi->size(), place->size);
+
+  Result<LoadedModel> model = LoadModel(options, mpi->rank(), mpi->size(), &link);
+  if (!model.ok()) link.SayFailure(model.status());  // the coordinator prints it once for all ranks
   // All ranks go on or none: one that left alone would leave the others in a collective.
-  if (!mpi.AllAgree(model.ok())) return kExitBadModel;
+  if (!mpi->AllAgree(model.ok())) return kExitBadModel;
 
   const EngineConfig config = model->config;
   ThreadPool pool(config.threads);
   const std::unique_ptr<comm::Communicator> comm = comm::MakeMpiCommunicator(LimitsOf(config));
-  comm::TimedCommunicator timed(comm.get());
+  comm::TimedCommunicator timed(comm.get(), link.collectives());
   Engine engine(config, std::move(model->weights), &timed, &pool);
   LogMemory(config, engine.memory());
 
-  hello.set_config_digest(ConfigDigest(config, model->config_json));
-  if (rank == 0) DescribeModel(config, hello.mutable_model());
-  Result<std::unique_ptr<CoordinatorLink>> link =
-      CoordinatorLink::Connect(options.coordinator, hello);
-  if (!link.ok()) Log(LogLevel::kError, link.status().message());
-  if (!mpi.AllAgree(link.ok())) return 1;
-  RunSteps(engine, &timed, **link);
+  v1::Ready ready;
+  ready.set_config_digest(ConfigDigest(config, model->config_json));
+  if (mpi->rank() == 0) DescribeModel(config, ready.mutable_model());
+  link.SayReady(ready);
+  RunSteps(engine, &timed, link);
   return 0;
 }
 
@@ -191,6 +209,5 @@ int main(int argc, char** argv) {
   app.add_option("--epoch", options.epoch, "number of this launch, said in the hello");
   octet::worker::AddWorkerFlags(app, &options.worker);
   CLI11_PARSE(app, argc, argv);
-  octet::comm::MpiRuntime mpi(&argc, &argv);
-  return octet::worker::Run(options, mpi);
+  return octet::worker::Run(options, &argc, &argv);
 }

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -9,12 +10,17 @@
 namespace octet::engine {
 namespace {
 
+constexpr uint64_t kSelfTestId = ~uint64_t{0};  // of no request
+
 Status CancelledByClient() { return {StatusCode::kCancelled, "cancelled by the client"}; }
 
 }  // namespace
 
-StepLoop::StepLoop(PlanSink* plans, TokenRates::Clock clock)
-    : plans_(plans), rates_(std::move(clock)), thread_([this] { Run(); }) {}
+StepLoop::StepLoop(PlanSink* plans, double self_test_seconds, TokenRates::Clock clock)
+    : plans_(plans),
+      self_test_seconds_(self_test_seconds),
+      rates_(std::move(clock)),
+      thread_([this] { Run(); }) {}
 
 StepLoop::~StepLoop() {
   FailAll(Unavailable("the service is shutting down"));
@@ -58,12 +64,17 @@ void StepLoop::Run() {
   std::vector<Event> events;
   std::unique_lock lock(mutex_);
   while (true) {
-    inbox_filled_.wait(lock, [this] { return stopping_ || !inbox_.empty(); });
-    if (inbox_.empty()) return;
+    const auto woken = [this] { return stopping_ || !inbox_.empty(); };
+    if (const std::optional<double> sleep_seconds = SelfTestDue(); sleep_seconds.has_value())
+      inbox_filled_.wait_for(lock, std::chrono::duration<double>(*sleep_seconds), woken);
+    else
+      inbox_filled_.wait(lock, woken);
+    if (inbox_.empty() && stopping_) return;
     events.swap(inbox_);
     lock.unlock();
     for (Event& event : events) std::visit([this](auto& e) { On(e); }, event);
     events.clear();
+    if (SelfTestDue() == 0) AddSelfTest();
     SendPlans();
     lock.lock();
     if (scheduler_.has_value()) stats_.scheduler = scheduler_->counters();
@@ -78,6 +89,25 @@ void StepLoop::SendPlans() {
   if (epoch_ == 0) return;
   while (const std::optional<schedule::StepPlan> plan = scheduler_->PlanStep())
     plans_->SendPlan(epoch_, *plan);
+}
+
+// Seconds; nothing when none will be due before something else happens.
+std::optional<double> StepLoop::SelfTestDue() {
+  if (self_test_seconds_ <= 0 || epoch_ == 0 || self_testing_ || !samples_.empty())
+    return std::nullopt;
+  if (!group_works_) return 0;
+  const std::chrono::duration<double> since = std::chrono::steady_clock::now() - last_step_;
+  return std::max(0.0, self_test_seconds_ - since.count());
+}
+
+void StepLoop::AddSelfTest() {
+  schedule::NewSequence sequence;
+  sequence.id = kSelfTestId;
+  sequence.prompt = {0};
+  sequence.max_tokens = 1;
+  sequence.is_self_test = true;
+  OCTET_CHECK(scheduler_->Add(std::move(sequence)).ok());
+  self_testing_ = true;
 }
 
 void StepLoop::On(intake::Submission& submission) {
@@ -138,6 +168,8 @@ void StepLoop::On(const CancelEvent& event) {
 void StepLoop::On(const ReadyEvent& event) {
   if (!scheduler_.has_value()) scheduler_.emplace(event.limits);
   epoch_ = event.epoch;
+  group_works_ = self_test_seconds_ <= 0;
+  if (group_works_) plans_->OnGroupWorks(epoch_);
 }
 
 void StepLoop::On(StepOutcome& outcome) {
@@ -146,9 +178,21 @@ void StepLoop::On(StepOutcome& outcome) {
     plans_->Condemn(epoch_, status);
     return On(LostEvent{epoch_});
   }
+  last_step_ = std::chrono::steady_clock::now();
+  bool passed = true;
   for (const schedule::SequenceEvent& event : scheduler_->CommitStep(std::move(outcome.result))) {
-    Deliver(event);
+    if (event.id != kSelfTestId) {
+      Deliver(event);
+      continue;
+    }
+    self_testing_ = false;
+    passed = event.reason != schedule::FinishReason::kFailed;
   }
+  if (!passed) {
+    plans_->Condemn(epoch_, Internal("the workers' self-test failed: no logit was a number"));
+    return On(LostEvent{epoch_});
+  }
+  if (!std::exchange(group_works_, true)) plans_->OnGroupWorks(epoch_);
 }
 
 void StepLoop::Deliver(const schedule::SequenceEvent& event) {

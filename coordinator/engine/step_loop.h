@@ -5,8 +5,13 @@
 // Everyone else talks to it through an inbox whose calls never block. When the workers are lost it
 // keeps every live sequence, and goes on where they were when others are ready. Knows nothing of
 // gRPC, processes and text.
+//
+// A group that has nothing to do computes a self-test now and then, a sequence of one token through
+// all that a request goes through: its deadlines find out when it can not. It is in no counter but
+// that of steps.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -32,6 +37,8 @@ class PlanSink {
   virtual void SendPlan(uint64_t epoch, const schedule::StepPlan& plan) = 0;
   // The group answered what it can not have computed: it must not be used any more.
   virtual void Condemn(uint64_t epoch, const Status& why) = 0;
+  // The group has computed its first step, once per group: it does not only say that it can.
+  virtual void OnGroupWorks(uint64_t epoch) = 0;
 
  protected:
   ~PlanSink() = default;
@@ -55,8 +62,10 @@ struct LoopStats {
 
 class StepLoop {
  public:
-  // The clock serves the rates alone.
-  explicit StepLoop(PlanSink* plans, TokenRates::Clock clock = &std::chrono::steady_clock::now);
+  // The clock serves the rates alone. A group is tested when it is new, and again when no step was
+  // done for `self_test_seconds`; 0: never, and a group works when it is ready.
+  explicit StepLoop(PlanSink* plans, double self_test_seconds = 0,
+                    TokenRates::Clock clock = &std::chrono::steady_clock::now);
   // Stops the thread; what is still live fails as UNAVAILABLE.
   ~StepLoop();
   StepLoop(const StepLoop&) = delete;
@@ -102,6 +111,9 @@ class StepLoop {
   void Push(Event event);
   void Run();
   void SendPlans();
+  // How long the thread may sleep; when it may not, the self-test is on its way after this.
+  std::optional<double> SelfTestDue();
+  void AddSelfTest();
   void On(intake::Submission& submission);
   void On(const CancelEvent& event);
   void On(const ReadyEvent& event);
@@ -122,7 +134,11 @@ class StepLoop {
   std::unordered_map<uint64_t, Request*> samples_;  // those that are not over, by sequence
   int64_t completed_ = 0, failed_requests_ = 0, cancelled_ = 0;
   uint64_t epoch_ = 0;  // of the group in use; 0: none
-  Status failed_;       // not ok: nothing is taken any more
+  const double self_test_seconds_;
+  bool group_works_ = false;  // it has computed a step
+  bool self_testing_ = false;
+  std::chrono::steady_clock::time_point last_step_{};
+  Status failed_;  // not ok: nothing is taken any more
 
   mutable std::mutex mutex_;
   std::condition_variable inbox_filled_;

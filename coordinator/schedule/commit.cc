@@ -19,13 +19,23 @@ std::string CountOf(const std::string& what, size_t found, int64_t due) {
 
 bool HasCount(size_t found, int64_t due) { return static_cast<int64_t>(found) == due; }
 
-Status CheckTop(const StepResult& result, const TokenLogprobs& logprobs) {
+Status CheckToken(const StepResult& result, int64_t token, int64_t min, int64_t vocab) {
+  if (token >= min && token < vocab) return {};
+  return Refused(result, "has token " + std::to_string(token) + "; " + std::to_string(min) +
+                             " to " + std::to_string(vocab - 1) + " is expected");
+}
+
+Status CheckTop(const StepResult& result, const TokenLogprobs& logprobs, int64_t vocab) {
+  for (const int32_t token : logprobs.top_tokens) {
+    OCTET_RETURN_IF_ERROR(CheckToken(result, token, 0, vocab));
+  }
   if (logprobs.top_tokens.size() == logprobs.top_logprobs.size()) return {};
   return Refused(result, CountOf("top log-probabilities of a token", logprobs.top_logprobs.size(),
                                  static_cast<int64_t>(logprobs.top_tokens.size())));
 }
 
-Status CheckPrompt(const StepResult& result, const DueResult& due, const PromptLogprobs& told) {
+Status CheckPrompt(const StepResult& result, const DueResult& due, const PromptLogprobs& told,
+                   int64_t vocab) {
   if (told.slot != due.slot || told.first_position != due.told_first ||
       !HasCount(told.tokens.size(), due.told_count)) {
     return Refused(result, "tells " + std::to_string(told.tokens.size()) +
@@ -35,7 +45,9 @@ Status CheckPrompt(const StepResult& result, const DueResult& due, const PromptL
                                " from " + std::to_string(due.told_first) + " of slot " +
                                std::to_string(due.slot) + " are due");
   }
-  for (const TokenLogprobs& token : told.tokens) OCTET_RETURN_IF_ERROR(CheckTop(result, token));
+  for (const TokenLogprobs& token : told.tokens) {
+    OCTET_RETURN_IF_ERROR(CheckTop(result, token, vocab));
+  }
   return {};
 }
 
@@ -65,21 +77,19 @@ Status Scheduler::CheckResult(const StepResult& result) const {
   size_t chunk = 0;
   for (const DueResult& due : plan.due) {
     if (due.told_count > 0) {
-      OCTET_RETURN_IF_ERROR(CheckPrompt(result, due, result.prompt_logprobs[chunk++]));
+      OCTET_RETURN_IF_ERROR(
+          CheckPrompt(result, due, result.prompt_logprobs[chunk++], limits_.vocab));
     }
     if (!due.sampled) continue;
     if (result.slots[sample] != due.slot) {
       return Refused(result, "names slot " + std::to_string(result.slots[sample]) + "; slot " +
                                  std::to_string(due.slot) + " is due");
     }
-    if (result.tokens[sample] < -1) {
-      return Refused(result, "has token " + std::to_string(result.tokens[sample]) +
-                                 "; -1 or more is expected");
-    }
+    OCTET_RETURN_IF_ERROR(CheckToken(result, result.tokens[sample], -1, limits_.vocab));
     ++sample;
   }
   for (const TokenLogprobs& token : result.logprobs) {
-    OCTET_RETURN_IF_ERROR(CheckTop(result, token));
+    OCTET_RETURN_IF_ERROR(CheckTop(result, token, limits_.vocab));
   }
   return {};
 }
@@ -136,7 +146,7 @@ void Scheduler::AcceptToken(Sequence* sequence, int32_t token, SequenceEvent* ev
   event->position = sequence->generated();
   if (event->position == 0) event->cached_tokens = sequence->cached_tokens;
   sequence->tokens.push_back(token);
-  ++totals_.generated_tokens;
+  if (!sequence->is_self_test) ++totals_.generated_tokens;
   if (sequence->state == Sequence::State::kRunning) PublishFullBlocks(sequence);
   const std::vector<int32_t>& stops = sequence->stop_tokens;
   if (std::find(stops.begin(), stops.end(), token) != stops.end()) {

@@ -150,7 +150,7 @@ void Scheduler::Admit(Sequence* sequence, Draft* draft) {
   draft->plan.blocks.push_back({sequence->slot, sequence->blocks});
   if (sequence->ran_before) {
     totals_.recomputed_rows += sequence->prefill_tokens - sequence->rows_planned;
-  } else {
+  } else if (!sequence->is_self_test) {
     sequence->cached_tokens = sequence->rows_planned;
     totals_.prefix_queried_tokens += sequence->prefill_tokens;
     totals_.prefix_hit_tokens += sequence->rows_planned;
@@ -175,7 +175,7 @@ void Scheduler::PlanChunk(Sequence* sequence, Draft* draft) {
   PlanTelling(sequence, &chunk, &due);
   draft->plan.prefills.push_back(std::move(chunk));
   const int64_t prompt_rows = std::min(sequence->rows_planned, sequence->prompt_tokens);
-  if (prompt_rows > sequence->prompt_tokens_counted) {
+  if (prompt_rows > sequence->prompt_tokens_counted && !sequence->is_self_test) {
     totals_.prompt_tokens += prompt_rows - sequence->prompt_tokens_counted;
     sequence->prompt_tokens_counted = prompt_rows;
   }

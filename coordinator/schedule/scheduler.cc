@@ -83,6 +83,7 @@ Status Scheduler::Add(NewSequence request) {
   sequence.prompt_tokens = request.prompt_tokens != 0 ? request.prompt_tokens : given_tokens;
   sequence.max_tokens = std::min(request.max_tokens, limits_.context - given_tokens);
   sequence.rope_tokens = request.rope_depends_on_length ? sequence.prompt_tokens : 0;
+  sequence.is_self_test = request.is_self_test;
   sequence.sampling = std::move(request.sampling);
   sequence.stop_tokens = std::move(request.stop_tokens);
   waiting_.insert(&sequence);

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <optional>
 #include <set>
 #include <unordered_map>
@@ -39,6 +40,7 @@ struct SchedulerLimits {
   int64_t context = 0;        // tokens a sequence may have; never more than the pool holds
   int64_t waiting_max = 0;    // sequences in the queue
   int64_t priority_steps = kPrioritySteps;
+  int64_t vocab = std::numeric_limits<int32_t>::max();  // of the model: results have tokens below it
 };
 
 enum class FinishReason {
@@ -60,7 +62,8 @@ struct NewSequence {
   // The model scales its rotation by prompt_tokens (dynamic RoPE scaling): only sequences that
   // agree in it can share blocks.
   bool rope_depends_on_length = false;
-  int32_t priority = 0;  // lower goes first
+  int32_t priority = 0;       // lower goes first
+  bool is_self_test = false;  // nobody's request: its tokens are not counted
 };
 
 // What a step brought to one sequence: a generated token, or log-probabilities of its prompt, or
@@ -118,8 +121,8 @@ class Scheduler {
   std::optional<StepPlan> PlanStep();
 
   // Whether a result belongs to the oldest plan in flight: its step, its sampled slots in plan
-  // order (sampled prefill chunks, then decodes), a token or -1 for each, and log-probabilities for
-  // exactly the rows that were to tell them. DataLoss when not: the group is lost then.
+  // order (sampled prefill chunks, then decodes), a token of the model or -1 for each, and
+  // log-probabilities for exactly the rows that were to tell them. DataLoss when not: the group is lost then.
   Status CheckResult(const StepResult& result) const;
 
   // Takes the result of the oldest plan in flight and returns what it brought, in plan order, at

@@ -36,6 +36,7 @@ struct Sequence {
   SamplingSpec sampling;
   std::vector<int32_t> stop_tokens;
   std::vector<uint64_t> block_hashes;  // of tokens, as far as asked for
+  bool is_self_test = false;
   bool ran_before = false;
   int64_t cached_tokens = 0;          // found at its first admission
   int64_t prompt_tokens_counted = 0;  // in the counter of prompt tokens

@@ -142,9 +142,21 @@ v1::GetStatsResponse ToMessage(const ServiceStats& stats) {
     to->set_step_ms(rank.step_ms);
     to->set_collective_ms(rank.collective_ms);
     to->set_heartbeat_age_seconds(rank.heartbeat_age_seconds);
+    to->set_loaded(rank.loaded);
+    to->set_slowest_step_ms(rank.slowest_step_ms);
   }
   out.set_groups_lost(stats.group.groups_lost);
   out.set_last_loss(stats.group.last_loss);
+  if (stats.group.last_recovery.has_value()) {
+    const workers::RecoveryTimes& times = *stats.group.last_recovery;
+    v1::RecoveryTimes* to = out.mutable_last_recovery();
+    to->set_total_seconds(times.total_seconds);
+    to->set_end_seconds(times.end_seconds);
+    to->set_wait_seconds(times.wait_seconds);
+    to->set_hello_seconds(times.hello_seconds);
+    to->set_load_seconds(times.load_seconds);
+    to->set_first_step_seconds(times.first_step_seconds);
+  }
   return out;
 }
 

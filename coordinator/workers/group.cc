@@ -8,6 +8,10 @@ namespace {
 
 std::string Seconds(double seconds) { return std::to_string(static_cast<int64_t>(seconds)) + " s"; }
 
+std::string Named(int32_t rank, int64_t pid) {
+  return "rank " + std::to_string(rank) + " (process " + std::to_string(pid) + ")";
+}
+
 }  // namespace
 
 Status Group::OnHello(uint64_t stream, const v1::Hello& hello, double now_seconds) {
@@ -20,18 +24,35 @@ Status Group::OnHello(uint64_t stream, const v1::Hello& hello, double now_second
     Lose({.cause = status, .configuration = true});
     return status;
   }
-  Rank& rank = streams_[stream] = {hello.rank(), hello.pid(), now_seconds, {}};
+  Rank& rank = streams_[stream];
+  rank.rank = hello.rank();
+  rank.pid = hello.pid();
+  rank.host = hello.host();
+  rank.heard_seconds = progress_seconds_ = now_seconds;
   rank.heartbeats.Add(now_seconds, 0, 0, 0);  // it has done nothing yet
   if (hello.rank() == 0) leader_stream_ = stream;
   return {};
 }
 
+void Group::OnReady(uint64_t stream, const v1::Ready& ready, double now_seconds) {
+  const auto found = streams_.find(stream);
+  if (found == streams_.end()) return;
+  found->second.heard_seconds = progress_seconds_ = now_seconds;
+  found->second.loaded = 1;
+  if (Status status = table_.SetReady(found->second.rank, ready); !status.ok())
+    Lose({.cause = status, .configuration = true});
+}
+
 void Group::OnHeartbeat(uint64_t stream, const v1::Heartbeat& heartbeat, double now_seconds) {
   const auto found = streams_.find(stream);
   if (found == streams_.end()) return;
-  found->second.heard_seconds = now_seconds;
-  found->second.heartbeats.Add(now_seconds, heartbeat.steps_done(), heartbeat.step_us(),
-                               heartbeat.collective_us());
+  Rank& rank = found->second;
+  rank.heard_seconds = now_seconds;
+  if (heartbeat.progress() != rank.progress) progress_seconds_ = now_seconds;
+  rank.progress = heartbeat.progress();
+  if (!table_.is_ready(rank.rank)) rank.loaded = heartbeat.loaded();
+  rank.heartbeats.Add(now_seconds, heartbeat.steps_done(), heartbeat.step_us(),
+                      heartbeat.collective_us(), heartbeat.slowest_step_us());
 }
 
 bool Group::OnResult(uint64_t stream, double now_seconds) {
@@ -46,9 +67,8 @@ bool Group::OnResult(uint64_t stream, double now_seconds) {
   return true;
 }
 
-void Group::OnFailure(uint64_t stream, const v1::Failure& failure, bool trusted) {
-  const auto found = streams_.find(stream);
-  if (found == streams_.end() && !trusted) return;
+void Group::OnFailure(uint64_t stream, const v1::Failure& failure) {
+  if (!streams_.contains(stream)) return;
   const int code = failure.code() >= 1 && failure.code() <= 16 ? failure.code() : 13;
   Lose({.cause = Status(static_cast<StatusCode>(code), failure.message()),
         .configuration = !table_.complete()});
@@ -57,8 +77,7 @@ void Group::OnFailure(uint64_t stream, const v1::Failure& failure, bool trusted)
 void Group::OnStreamEnd(uint64_t stream) {
   const auto ended = streams_.extract(stream);
   if (ended.empty()) return;
-  Lose({.cause = Unavailable("rank " + std::to_string(ended.mapped().rank) + " (process " +
-                             std::to_string(ended.mapped().pid) + ") died"),
+  Lose({.cause = Unavailable(Named(ended.mapped().rank, ended.mapped().pid) + " died"),
         .process_ended = true});
 }
 
@@ -66,22 +85,52 @@ void Group::OnPlanSent(double now_seconds) {
   if (plans_in_flight_++ == 0) progress_seconds_ = now_seconds;
 }
 
-void Group::CheckDeadlines(double now_seconds) {
-  if (!table_.complete()) {
-    if (now_seconds - launched_ > deadlines_.start_seconds_max)
-      Lose({.cause = Unavailable("only " + std::to_string(table_.present()) +
-                                 " of the ranks were ready " +
-                                 Seconds(deadlines_.start_seconds_max) + " after their start")});
+bool Group::responsive(double now_seconds) const {
+  for (const auto& [stream, rank] : streams_) {
+    if (now_seconds - rank.heard_seconds > kUnheardSeconds) return false;
   }
+  return plans_in_flight_ == 0 || now_seconds - progress_seconds_ <= kStalledSeconds;
+}
+
+void Group::CheckDeadlines(double now_seconds) {
+  if (table_.present() < table_.ranks() && now_seconds - launched_ > deadlines_.hello_seconds_max)
+    Lose({.cause = Unavailable("only " + std::to_string(table_.present()) + " of " +
+                               std::to_string(table_.ranks()) + " ranks had said hello " +
+                               Seconds(deadlines_.hello_seconds_max) + " after their launch")});
   for (const auto& [stream, rank] : streams_) {
     if (now_seconds - rank.heard_seconds > deadlines_.heartbeat_seconds_max)
-      Lose({.cause = Unavailable("rank " + std::to_string(rank.rank) + " (process " +
-                                 std::to_string(rank.pid) + ") has not been heard of for " +
+      Lose({.cause = Unavailable(Named(rank.rank, rank.pid) + " has not been heard of for " +
                                  Seconds(deadlines_.heartbeat_seconds_max))});
   }
-  if (plans_in_flight_ > 0 && now_seconds - progress_seconds_ > deadlines_.step_seconds_max)
-    Lose({.cause =
-              Unavailable("a step was not done after " + Seconds(deadlines_.step_seconds_max))});
+  const double stalled = now_seconds - progress_seconds_;
+  if (table_.present() == table_.ranks() && !table_.complete() &&
+      stalled > deadlines_.load_stall_seconds_max)
+    Lose({.cause = Unavailable("no rank has got on with loading for " +
+                               Seconds(deadlines_.load_stall_seconds_max) + LastInLoading())});
+  if (plans_in_flight_ > 0 && stalled > deadlines_.step_stall_seconds_max)
+    Lose({.cause = Unavailable("a step has not got on for " +
+                               Seconds(deadlines_.step_stall_seconds_max) + LastInStep())});
+}
+
+std::string Group::LastInLoading() const {
+  const Rank* last = nullptr;
+  for (const auto& [stream, rank] : streams_) {
+    if (!table_.is_ready(rank.rank) && (last == nullptr || rank.loaded < last->loaded))
+      last = &rank;
+  }
+  if (last == nullptr) return "";
+  return "; " + Named(last->rank, last->pid) + " has loaded " +
+         std::to_string(static_cast<int>(last->loaded * 100)) + " % of its weights";
+}
+
+std::string Group::LastInStep() const {
+  const Rank* last = nullptr;
+  bool all_alike = true;
+  for (const auto& [stream, rank] : streams_) {
+    all_alike = all_alike && (last == nullptr || rank.progress == last->progress);
+    if (last == nullptr || rank.progress < last->progress) last = &rank;
+  }
+  return all_alike ? "" : "; " + Named(last->rank, last->pid) + " is behind the others";
 }
 
 void Group::Lose(GroupLoss loss) {
@@ -90,7 +139,8 @@ void Group::Lose(GroupLoss loss) {
 
 std::vector<Group::OpenRank> Group::open_ranks() const {
   std::vector<OpenRank> out;
-  for (const auto& [stream, rank] : streams_) out.push_back({stream, rank.rank, rank.pid});
+  for (const auto& [stream, rank] : streams_)
+    out.push_back({stream, rank.rank, rank.pid, rank.host});
   return out;
 }
 
@@ -99,6 +149,7 @@ std::vector<RankStats> Group::rank_stats(double now_seconds) const {
   for (const auto& [stream, rank] : streams_) {
     out.push_back(rank.heartbeats.Stats(rank.rank));
     out.back().heartbeat_age_seconds = now_seconds - rank.heard_seconds;
+    out.back().loaded = rank.loaded;
   }
   std::sort(out.begin(), out.end(),
             [](const RankStats& a, const RankStats& b) { return a.rank < b.rank; });

@@ -110,12 +110,16 @@ Result<std::unique_ptr<Process>> Process::Start(const ProcessOptions& options,
     return FailedPrecondition(options.arguments[0] + " can not be started (" + strerror(error) +
                               ")");
   }
-  return std::unique_ptr<Process>(
-      new Process(pid, output[0], options.output_source, std::move(on_exit)));
+  return std::unique_ptr<Process>(new Process(pid, output[0], options, std::move(on_exit)));
 }
 
-Process::Process(pid_t pid, int output, std::string source, std::function<void()> on_exit)
-    : pid_(pid), output_(output), source_(std::move(source)), on_exit_(std::move(on_exit)) {
+Process::Process(pid_t pid, int output, const ProcessOptions& options,
+                 std::function<void()> on_exit)
+    : pid_(pid),
+      output_(output),
+      source_(options.output_source),
+      on_line_(options.on_line),
+      on_exit_(std::move(on_exit)) {
   OCTET_CHECK_EQ(pipe2(output_end_, O_CLOEXEC), 0);
   exit_thread_ = std::thread([this] { WatchExit(); });
   output_thread_ = std::thread([this] { PassOutput(); });
@@ -209,10 +213,13 @@ void Process::PassLines(std::string* text) {
 
 void Process::KeepLine(std::string line) {
   PassLine(source_, line);
-  const std::lock_guard lock(mutex_);
   if (line.empty()) return;
-  if (lines_.size() == kOutputLinesKept) lines_.pop_front();
-  lines_.push_back(std::move(line));
+  {
+    const std::lock_guard lock(mutex_);
+    if (lines_.size() == kOutputLinesKept) lines_.pop_front();
+    lines_.push_back(line);
+  }
+  if (on_line_) on_line_(line);
 }
 
 }  // namespace octet::workers

@@ -26,6 +26,8 @@ struct ProcessOptions {
   std::vector<std::string> arguments;    // the first is the program, looked up in PATH
   std::vector<std::string> environment;  // "NAME=value", on top of our own
   std::string output_source;             // what its lines are passed on as
+  // Called with each line, from the thread that reads them; may be null.
+  std::function<void(const std::string&)> on_line;
 };
 
 class Process {
@@ -46,7 +48,7 @@ class Process {
   std::vector<std::string> LastLines() const;  // at most kOutputLinesKept, oldest first
 
  private:
-  Process(pid_t pid, int output, std::string source, std::function<void()> on_exit);
+  Process(pid_t pid, int output, const ProcessOptions& options, std::function<void()> on_exit);
   void WatchExit();
   void PassOutput();
   void PassLines(std::string* text);
@@ -55,6 +57,7 @@ class Process {
   const pid_t pid_;
   const int output_;
   const std::string source_;
+  const std::function<void(const std::string&)> on_line_;
   const std::function<void()> on_exit_;
   int output_end_[2];  // a pipe: closed at the far end, the output thread reads no further
 

@@ -16,19 +16,17 @@ bool SameSecret(std::string_view a, std::string_view b) {
   return difference == 0;
 }
 
-Status Mismatch(std::string_view what, const v1::Hello& mine, const std::string& my_value,
-                const v1::Hello& other, const std::string& other_value) {
-  return FailedPrecondition(std::string(what).append(" differ: rank ") +
-                            std::to_string(mine.rank()) + " has '" + my_value + "', rank " +
-                            std::to_string(other.rank()) + " has '" + other_value + "'");
+Status CheckAlike(std::string_view what, int32_t rank, const std::string& value, int32_t other_rank,
+                  const std::string& other_value) {
+  if (value == other_value) return {};
+  return FailedPrecondition(std::string(what).append(" differ: rank ") + std::to_string(rank) +
+                            " has '" + value + "', rank " + std::to_string(other_rank) + " has '" +
+                            other_value + "'");
 }
 
 Status CheckAlike(const v1::Hello& a, const v1::Hello& b) {
-  if (a.build_id() != b.build_id()) return Mismatch("builds", a, a.build_id(), b, b.build_id());
-  if (a.isa() != b.isa()) return Mismatch("instruction families", a, a.isa(), b, b.isa());
-  if (a.config_digest() != b.config_digest())
-    return Mismatch("configurations", a, a.config_digest(), b, b.config_digest());
-  return {};
+  OCTET_RETURN_IF_ERROR(CheckAlike("builds", a.rank(), a.build_id(), b.rank(), b.build_id()));
+  return CheckAlike("instruction families", a.rank(), a.isa(), b.rank(), b.isa());
 }
 
 Status CheckRange(std::string_view name, int64_t value, int64_t max) {
@@ -82,24 +80,38 @@ Status RankTable::Add(const v1::Hello& hello) {
   for (const auto& other : hellos_) {
     if (other.has_value()) OCTET_RETURN_IF_ERROR(CheckAlike(hello, *other));
   }
-  if (hello.rank() == 0) {
-    if (!hello.has_model()) return FailedPrecondition("rank 0 says nothing of its model");
-    OCTET_RETURN_IF_ERROR(CheckModel(hello.model()));
-  }
   hellos_[hello.rank()] = hello;
   ++present_;
+  return {};
+}
+
+Status RankTable::SetReady(int32_t rank, const v1::Ready& ready) {
+  OCTET_CHECK(hellos_[rank].has_value());
+  if (is_ready(rank))
+    return FailedPrecondition("rank " + std::to_string(rank) + " said twice that it is ready");
+  for (int32_t other = 0; other < ranks(); ++other) {
+    if (is_ready(other))
+      OCTET_RETURN_IF_ERROR(CheckAlike("configurations", rank, ready.config_digest(), other,
+                                       readies_[other]->config_digest()));
+  }
+  if (rank == 0) {
+    if (!ready.has_model()) return FailedPrecondition("rank 0 says nothing of its model");
+    OCTET_RETURN_IF_ERROR(CheckModel(ready.model()));
+  }
+  readies_[rank] = ready;
+  ++ready_;
   return {};
 }
 
 GroupInfo RankTable::info() const {
   OCTET_CHECK(complete());
   const v1::Hello& first = *hellos_[0];
-  const v1::ModelInfo& model = first.model();
+  const v1::ModelInfo& model = readies_[0]->model();
   GroupInfo info;
   info.ranks = static_cast<int32_t>(hellos_.size());
   info.build_id = first.build_id();
   info.isa = first.isa();
-  info.config_digest = first.config_digest();
+  info.config_digest = readies_[0]->config_digest();
   info.architecture = model.architecture();
   info.vocab = model.vocab();
   info.context = std::min(model.context(), model.kv_blocks() * model.block_tokens());

@@ -1,5 +1,6 @@
-// Who of a worker group has said hello, and whether they fit together: one launch, one build, one
-// instruction family, one configuration. Pure state of one group; its owner brings the lock.
+// Who of a worker group has said hello and who is ready, and whether they fit together: one launch,
+// one build, one instruction family, one configuration. Pure state of one group; its owner brings
+// the lock.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,7 @@ inline constexpr int64_t kStepRowsMax = 1 << 20;
 class RankTable {
  public:
   RankTable(uint64_t epoch, std::string secret, int32_t ranks)
-      : epoch_(epoch), secret_(std::move(secret)), hellos_(ranks) {}
+      : epoch_(epoch), secret_(std::move(secret)), hellos_(ranks), readies_(ranks) {}
 
   // Whether the sender belongs to this launch at all. PermissionDenied: it is a stranger or a
   // left-over of another launch, and the group is none the worse for it.
@@ -33,16 +34,23 @@ class RankTable {
   // REQUIRES: CheckLaunch(hello).ok().
   Status Add(const v1::Hello& hello);
 
-  bool complete() const { return present_ == static_cast<int32_t>(hellos_.size()); }
-  int32_t present() const { return present_; }
+  // The same for a rank that has said hello.
+  Status SetReady(int32_t rank, const v1::Ready& ready);
+
+  int32_t ranks() const { return static_cast<int32_t>(hellos_.size()); }
+  int32_t present() const { return present_; }  // ranks that have said hello
+  bool is_ready(int32_t rank) const { return readies_[rank].has_value(); }
+  bool complete() const { return ready_ == ranks(); }
   // REQUIRES: complete().
   GroupInfo info() const;
 
  private:
   uint64_t epoch_;
   std::string secret_;
-  std::vector<std::optional<v1::Hello>> hellos_;  // [ranks]
+  std::vector<std::optional<v1::Hello>> hellos_;   // [ranks]
+  std::vector<std::optional<v1::Ready>> readies_;  // [ranks]
   int32_t present_ = 0;
+  int32_t ready_ = 0;
 };
 
 }  // namespace octet::workers

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/host_identity.h"
 #include "base/log.h"
 #include "coordinator/workers/loss_explanation.h"
 #include "coordinator/workers/plan_message.h"
@@ -79,6 +80,7 @@ Supervisor::Supervisor(SupervisorOptions options, GroupListener* listener, Sessi
     : options_(std::move(options)),
       listener_(listener),
       session_(std::move(session)),
+      host_(HostIdentity()),
       restarts_(options_.restart_delays_seconds) {
   link_address_ =
       options_.link_address.empty() ? "unix:" + session_.path() + "/link" : options_.link_address;
@@ -120,7 +122,8 @@ GroupStats Supervisor::stats() const {
   GroupStats stats;
   stats.groups_lost = groups_lost_;
   stats.last_loss = last_loss_;
-  if (group_.has_value() && group_->ready()) stats.ranks = group_->rank_stats(NowSeconds());
+  stats.last_recovery = last_recovery_;
+  if (group_.has_value()) stats.ranks = group_->rank_stats(NowSeconds());
   return stats;
 }
 
@@ -149,12 +152,18 @@ void Supervisor::OnMessage(uint64_t stream, const v1::RankMessage& message) {
     case v1::RankMessage::kResult: {
       if (!group_->OnResult(stream, NowSeconds())) break;
       const uint64_t epoch = group_epoch_;
+      const std::optional<RecoveryTimes> recovered = recovery_.Result(NowSeconds());
+      if (recovered.has_value()) last_recovery_ = recovered;
       lock.unlock();
+      if (recovered.has_value())
+        Log(LogLevel::kInfo, "the workers are back after " + Describe(*recovered));
       return listener_->OnStepResult(epoch, message.result());
     }
+    case v1::RankMessage::kReady:
+      group_->OnReady(stream, message.ready(), NowSeconds());
+      break;
     case v1::RankMessage::kFailure:
-      // Nobody but us can open a socket in the session folder.
-      group_->OnFailure(stream, message.failure(), /*trusted=*/options_.link_address.empty());
+      group_->OnFailure(stream, message.failure());
       break;
     case v1::RankMessage::MESSAGE_NOT_SET:
       return;
@@ -196,9 +205,8 @@ void Supervisor::Run(LaunchIdentity identity) {
   for (uint64_t epoch = 1;; identity = OpenGroup(++epoch)) {
     const std::optional<GroupLoss> loss = RunGroup(epoch, identity);
     if (!loss.has_value()) return;
-    // A group that never worked is not tried again: what was wrong is wrong still.
     std::optional<double> delay;
-    if (first_info_.has_value() && !loss->configuration) delay = restarts_.NextDelay(NowSeconds());
+    if (IsWorthAnother(*loss)) delay = restarts_.NextDelay(NowSeconds());
     if (!delay.has_value()) return listener_->OnGiveUp(*loss);
     Log(LogLevel::kWarning, "the worker group is lost: " + loss->cause.message() +
                                 "; starting another in " +
@@ -207,6 +215,13 @@ void Supervisor::Run(LaunchIdentity identity) {
     WaitSeconds(*delay, lock, [this] { return stopping_; });
     if (stopping_) return;
   }
+}
+
+// Not after a configuration that can not work, nor where the launcher gave up before any rank
+// lived: what was wrong is wrong still.
+bool Supervisor::IsWorthAnother(const GroupLoss& loss) const {
+  const std::lock_guard lock(mutex_);
+  return !loss.configuration && (first_info_.has_value() || seen_alive_ || death_noticed_);
 }
 
 bool Supervisor::WaitSeconds(double seconds_max, std::unique_lock<std::mutex>& lock,
@@ -231,45 +246,63 @@ LaunchIdentity Supervisor::OpenGroup(uint64_t epoch) {
   group_.emplace(identity.epoch, identity.secret, options_.launch.ranks, options_.deadlines,
                  NowSeconds());
   group_epoch_ = epoch;
+  death_noticed_ = false;
+  recovery_.Launched(NowSeconds());
   for (const auto& [stream, hello] : std::exchange(early_hellos_, {})) OnHello(stream, hello);
   return identity;
+}
+
+// Something tells that a process of the launch ended; its own threads call this.
+void Supervisor::OnProcessEnd(const char* what) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (group_.has_value()) group_->Lose({.cause = Unavailable(what), .process_ended = true});
+  }
+  changed_.notify_all();
 }
 
 std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch, const LaunchIdentity& identity) {
   std::unique_ptr<Process> process;
   if (launches()) {
-    auto started = Process::Start(LaunchCommand(options_.launch, identity), [this] {
-      // The process is watched by its own thread; here it only counts that something happened.
+    ProcessOptions command = LaunchCommand(options_.launch, identity);
+    command.on_line = [this](const std::string& line) {
+      if (!IsDeathNotice(line)) return;
       {
-        const std::lock_guard exit_lock(mutex_);
-        if (group_.has_value())
-          group_->Lose({.cause = Unavailable("the workers ended"), .process_ended = true});
+        const std::lock_guard lock(mutex_);
+        death_noticed_ = true;
       }
-      changed_.notify_all();
-    });
+      OnProcessEnd("a rank died");
+    };
+    auto started = Process::Start(command, [this] { OnProcessEnd("the workers ended"); });
     if (!started.ok()) return GroupLoss{started.status(), /*configuration=*/true};
     process = std::move(*started);
   }
   std::unique_lock lock(mutex_);
   const bool was_ready = WatchGroup(epoch, lock);
+  seen_alive_ = group_->present() > 0;
   std::optional<GroupLoss> loss;
   if (!stopping_) loss = group_->loss();
   if (loss.has_value()) {
+    last_loss_ = loss->cause.message();
     if (was_ready) {
       ++groups_lost_;
-      last_loss_ = loss->cause.message();
+      recovery_.Lost(NowSeconds());
       lock.unlock();
       listener_->OnGroupLost(epoch, loss->cause);
       lock.lock();
     }
     std::string exit;
-    if (process != nullptr && loss->process_ended) exit = AwaitLauncher(process.get(), lock);
+    // Ranks that end by themselves say more than those that are killed.
+    const bool ends_by_itself = loss->process_ended || loss->configuration;
+    if (process != nullptr && ends_by_itself) exit = AwaitLauncher(process.get(), lock);
     ClearGroup(process.get(), lock);
     if (process != nullptr && !loss->configuration)
       loss->cause =
-          Status(loss->cause.code(), ExplainLoss({loss->cause.message(), options_.launch.launcher,
-                                                  std::move(exit), process->LastLines()}));
-    if (was_ready) last_loss_ = loss->cause.message();  // it may be better known now
+          Status(loss->cause.code(),
+                 ExplainLoss({loss->cause.message(), loss->process_ended, options_.launch.launcher,
+                              std::move(exit), process->LastLines()}));
+    last_loss_ = loss->cause.message();  // it may be better known now
+    recovery_.Ended(NowSeconds());
   } else {
     StopGroup(process.get(), lock);
   }
@@ -282,13 +315,21 @@ std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch, const LaunchIdenti
 // Returns when the group is lost or the service stops; whether the group was announced as ready.
 bool Supervisor::WatchGroup(uint64_t epoch, std::unique_lock<std::mutex>& lock) {
   bool announced = false;
+  bool responsive = true;
   while (!stopping_ && !group_->loss().has_value()) {
+    if (group_->present() == options_.launch.ranks) recovery_.Hello(NowSeconds());
     if (!announced && group_->ready()) {
       announced = AnnounceReady(epoch, lock);
       continue;
     }
     changed_.wait_for(lock, std::chrono::duration<double>(kTickSeconds));
-    group_->CheckDeadlines(NowSeconds());
+    const double now = NowSeconds();
+    group_->CheckDeadlines(now);
+    if (!announced || group_->responsive(now) == responsive) continue;
+    responsive = !responsive;
+    lock.unlock();
+    listener_->OnGroupResponsive(epoch, responsive);
+    lock.lock();
   }
   return announced;
 }
@@ -300,6 +341,7 @@ bool Supervisor::AnnounceReady(uint64_t epoch, std::unique_lock<std::mutex>& loc
     group_->Lose({.cause = same, .configuration = true});
     return false;
   }
+  recovery_.Ready(NowSeconds());
   lock.unlock();
   listener_->OnGroupReady(epoch, info);
   lock.lock();
@@ -330,22 +372,26 @@ std::string Supervisor::AwaitLauncher(Process* process, std::unique_lock<std::mu
   return exited() ? process->DescribeExit() : "";
 }
 
-// Whatever still runs of the group is ended. mpirun is asked once: a second signal would make it
-// leave its ranks behind.
+// Whatever still runs of the group is ended. The ranks first: mpirun ends when they have. It is
+// asked once; a second signal would make it leave ranks of other hosts behind.
 void Supervisor::ClearGroup(Process* process, std::unique_lock<std::mutex>& lock) {
   const double kill_seconds = hurrying_ ? kHurrySeconds : options_.kill_seconds_max;
   if (process != nullptr) {
+    bool killed = false;
+    for (const Group::OpenRank& rank : group_->open_ranks()) {
+      // Its connection is open, so the process lives and its number is still its own.
+      if (rank.pid <= 1 || host_.empty() || rank.host != host_) continue;
+      killed = kill(static_cast<pid_t>(rank.pid), SIGKILL) == 0 || killed;
+    }
     const auto exited = [process] { return process->WaitExit(0); };
+    if (killed) WaitUnlessHurried(kLauncherNoticeSeconds, lock, exited);
     process->SignalGroup(SIGTERM);  // no-op when it has exited
     WaitUnlessHurried(kill_seconds, lock, exited);
     if (!exited()) WaitSeconds(kHurrySeconds, lock, exited);
     process->SignalGroup(SIGKILL);
   }
-  for (const Group::OpenRank& rank : group_->open_ranks()) {
-    // Its connection is open, so the process lives and its number is still its own.
-    if (process != nullptr && rank.pid > 1) kill(static_cast<pid_t>(rank.pid), SIGKILL);
+  for (const Group::OpenRank& rank : group_->open_ranks())
     link_->Close(rank.stream, Unavailable("the worker group has ended"));
-  }
   if (!WaitSeconds(kill_seconds, lock, [this] { return !group_->has_open_ranks(); }))
     Log(LogLevel::kWarning, "a rank of the ended worker group may still run");
 }

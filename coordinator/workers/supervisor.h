@@ -24,6 +24,7 @@
 #include "coordinator/workers/launch_command.h"
 #include "coordinator/workers/link_server.h"
 #include "coordinator/workers/process.h"
+#include "coordinator/workers/recovery_clock.h"
 #include "coordinator/workers/restart_policy.h"
 #include "coordinator/workers/session_dir.h"
 
@@ -53,6 +54,9 @@ class GroupListener {
   virtual void OnStepResult(uint64_t epoch, const v1::StepResult& result) = 0;
   // Only after OnGroupReady with this epoch. Either another follows, or OnGiveUp.
   virtual void OnGroupLost(uint64_t epoch, const Status& cause) = 0;
+  // Between ready and loss, when it changes: ranks are silent or a step does not get on, and the
+  // group is not given up yet; or all is well again. It begins as well.
+  virtual void OnGroupResponsive(uint64_t epoch, bool responsive) = 0;
   // There will be no other group. The last call.
   virtual void OnGiveUp(const GroupLoss& loss) = 0;
 
@@ -92,6 +96,7 @@ class Supervisor final : private LinkListener {
   void Run(LaunchIdentity identity);
   // From now on ranks may say hello to the group `epoch`.
   LaunchIdentity OpenGroup(uint64_t epoch);
+  bool IsWorthAnother(const GroupLoss& loss) const;
   // From launch to the end of one group; the loss, or nothing when stopping.
   std::optional<GroupLoss> RunGroup(uint64_t epoch, const LaunchIdentity& identity);
   bool WatchGroup(uint64_t epoch, std::unique_lock<std::mutex>& lock);
@@ -105,15 +110,18 @@ class Supervisor final : private LinkListener {
   void WaitUnlessHurried(double seconds_max, std::unique_lock<std::mutex>& lock,
                          const std::function<bool()>& done);
   void OnHello(uint64_t stream, const v1::Hello& hello);
+  void OnProcessEnd(const char* what);
   void KeepEarlyHello(uint64_t stream, const v1::Hello& hello);
 
   const SupervisorOptions options_;
   GroupListener* const listener_;
   const SessionDir session_;
+  const std::string host_;
   std::string link_address_;
   std::unique_ptr<LinkServer> link_;
   RestartPolicy restarts_;
   std::optional<GroupInfo> first_info_;  // of the supervisor's thread
+  bool seen_alive_ = false;              // some rank of the present group; of that thread too
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
@@ -121,6 +129,9 @@ class Supervisor final : private LinkListener {
   uint64_t group_epoch_ = 0;
   int64_t groups_lost_ = 0;
   std::string last_loss_;
+  bool death_noticed_ = false;  // by mpirun, in the present group
+  RecoveryClock recovery_;
+  std::optional<RecoveryTimes> last_recovery_;
   std::map<uint64_t, v1::Hello> early_hellos_;  // by stream
   bool stopping_ = false;
   bool hurrying_ = false;

@@ -38,7 +38,8 @@ class SlowCommunicator final : public Communicator {
 
 TEST(TimedCommunicatorTest, AddsUpCollectivesButNotBroadcasts) {
   SlowCommunicator slow;
-  TimedCommunicator timed(&slow, Now);
+  std::atomic<uint64_t> done{0};
+  TimedCommunicator timed(&slow, &done, Now);
   EXPECT_EQ(timed.rank(), 0);
   EXPECT_EQ(timed.size(), 1);
   EXPECT_EQ(timed.collective_us(), 0);
@@ -70,6 +71,7 @@ TEST(TimedCommunicatorTest, AddsUpCollectivesButNotBroadcasts) {
   timed.TreeAllReduce(tree, &root, &sum, 1, stream);
   EXPECT_EQ(sum, 2.5f);
   EXPECT_EQ(timed.collective_us(), 17);
+  EXPECT_EQ(done, 4u);
 }
 
 }  // namespace

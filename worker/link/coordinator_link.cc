@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -19,6 +20,7 @@ namespace {
 constexpr int kOrphanExitCode = 3;
 constexpr int kCloseTimeoutMs = 2000;
 constexpr int kPlanBytesMax = 64 << 20;
+constexpr double kLoadedProgress = 1e9;  // of all weights: a few bytes of a large model still count
 
 }  // namespace
 
@@ -39,6 +41,9 @@ struct CoordinatorLink::State {
   std::atomic<uint64_t> steps_done{0};
   std::atomic<uint64_t> step_us{0};
   std::atomic<uint64_t> collective_us{0};
+  std::atomic<uint64_t> slowest_step_us{0};  // since the last heartbeat
+  std::atomic<uint64_t> collectives{0};
+  std::atomic<double> loaded{0};
   std::thread reader;
   std::thread heart;
 
@@ -86,6 +91,11 @@ struct CoordinatorLink::State {
       heartbeat->set_steps_done(steps_done.load(std::memory_order_relaxed));
       heartbeat->set_step_us(step_us.load(std::memory_order_relaxed));
       heartbeat->set_collective_us(collective_us.load(std::memory_order_relaxed));
+      heartbeat->set_slowest_step_us(slowest_step_us.exchange(0, std::memory_order_relaxed));
+      const double fraction = loaded.load(std::memory_order_relaxed);
+      heartbeat->set_loaded(static_cast<float>(fraction));
+      heartbeat->set_progress(static_cast<uint64_t>(fraction * kLoadedProgress) +
+                              collectives.load(std::memory_order_relaxed));
       Write(message);
       lock.lock();
     }
@@ -129,23 +139,6 @@ Result<std::unique_ptr<CoordinatorLink>> CoordinatorLink::Connect(const std::str
   return std::unique_ptr<CoordinatorLink>(new CoordinatorLink(std::move(state)));
 }
 
-Status CoordinatorLink::ReportFailure(const std::string& address, const Status& failure) {
-  State state;
-  state.context.set_deadline(std::chrono::system_clock::now() +
-                             std::chrono::seconds(kConnectTimeoutSeconds));
-  OCTET_RETURN_IF_ERROR(state.Open(address));
-  v1::RankMessage message;
-  message.mutable_failure()->set_code(static_cast<int>(failure.code()));
-  message.mutable_failure()->set_message(failure.message());
-  state.Write(message);
-  state.stream->WritesDone();
-  v1::CoordinatorMessage answer;
-  while (state.stream->Read(&answer)) {
-  }
-  (void)state.stream->Finish();
-  return {};
-}
-
 CoordinatorLink::CoordinatorLink(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 CoordinatorLink::~CoordinatorLink() {
@@ -170,6 +163,26 @@ CoordinatorLink::~CoordinatorLink() {
   (void)state_->stream->Finish();
 }
 
+void CoordinatorLink::TellLoaded(double fraction) {
+  state_->loaded.store(fraction, std::memory_order_relaxed);
+}
+
+std::atomic<uint64_t>* CoordinatorLink::collectives() { return &state_->collectives; }
+
+void CoordinatorLink::SayReady(const v1::Ready& ready) {
+  v1::RankMessage message;
+  *message.mutable_ready() = ready;
+  state_->Write(message);
+}
+
+void CoordinatorLink::SayFailure(const Status& failure) {
+  state_->End();  // what the coordinator does now is no reason to die in the middle of it
+  v1::RankMessage message;
+  message.mutable_failure()->set_code(static_cast<int>(failure.code()));
+  message.mutable_failure()->set_message(failure.message());
+  state_->Write(message);
+}
+
 std::optional<std::string> CoordinatorLink::NextPlan() {
   std::unique_lock lock(state_->mutex);
   state_->wake.wait(lock, [&] { return !state_->plans.empty() || state_->ended; });
@@ -186,6 +199,13 @@ void CoordinatorLink::SendResult(v1::StepResult result) {
 }
 
 void CoordinatorLink::CountStep(int64_t step_us, int64_t collective_us) {
+  const uint64_t collective_before = state_->collective_us.load(std::memory_order_relaxed);
+  const uint64_t own_us = static_cast<uint64_t>(step_us) -
+                          std::min(static_cast<uint64_t>(step_us),
+                                   static_cast<uint64_t>(collective_us) - collective_before);
+  // Only this thread raises it; a heartbeat that takes it in between has told a little less.
+  if (own_us > state_->slowest_step_us.load(std::memory_order_relaxed))
+    state_->slowest_step_us.store(own_us, std::memory_order_relaxed);
   state_->step_us.fetch_add(static_cast<uint64_t>(step_us), std::memory_order_relaxed);
   state_->collective_us.store(static_cast<uint64_t>(collective_us), std::memory_order_relaxed);
   state_->steps_done.fetch_add(1, std::memory_order_relaxed);

@@ -1,8 +1,10 @@
-// A rank's control connection to the coordinator: hello, heartbeats from a thread of its own, and
-// on rank 0 plans down and results up. When the coordinator goes away without saying Shutdown, the
-// process ends: a worker never outlives its coordinator.
+// A rank's control connection to the coordinator, open as long as the process runs: hello first,
+// heartbeats from a thread of its own, ready when it can compute, and on rank 0 plans down and
+// results up. When the coordinator goes away without saying Shutdown, the process ends: a worker
+// never outlives its coordinator.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -21,9 +23,14 @@ class CoordinatorLink {
   // Connects to `address` ("unix:/path" or "host:port"), says hello and waits for the welcome.
   static Result<std::unique_ptr<CoordinatorLink>> Connect(const std::string& address,
                                                           const v1::Hello& hello);
-  // For a rank that can not start: connects, says why, and hangs up.
-  static Status ReportFailure(const std::string& address, const Status& failure);
   ~CoordinatorLink();
+
+  void TellLoaded(double fraction);  // of the weights
+  // What TimedCommunicator counts up; together with what was loaded the progress that is told.
+  std::atomic<uint64_t>* collectives();
+  void SayReady(const v1::Ready& ready);
+  // The rank can not start. It has time to end by itself.
+  void SayFailure(const Status& failure);
 
   // Rank 0: the next plan's bytes; nothing after Shutdown. Blocks.
   std::optional<std::string> NextPlan();

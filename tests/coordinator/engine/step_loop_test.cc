@@ -20,6 +20,7 @@ using intake::KeepingSink;
 
 class StepLoopTest : public ::testing::Test, protected PlanSink {
  protected:
+  explicit StepLoopTest(double self_test_seconds = 0) : self_test_seconds_(self_test_seconds) {}
   void SendPlan(uint64_t epoch, const schedule::StepPlan& plan) override {
     const std::lock_guard lock(mutex_);
     if (epoch != epoch_) return;  // for a group that is gone
@@ -29,6 +30,11 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
   void Condemn(uint64_t epoch, const Status&) override {
     const std::lock_guard lock(mutex_);
     condemned_ = epoch;
+    arrived_.notify_all();
+  }
+  void OnGroupWorks(uint64_t epoch) override {
+    const std::lock_guard lock(mutex_);
+    works_ = epoch;
     arrived_.notify_all();
   }
 
@@ -116,9 +122,11 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
   std::deque<std::pair<uint64_t, v1::StepPlan>> plans_;
   uint64_t epoch_ = 0;
   uint64_t condemned_ = 0;
+  uint64_t works_ = 0;  // the last group of which that was said
+  const double self_test_seconds_;
   bool corrupt_next_ = false;      // the first token of the next step is none
   std::deque<KeepingSink> sinks_;  // outlive the loop, also when a test ends early
-  StepLoop loop_{this};
+  StepLoop loop_{this, self_test_seconds_};
 };
 
 TEST_F(StepLoopTest, OnePlanIsAlwaysAhead) {
@@ -326,6 +334,54 @@ TEST_F(StepLoopTest, FailAllEndsWhatIsLiveAndWhatComes) {
     ASSERT_TRUE(sink->WaitEnd());
     EXPECT_EQ(sink->end.status.message(), "the end");
   }
+}
+
+class SelfTestTest : public StepLoopTest {
+ protected:
+  SelfTestTest() : StepLoopTest(/*self_test_seconds=*/0.02) {}
+  bool WaitWorks(uint64_t epoch) {
+    std::unique_lock lock(mutex_);
+    return arrived_.wait_for(lock, std::chrono::seconds(10), [&] { return works_ == epoch; });
+  }
+};
+
+TEST_F(SelfTestTest, AGroupWorksWhenItHasComputedAStepAndIsTestedAgainWhenIdle) {
+  Ready(1);
+  ASSERT_TRUE(WaitPlans(1));
+  {
+    const std::lock_guard lock(mutex_);
+    EXPECT_EQ(works_, 0u);  // it is ready, and no more
+    EXPECT_EQ(plans_[0].second.prefills_size(), 1);
+  }
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(Step()) << i;
+  EXPECT_TRUE(WaitWorks(1));
+  EXPECT_TRUE(WaitStats([](const LoopStats& stats) { return stats.scheduler.steps >= 3; }));
+  const LoopStats stats = loop_.stats();
+  EXPECT_EQ(stats.scheduler.prompt_tokens + stats.scheduler.generated_tokens, 0);
+  EXPECT_EQ(stats.scheduler.prefix_queried_tokens, 0);
+  EXPECT_EQ(stats.requests_completed, 0);
+}
+
+TEST_F(SelfTestTest, RequestsBesideItAreAnsweredAsEver) {
+  Ready(1);
+  ASSERT_TRUE(WaitPlans(1));
+  KeepingSink& sink = NewSink();
+  Submit(1, {1, 2, 3}, 6, &sink);
+  StepUntilEnd(&sink);
+  EXPECT_EQ(sink.tokens, FakeAnswer({1, 2, 3}, 6, 0, 0));
+  loop_.GroupLost(1);  // with a test in flight, perhaps
+  Ready(2);
+  ASSERT_TRUE(Step());
+  EXPECT_TRUE(WaitWorks(2));
+}
+
+TEST_F(SelfTestTest, AGroupThatFailsItIsCondemned) {
+  Ready(3);
+  corrupt_next_ = true;
+  ASSERT_TRUE(Step());
+  std::unique_lock lock(mutex_);
+  EXPECT_TRUE(arrived_.wait_for(lock, std::chrono::seconds(10), [&] { return condemned_ == 3; }));
+  EXPECT_EQ(works_, 0u);
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ TokenLogprobs FakeModel::Tell(uint64_t sum_of_rows, int32_t token, int32_t top) 
   TokenLogprobs told;
   told.logprob = static_cast<float>(Mix(sum_of_rows + static_cast<uint64_t>(token)) >> 40);
   for (int32_t i = 0; i < top; ++i) {
-    told.top_tokens.push_back(token + i);
+    told.top_tokens.push_back(std::max(token, 0) + i);
     told.top_logprobs.push_back(static_cast<float>(i));
   }
   return told;

@@ -5,6 +5,7 @@
 
 #include "tests/coordinator/service/serving.h"
 #include "tests/coordinator/support/fake_engine.h"
+#include "tests/support/fault_table.h"
 
 namespace octet::coordinator {
 namespace {
@@ -55,7 +56,7 @@ TEST_F(Serving, AHungRankIsNoticedByItsSilence) {
 }
 
 TEST_F(Serving, AStepThatDoesNotEndIsNoticed) {
-  options_.step_seconds_max = 1;
+  options_.step_stall_seconds_max = 1;
   StartReady();
   ranks_[0]->Pause();
   std::thread client([this] {
@@ -77,8 +78,40 @@ TEST_F(Serving, AWrongResultCondemnsTheGroup) {
   lie.set_step(77);
   ranks_[0]->SendResult(lie);
   EXPECT_TRUE(WaitServing(false));
+  testing::FaultSeen("F30", "rank 0 sends the result of a step that is not due", LastLoss());
   ReplaceRanks(1);
   client.join();
+}
+
+TEST_F(Serving, ATokenThatIsNoneOfTheModelsCondemnsTheGroup) {
+  StartReady();
+  ranks_[0]->Pause();
+  std::thread client([this] {
+    const Answered answer = Ask(Prompt("liar", 5));
+    EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+    EXPECT_EQ(answer.tokens, FakeAnswer(BytesAsTokens("liar"), 5, 0, 0));
+  });
+  ASSERT_TRUE(ranks_[0]->PlansWithin(1, kWaitSeconds));
+  v1::StepResult lie;
+  lie.set_step(1);
+  lie.add_slots(0);
+  lie.add_tokens(1 << 30);
+  ranks_[0]->SendResult(lie);
+  EXPECT_TRUE(WaitServing(false));
+  testing::FaultSeen("F30", "rank 0 sends a token outside the vocabulary", LastLoss());
+  ReplaceRanks(1);
+  client.join();
+}
+
+TEST_F(Serving, AResultThatNobodyAskedForCondemnsTheGroup) {
+  StartReady();
+  v1::StepResult lie;
+  lie.set_step(1);
+  ranks_[0]->SendResult(lie);
+  EXPECT_TRUE(WaitServing(false));
+  testing::FaultSeen("F30", "rank 0 sends a result while it is idle", LastLoss());
+  ReplaceRanks(1);
+  EXPECT_TRUE(Ask(Prompt("well again", 3)).status.ok());
 }
 
 TEST_F(Serving, ALossAfterTheLastRestartIsTheEnd) {
@@ -133,6 +166,9 @@ TEST_F(Serving, RanksOfTwoBuildsAreRefusedWithBoth) {
   ASSERT_TRUE(failure.has_value());
   EXPECT_EQ(failure->exit_code, 2);
   EXPECT_EQ(failure->cause.message(), "builds differ: rank 1 has 'build-b', rank 0 has 'build-a'");
+  testing::FaultSeen(
+      "F29", "ranks of two builds",
+      "exit code " + std::to_string(failure->exit_code) + ": " + failure->cause.message());
 }
 
 TEST_F(Serving, AFailureToStartIsPassedOn) {

@@ -153,8 +153,8 @@ TEST_F(Serve, AKilledRankIsReplacedAndTheAnswerDoesNotChange) {
   EXPECT_EQ(tokens, FakeAnswer({1, 2, 3}, 80, 0, 0));
   for (const pid_t pid : LiveRanks()) EXPECT_FALSE(before.contains(pid));
   const std::string line = program_->WaitLine("the worker group is lost", 1);
-  EXPECT_NE(line.find("process rank 1 with PID"), std::string::npos) << line;
-  EXPECT_NE(line.find("exited on signal 9 (Killed)"), std::string::npos) << line;
+  EXPECT_NE(line.find("lost: rank 1 (process "), std::string::npos) << line;
+  EXPECT_NE(line.find("was ended by signal 9 (Killed)"), std::string::npos) << line;
   program_->Signal(SIGTERM);
   EXPECT_EQ(program_->WaitExitCode(kWaitSeconds), 0) << program_->output();
   ExpectNothingLeft();
@@ -176,8 +176,8 @@ TEST_F(Serve, ACrashBeforeTheHelloEndsWithOneAndItsCause) {
   Start(2);
   EXPECT_EQ(program_->WaitExitCode(kWaitSeconds), 1);
   const std::string line = program_->WaitLine(" error: ", 1);
-  EXPECT_NE(line.find("process rank 1 with PID"), std::string::npos) << line;
-  EXPECT_NE(line.find("exited on signal 11 (Segmentation fault)"), std::string::npos) << line;
+  EXPECT_NE(line.find("error: rank 1 on "), std::string::npos) << line;
+  EXPECT_NE(line.find("was ended by signal 11 (Segmentation fault)"), std::string::npos) << line;
   ExpectNothingLeft();
 }
 

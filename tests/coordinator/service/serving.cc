@@ -38,6 +38,7 @@ Serving::Serving() {
   options_.served_model_name = "tiny";
   options_.grpc_address = "127.0.0.1:0";
   options_.launcher = "external";
+  options_.self_test_seconds = 0;  // so that plans are of requests alone
   rank_options_.secret = kSecret;
 }
 
@@ -96,6 +97,13 @@ int Serving::Health(const std::string& service) {
   bool ok = false;
   queue.Next(&tag, &ok);
   return status.ok() ? HealthStatus(response) : -static_cast<int>(status.error_code());
+}
+
+std::string Serving::LastLoss() {
+  grpc::ClientContext context;
+  v1::GetStatsResponse stats;
+  EXPECT_TRUE(stub_->GetStats(&context, {}, &stats).ok());
+  return stats.last_loss();
 }
 
 bool Serving::WaitServing(bool serving) {

@@ -46,6 +46,7 @@ class Serving : public ::testing::Test {
   bool WaitServing(bool serving);          // until health says so
   bool WaitIdle();                         // until no request waits or runs
   bool WaitAllFree();                      // and no plan in flight names a block
+  std::string LastLoss();                  // as GetStats tells it
   int Health(const std::string& service);  // a ServingStatus, or -code of the error
 
   v1::Generation::Stub& stub() { return *stub_; }

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/host_identity.h"
 #include "octet/v1/worker_link.grpc.pb.h"
 #include "tests/coordinator/support/fake_engine.h"
 
@@ -39,6 +40,7 @@ v1::Heartbeat FakeHeartbeat(uint64_t steps) {
   heartbeat.set_steps_done(steps);
   heartbeat.set_step_us(steps * 2000);
   heartbeat.set_collective_us(steps * 500);
+  heartbeat.set_progress(1 + steps);
   return heartbeat;
 }
 
@@ -47,6 +49,7 @@ struct FakeRank::State {
       : options(std::move(o)), engine(options.model.block_tokens()), paused(options.paused) {}
 
   void Run();
+  v1::RankMessage SecondWord() const;
   void RunSteps();
   void Beat();
   void Write(const v1::RankMessage& message) {
@@ -73,32 +76,40 @@ struct FakeRank::State {
   std::thread thread;
 };
 
+// What a rank says when it has loaded its weights, or can not.
+v1::RankMessage FakeRank::State::SecondWord() const {
+  v1::RankMessage message;
+  if (options.failure.empty()) {
+    message.mutable_ready()->set_config_digest(options.config_digest);
+    if (options.rank == 0) *message.mutable_ready()->mutable_model() = options.model;
+  } else {
+    message.mutable_failure()->set_code(9);
+    message.mutable_failure()->set_message(options.failure);
+  }
+  return message;
+}
+
 void FakeRank::State::Run() {
   auto stub = v1::WorkerLink::NewStub(
       grpc::CreateChannel(options.address, grpc::InsecureChannelCredentials()));
   stream = stub->Connect(&context);
   v1::RankMessage first;
-  if (options.failure.empty()) {
-    v1::Hello* hello = first.mutable_hello();
-    hello->set_rank(options.rank);
-    hello->set_ranks(options.ranks);
-    hello->set_pid(getpid());
-    hello->set_epoch(options.epoch);
-    hello->set_secret(options.secret);
-    hello->set_build_id(options.build_id);
-    hello->set_isa(options.isa);
-    hello->set_config_digest(options.config_digest);
-    if (options.rank == 0) *hello->mutable_model() = options.model;
-  } else {
-    first.mutable_failure()->set_code(9);
-    first.mutable_failure()->set_message(options.failure);
-  }
+  v1::Hello* hello = first.mutable_hello();
+  hello->set_rank(options.rank);
+  hello->set_ranks(options.ranks);
+  hello->set_pid(getpid());
+  hello->set_host(options.own_process ? HostIdentity() : "");
+  hello->set_epoch(options.epoch);
+  hello->set_secret(options.secret);
+  hello->set_build_id(options.build_id);
+  hello->set_isa(options.isa);
   Write(first);
   std::thread steps([this] { RunSteps(); });
   std::thread beat([this] { Beat(); });
   bool told_to_stop = false;
   v1::CoordinatorMessage message;
   while (!told_to_stop && stream->Read(&message)) {
+    if (message.has_welcome()) Write(SecondWord());
     const std::lock_guard lock(mutex);
     if (message.has_welcome()) welcome = true;
     if (message.has_shutdown()) told_to_stop = true;

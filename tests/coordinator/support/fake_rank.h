@@ -27,7 +27,8 @@ struct FakeRankOptions {
   std::string isa = "avx2";
   std::string config_digest = "digest-a";
   v1::ModelInfo model = TinyModelInfo();
-  std::string failure;  // not empty: this is sent in place of the hello
+  std::string failure;       // not empty: this is said in place of ready
+  bool own_process = false;  // killing it by its number kills nobody else
   bool heartbeats = true;
   bool paused = false;  // from the beginning
   std::chrono::milliseconds step_delay{0};

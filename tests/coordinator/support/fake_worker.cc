@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
     if (std::strcmp(argv[i], "--coordinator") == 0) options.address = argv[i + 1];
     if (std::strcmp(argv[i], "--epoch") == 0) options.epoch = std::stoull(argv[i + 1]);
   }
+  options.own_process = true;
   options.secret = Variable("OCTET_LINK_SECRET", "");
   options.rank = std::stoi(Variable("OMPI_COMM_WORLD_RANK", "0"));
   options.ranks = std::stoi(Variable("OMPI_COMM_WORLD_SIZE", "1"));

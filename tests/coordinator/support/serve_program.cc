@@ -19,5 +19,7 @@ int main(int argc, char** argv) {
   options.grace_seconds = 20;
   if (const char* seconds = std::getenv("OCTET_TEST_HEARTBEAT_SECONDS"))
     options.heartbeat_seconds_max = std::atof(seconds);
+  if (const char* seconds = std::getenv("OCTET_TEST_STALL_SECONDS"))
+    options.step_stall_seconds_max = std::atof(seconds);
   return octet::coordinator::Serve(options);
 }

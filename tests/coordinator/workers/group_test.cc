@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "tests/coordinator/support/fake_rank.h"
@@ -21,9 +22,14 @@ v1::Hello MakeHello(int32_t rank, int32_t ranks = 2) {
   hello.set_secret(kSecret);
   hello.set_build_id("build");
   hello.set_isa("avx512");
-  hello.set_config_digest("digest");
-  if (rank == 0) *hello.mutable_model() = fakes::TinyModelInfo();
   return hello;
+}
+
+v1::Ready MakeReady(int32_t rank) {
+  v1::Ready ready;
+  ready.set_config_digest("digest");
+  if (rank == 0) *ready.mutable_model() = fakes::TinyModelInfo();
+  return ready;
 }
 
 class GroupTest : public ::testing::Test {
@@ -32,20 +38,35 @@ class GroupTest : public ::testing::Test {
     ASSERT_TRUE(group_.OnHello(10, MakeHello(0), now).ok());
     ASSERT_TRUE(group_.OnHello(11, MakeHello(1), now).ok());
   }
+  void MakeBothReady(double now) {
+    HelloBoth(now);
+    group_.OnReady(10, MakeReady(0), now);
+    group_.OnReady(11, MakeReady(1), now);
+    ASSERT_TRUE(group_.ready());
+  }
   std::string cause() const {
     return group_.loss().has_value() ? group_.loss()->cause.message() : "";
   }
   Group group_{kEpoch,
                kSecret,
                2,
-               {.start_seconds_max = 100, .heartbeat_seconds_max = 5, .step_seconds_max = 30},
+               {.hello_seconds_max = 20,
+                .heartbeat_seconds_max = 5,
+                .load_stall_seconds_max = 100,
+                .step_stall_seconds_max = 30},
                0};
 };
 
-TEST_F(GroupTest, IsReadyWhenEveryRankHasSaidHello) {
+TEST_F(GroupTest, IsReadyWhenEveryRankSaysSo) {
   ASSERT_TRUE(group_.OnHello(11, MakeHello(1), 1).ok());
+  group_.OnReady(11, MakeReady(1), 1);
   EXPECT_FALSE(group_.ready());
   ASSERT_TRUE(group_.OnHello(10, MakeHello(0), 2).ok());
+  EXPECT_EQ(group_.present(), 2);
+  EXPECT_FALSE(group_.ready());
+  group_.OnReady(9, MakeReady(0), 2);  // a stream that has not said hello
+  EXPECT_FALSE(group_.ready());
+  group_.OnReady(10, MakeReady(0), 2);
   ASSERT_TRUE(group_.ready());
   EXPECT_EQ(group_.leader_stream(), 10u);
   EXPECT_EQ(group_.info().vocab, 257);
@@ -54,10 +75,11 @@ TEST_F(GroupTest, IsReadyWhenEveryRankHasSaidHello) {
 
 TEST_F(GroupTest, TheContextIsNeverMoreThanThePoolHolds) {
   Group group(kEpoch, kSecret, 1, {}, 0);
-  v1::Hello hello = MakeHello(0, 1);
-  EXPECT_EQ(hello.model().context(), 512);
-  hello.mutable_model()->set_kv_blocks(3);
-  ASSERT_TRUE(group.OnHello(10, hello, 0).ok());
+  v1::Ready ready = MakeReady(0);
+  EXPECT_EQ(ready.model().context(), 512);
+  ready.mutable_model()->set_kv_blocks(3);
+  ASSERT_TRUE(group.OnHello(10, MakeHello(0, 1), 0).ok());
+  group.OnReady(10, ready, 0);
   EXPECT_EQ(group.info().context, 48);
 }
 
@@ -74,8 +96,7 @@ TEST_F(GroupTest, StrangersChangeNothing) {
   EXPECT_EQ(old.message(), "rank 0 is of launch 3; the present one is 4");
   group_.OnStreamEnd(9);
   EXPECT_FALSE(group_.loss().has_value());
-  HelloBoth(2);
-  EXPECT_TRUE(group_.ready());
+  MakeBothReady(2);
 }
 
 TEST_F(GroupTest, RanksThatDoNotFitAreRefusedWithBothValues) {
@@ -88,8 +109,6 @@ TEST_F(GroupTest, RanksThatDoNotFitAreRefusedWithBothValues) {
        [](v1::Hello* h) { h->set_build_id("other"); }},
       {"instruction families differ: rank 1 has 'avx2', rank 0 has 'avx512'",
        [](v1::Hello* h) { h->set_isa("avx2"); }},
-      {"configurations differ: rank 1 has 'd2', rank 0 has 'digest'",
-       [](v1::Hello* h) { h->set_config_digest("d2"); }},
       {"rank 1 is one of 4 ranks; expected 2", [](v1::Hello* h) { h->set_ranks(4); }},
       {"a rank says it is rank 2; expected 0 to 1", [](v1::Hello* h) { h->set_rank(2); }},
       {"a rank says it is rank -1; expected 0 to 1", [](v1::Hello* h) { h->set_rank(-1); }},
@@ -107,6 +126,13 @@ TEST_F(GroupTest, RanksThatDoNotFitAreRefusedWithBothValues) {
     ASSERT_TRUE(group.loss().has_value());
     EXPECT_TRUE(group.loss()->configuration);
   }
+  HelloBoth(0);
+  group_.OnReady(10, MakeReady(0), 0);
+  v1::Ready ready = MakeReady(1);
+  ready.set_config_digest("d2");
+  group_.OnReady(11, ready, 0);
+  EXPECT_EQ(cause(), "configurations differ: rank 1 has 'd2', rank 0 has 'digest'");
+  EXPECT_TRUE(group_.loss()->configuration);
 }
 
 TEST_F(GroupTest, WhatRankZeroClaimsIsChecked) {
@@ -126,14 +152,15 @@ TEST_F(GroupTest, WhatRankZeroClaimsIsChecked) {
   };
   for (const Claim& claim : claims) {
     Group group(kEpoch, kSecret, 2, {}, 0);
-    v1::Hello hello = MakeHello(0);
-    claim.change(hello.mutable_model());
-    EXPECT_EQ(group.OnHello(10, hello, 0).message(), claim.sentence);
+    ASSERT_TRUE(group.OnHello(10, MakeHello(0), 0).ok());
+    v1::Ready ready = MakeReady(0);
+    claim.change(ready.mutable_model());
+    group.OnReady(10, ready, 0);
+    EXPECT_EQ(group.loss()->cause.message(), claim.sentence);
   }
-  Group group(kEpoch, kSecret, 2, {}, 0);
-  v1::Hello hello = MakeHello(0);
-  hello.clear_model();
-  EXPECT_EQ(group.OnHello(10, hello, 0).message(), "rank 0 says nothing of its model");
+  HelloBoth(0);
+  group_.OnReady(10, MakeReady(1), 0);
+  EXPECT_EQ(cause(), "rank 0 says nothing of its model");
 }
 
 TEST_F(GroupTest, AnEndedStreamIsADeathAndTheFirstLossStands) {
@@ -156,24 +183,55 @@ TEST_F(GroupTest, SilenceIsNoticed) {
   EXPECT_EQ(cause(), "rank 1 (process 1001) has not been heard of for 5 s");
 }
 
-TEST_F(GroupTest, AStepHasADeadlineThatResultsMove) {
-  HelloBoth(0);
-  const auto check = [this](double now) {
-    group_.OnHeartbeat(10, {}, now);
-    group_.OnHeartbeat(11, {}, now);
+TEST_F(GroupTest, AStepMustGetOn) {
+  MakeBothReady(0);
+  v1::Heartbeat heartbeat;
+  const auto check = [&](double now, uint64_t progress_0, uint64_t progress_1) {
+    heartbeat.set_progress(progress_0);
+    group_.OnHeartbeat(10, heartbeat, now);
+    heartbeat.set_progress(progress_1);
+    group_.OnHeartbeat(11, heartbeat, now);
     group_.CheckDeadlines(now);
     return cause();
   };
-  EXPECT_EQ(check(1000), "");  // idle is not stuck
+  EXPECT_EQ(check(1000, 5, 5), "");  // idle is not stuck
+  EXPECT_TRUE(group_.responsive(1000));
   group_.OnPlanSent(1000);
   group_.OnPlanSent(1010);
   EXPECT_TRUE(group_.OnResult(10, 1029));
-  EXPECT_EQ(check(1058), "");
-  EXPECT_EQ(check(1060), "a step was not done after 30 s");
+  EXPECT_EQ(check(1058, 5, 5), "");
+  EXPECT_FALSE(group_.responsive(1058));  // and not lost yet
+  EXPECT_EQ(check(1059, 6, 5), "");       // a collective more: it gets on
+  EXPECT_TRUE(group_.responsive(1060));
+  EXPECT_EQ(check(1088, 6, 5), "");
+  EXPECT_EQ(check(1090, 6, 5),
+            "a step has not got on for 30 s; rank 1 (process 1001) is behind the others");
+}
+
+TEST_F(GroupTest, LoadingMustGetOn) {
+  HelloBoth(0);
+  v1::Heartbeat heartbeat;
+  for (int now = 10; now <= 300; ++now) {  // as long as it likes
+    heartbeat.set_progress(static_cast<uint64_t>(std::min(now, 200)));
+    heartbeat.set_loaded(0.25f);
+    group_.OnHeartbeat(10, heartbeat, now);
+    group_.OnHeartbeat(11, {}, now);
+    group_.CheckDeadlines(now);
+    EXPECT_EQ(cause(), "") << now;
+  }
+  EXPECT_EQ(group_.rank_stats(300)[0].loaded, 0.25);
+  group_.OnReady(10, MakeReady(0), 300);
+  group_.OnHeartbeat(10, heartbeat, 401);
+  group_.OnHeartbeat(11, {}, 401);
+  group_.CheckDeadlines(401);
+  EXPECT_EQ(cause(),
+            "no rank has got on with loading for 100 s; rank 1 (process 1001) has loaded 0 % of "
+            "its weights");
+  EXPECT_FALSE(group_.loss()->configuration);
 }
 
 TEST_F(GroupTest, AResultNeedsAPlanAndRankZero) {
-  HelloBoth(0);
+  MakeBothReady(0);
   group_.OnPlanSent(0);
   EXPECT_FALSE(group_.OnResult(11, 1));
   EXPECT_FALSE(group_.loss().has_value());
@@ -182,30 +240,31 @@ TEST_F(GroupTest, AResultNeedsAPlanAndRankZero) {
   EXPECT_EQ(cause(), "rank 0 sent a result for which there was no plan");
 }
 
-TEST_F(GroupTest, ASlowStartHasItsDeadline) {
-  ASSERT_TRUE(group_.OnHello(10, MakeHello(0), 99).ok());
-  group_.CheckDeadlines(100);
+TEST_F(GroupTest, HellosHaveADeadline) {
+  ASSERT_TRUE(group_.OnHello(10, MakeHello(0), 19).ok());
+  group_.CheckDeadlines(20);
   EXPECT_EQ(cause(), "");
-  group_.OnHeartbeat(10, {}, 101);
-  group_.CheckDeadlines(101);
-  EXPECT_EQ(cause(), "only 1 of the ranks were ready 100 s after their start");
+  group_.CheckDeadlines(21);
+  EXPECT_EQ(cause(), "only 1 of 2 ranks had said hello 20 s after their launch");
 }
 
 TEST_F(GroupTest, AFailureBeforeAllAreReadyIsOneOfTheConfiguration) {
   v1::Failure failure;
   failure.set_code(5);
   failure.set_message("no such model");
-  group_.OnFailure(10, failure, /*trusted=*/false);
-  EXPECT_FALSE(group_.loss().has_value());
-  group_.OnFailure(10, failure, /*trusted=*/true);
+  group_.OnFailure(10, failure);
+  EXPECT_FALSE(group_.loss().has_value());  // nobody knows who said it
+  HelloBoth(0);
+  group_.OnFailure(10, failure);
   EXPECT_EQ(cause(), "no such model");
   EXPECT_EQ(group_.loss()->cause.code(), StatusCode::kNotFound);
   EXPECT_TRUE(group_.loss()->configuration);
 
   Group running(kEpoch, kSecret, 1, {}, 0);
   ASSERT_TRUE(running.OnHello(10, MakeHello(0, 1), 0).ok());
+  running.OnReady(10, MakeReady(0), 0);
   failure.set_code(99);
-  running.OnFailure(10, failure, false);
+  running.OnFailure(10, failure);
   EXPECT_EQ(running.loss()->cause.code(), StatusCode::kInternal);
   EXPECT_FALSE(running.loss()->configuration);
 }
@@ -236,6 +295,14 @@ TEST_F(GroupTest, HeartbeatsTellTheMeansOfTheLastSeconds) {
   EXPECT_NEAR(stats[1].step_ms, 2, 1e-9);
   EXPECT_NEAR(stats[1].collective_ms, 0.5, 1e-9);
   EXPECT_EQ(stats[1].heartbeat_age_seconds, 1);
+
+  heartbeat.set_slowest_step_us(250'000);
+  group_.OnHeartbeat(11, heartbeat, 31);
+  heartbeat.set_slowest_step_us(3'000);
+  for (int second = 32; second <= 36; ++second) group_.OnHeartbeat(11, heartbeat, second);
+  EXPECT_NEAR(group_.rank_stats(36)[1].slowest_step_ms, 250, 1e-9);
+  for (int second = 37; second <= 50; ++second) group_.OnHeartbeat(11, heartbeat, second);
+  EXPECT_NEAR(group_.rank_stats(50)[1].slowest_step_ms, 3, 1e-9);
 }
 
 TEST_F(GroupTest, HeartbeatsThatRunBackwardsOrFloodHarmNothing) {
