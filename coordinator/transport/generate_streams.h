@@ -26,7 +26,7 @@ using GenerationService = v1::Generation::WithAsyncMethod_Generate<v1::Generatio
 class GenerateStreams {
  public:
   // `cancel` is told the number of a request whose client went away. `service` is that of a server
-  // which runs, `queue` one of its own; all outlive this.
+  // which runs, `queue` one of that server; all but the queue outlive this.
   GenerateStreams(GenerationService* service, std::unique_ptr<grpc::ServerCompletionQueue> queue,
                   intake::Intake* intake, std::function<void(uint64_t id)> cancel);
   // Waits until every call is over. REQUIRES: the server is shut down.
