@@ -5,20 +5,41 @@
 #include "coordinator/transport/messages.h"
 
 namespace octet::transport {
+namespace {
 
-GenerateCall::GenerateCall(const v1::GenerateRequest& message, intake::Intake* intake,
-                           const std::function<void(uint64_t)>* cancel, StreamWriter* writer)
-    : cancel_(cancel), writer_(writer) {
-  intake::Request request = ToRequest(message);
+// As the queue gives it back.
+void* Tag(rpc::Completion* completion) { return completion; }
+
+}  // namespace
+
+GenerateCall::GenerateCall(GenerateStreams* streams) : streams_(streams) {
+  context_.AsyncNotifyWhenDone(Tag(&over_));
+  grpc::ServerCompletionQueue* const queue = streams->queue();
+  streams->service_->RequestGenerate(&context_, request_.get(), &writer_, queue, queue,
+                                     Tag(&arrived_));
+}
+
+void GenerateCall::OnArrived(bool ok) {
+  if (!ok) {  // the server ends; what is over then is not told
+    is_finished_ = is_over_ = true;
+    return DeleteIfOver();
+  }
+  streams_->AwaitCall();
+  Submit();
+}
+
+void GenerateCall::Submit() {
+  intake::Request request = ToRequest(*request_);
+  request_.reset();
   prompt_due_ = request.echo || request.prompt_logprobs.has_value();
   const int32_t samples = request.n.value_or(1);
   if (samples >= 1 && samples <= intake::kSamplesMax)  // else intake refuses it
     samples_.resize(static_cast<size_t>(samples));
-  const Result<uint64_t> id = intake->Submit(std::move(request), this);
+  const Result<uint64_t> id = streams_->intake_->Submit(std::move(request), this);
   if (id.ok())
-    id_ = *id;  // only OnCancel reads it, which comes after this
+    id_ = *id;
   else
-    Finish(ToGrpc(id.status()));
+    writer_.Finish(ToGrpc(id.status()), Tag(&finished_));
 }
 
 void GenerateCall::OnAccepted(const intake::AcceptedAnswer& accepted) {
@@ -59,37 +80,39 @@ void GenerateCall::OnEnd(const Status& status) {
   Wake();
 }
 
-void GenerateCall::OnWriteDone(bool ok) {
-  Action action;
-  {
-    const std::lock_guard lock(mutex_);
-    writing_ = false;
-    if (!ok) client_gone_ = true;
-    action = woken_ ? Action::kNone : NextAction();
-  }
-  Act(action);
-}
-
 // REQUIRES: mutex_ is held. While a write is under way its end goes on.
 void GenerateCall::Wake() {
   if (woken_ || writing_) return;
   woken_ = true;
-  writer_->Wake(this);
+  streams_->Wake(this);
 }
 
-void GenerateCall::Advance() {
-  Action action;
-  {
-    const std::lock_guard lock(mutex_);
-    woken_ = false;
-    action = NextAction();
+void GenerateCall::OnWritten(bool ok) {
+  if (!ok) client_gone_ = true;
+  std::unique_lock lock(mutex_);
+  writing_ = false;
+  WriteNext(std::move(lock));
+}
+
+void GenerateCall::OnFinished(bool) {
+  is_finished_ = true;
+  DeleteIfOver();
+}
+
+void GenerateCall::OnOver(bool) {
+  if (context_.IsCancelled()) {
+    cancel_requested = true;
+    if (id_ != 0) streams_->cancel_(id_);
   }
-  Act(action);
+  is_over_ = true;
+  DeleteIfOver();
 }
 
-void GenerateCall::OnCancel() {
-  cancel_requested = true;
-  if (id_ != 0) (*cancel_)(id_);
+void GenerateCall::DeleteIfOver() {
+  if (!is_finished_ || !is_over_) return;
+  GenerateStreams* const streams = streams_;
+  delete this;
+  streams->Forget();
 }
 
 // Where the next message is, or null. REQUIRES: mutex_ is held.
@@ -103,26 +126,23 @@ GenerateCall::Messages* GenerateCall::NextMessages() {
   return nullptr;
 }
 
-// REQUIRES: mutex_ is held. After kFinish was given, nothing else is.
-GenerateCall::Action GenerateCall::NextAction() {
-  if (writing_ || finished_) return Action::kNone;
-  if (!client_gone_) {
-    if (Messages* messages = NextMessages()) {
-      outgoing_ = std::move(messages->front());
-      messages->pop_front();
-      writing_ = true;
-      return Action::kWrite;
-    }
-  }
-  if (!status_.has_value()) return Action::kNone;
-  finished_ = true;
-  return Action::kFinish;
+void GenerateCall::Advance() {
+  std::unique_lock lock(mutex_);
+  woken_ = false;
+  WriteNext(std::move(lock));
 }
 
-// Outside the lock: gRPC may delete this object as soon as it has finished.
-void GenerateCall::Act(Action action) {
-  if (action == Action::kWrite) StartWrite(&outgoing_);
-  if (action == Action::kFinish) Finish(*status_);
+// One write at a time; when all is said, the end. REQUIRES: no write is under way, `lock` is that
+// of mutex_.
+void GenerateCall::WriteNext(std::unique_lock<std::mutex> lock) {
+  Messages* const messages = client_gone_ ? nullptr : NextMessages();
+  if (messages == nullptr && !status_.has_value()) return;
+  writing_ = true;
+  if (messages == nullptr) return writer_.Finish(*status_, Tag(&finished_));
+  const v1::GenerateResponse message = std::move(messages->front());
+  messages->pop_front();
+  lock.unlock();
+  writer_.Write(message, Tag(&written_));  // turned into bytes here
 }
 
 }  // namespace octet::transport

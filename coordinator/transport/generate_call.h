@@ -1,20 +1,22 @@
 // One Generate stream: from the request's message to intake, and from the answers to the client.
 // The step loop writes into it without ever waiting: while the client is slow to read, chunks of
 // one sample grow into one message, so what is held is at most the answers themselves. Owned by
-// itself, from the call until gRPC is done with it.
+// itself, from before there is a call until gRPC is done with it; all but the sink's side happens
+// on the thread of its streams.
 #pragma once
 
-#include <grpcpp/support/server_callback.h>
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/async_stream.h>
 
 #include <deque>
-#include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <vector>
 
 #include "coordinator/intake/answer_sink.h"
-#include "coordinator/intake/intake.h"
-#include "coordinator/transport/stream_writer.h"
+#include "coordinator/rpc/completion_loop.h"
+#include "coordinator/transport/generate_streams.h"
 #include "octet/v1/generation.pb.h"
 
 namespace octet::transport {
@@ -23,12 +25,10 @@ namespace octet::transport {
 // where clients take 4 MiB unless told otherwise.
 inline constexpr int kMessageTokensMax = 4096;
 
-class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>,
-                           public intake::AnswerSink {
+class GenerateCall final : public intake::AnswerSink {
  public:
-  // `cancel` is told the number of a request whose client went away. All outlive the call.
-  GenerateCall(const v1::GenerateRequest& request, intake::Intake* intake,
-               const std::function<void(uint64_t)>* cancel, StreamWriter* writer);
+  // Asks gRPC for a call.
+  explicit GenerateCall(GenerateStreams* streams);
 
   void OnAccepted(const intake::AcceptedAnswer& accepted) override;
   void OnPrompt(const intake::PromptPiece& piece) override;
@@ -36,27 +36,34 @@ class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>
   void OnSampleEnd(const intake::SampleEnd& end) override;
   void OnEnd(const Status& status) override;
 
-  void OnWriteDone(bool ok) override;
-  void OnCancel() override;
-  void OnDone() override { delete this; }
-
-  // Of the writer's thread, after a Wake.
-  void Advance();
+  void Advance();  // after a Wake
 
  private:
   ~GenerateCall() = default;
   using Messages = std::deque<v1::GenerateResponse>;  // all full but the last, which grows
 
-  // What comes next on the wire, decided under the lock, done by Act after it.
-  enum class Action { kNone, kWrite, kFinish };
-  Action NextAction();
+  void OnArrived(bool ok);   // there is a call; false: there will be none
+  void OnWritten(bool ok);   // false: nobody reads any more
+  void OnFinished(bool ok);  // the status is out, or never will be
+  void OnOver(bool ok);      // the call has ended, maybe before we knew
+  void Submit();
   void Wake();  // there is something to say
   Messages* NextMessages();
-  void Act(Action action);
+  void WriteNext(std::unique_lock<std::mutex> lock);
+  void DeleteIfOver();
 
-  const std::function<void(uint64_t)>* const cancel_;
-  StreamWriter* const writer_;
+  GenerateStreams* const streams_;
+  grpc::ServerContext context_;
+  std::unique_ptr<v1::GenerateRequest> request_ = std::make_unique<v1::GenerateRequest>();
+  grpc::ServerAsyncWriter<v1::GenerateResponse> writer_{&context_};
+  rpc::CompletionOf<GenerateCall, &GenerateCall::OnArrived> arrived_{this};
+  rpc::CompletionOf<GenerateCall, &GenerateCall::OnWritten> written_{this};
+  rpc::CompletionOf<GenerateCall, &GenerateCall::OnFinished> finished_{this};
+  rpc::CompletionOf<GenerateCall, &GenerateCall::OnOver> over_{this};
   uint64_t id_ = 0;  // 0: not accepted
+  bool client_gone_ = false;
+  bool is_finished_ = false;
+  bool is_over_ = false;
 
   std::mutex mutex_;
   Messages first_;                 // accepted, then the prompt
@@ -64,12 +71,8 @@ class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>
   std::vector<Messages> samples_;  // [n] chunks, then complete
   size_t turn_ = 0;                // of the samples, so that none waits for another to be silent
   std::optional<grpc::Status> status_;  // set at the end
-  bool woken_ = false;                  // Advance is due: nobody else acts
+  bool woken_ = false;                  // Advance is due
   bool writing_ = false;
-  bool finished_ = false;
-  bool client_gone_ = false;
-
-  v1::GenerateResponse outgoing_;  // gRPC's while writing_
 };
 
 }  // namespace octet::transport

@@ -2,7 +2,7 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
 
 #include <chrono>
 #include <mutex>
@@ -10,11 +10,10 @@
 #include <utility>
 
 #include "coordinator/tokenizer/json_reader.h"
-#include "coordinator/transport/generate_call.h"
+#include "coordinator/transport/generate_streams.h"
+#include "coordinator/transport/health.h"
 #include "coordinator/transport/listen_address.h"
 #include "coordinator/transport/messages.h"
-#include "coordinator/transport/stream_writer.h"
-#include "octet/v1/generation.grpc.pb.h"
 
 namespace octet::transport {
 namespace {
@@ -25,6 +24,8 @@ constexpr int kClientPingIntervalMsMin = 10'000;
 constexpr int kKeepaliveIntervalMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 constexpr int kStreamsPerConnectionMax = 1024;
+// Of the calls that are no streams, each of which has one while it lasts; more are refused.
+constexpr int kThreadsMax = 128;
 
 void SetConnectionArguments(grpc::ServerBuilder* builder) {
   // Without this a second server may share the port, and clients would reach either.
@@ -39,7 +40,7 @@ void SetConnectionArguments(grpc::ServerBuilder* builder) {
 
 }  // namespace
 
-class GenerationServer::Service final : public v1::Generation::CallbackService {
+class GenerationServer::Service final : public GenerationService {
  public:
   Service(GenerationServerOptions options, intake::Intake* intake, GenerationServerCalls calls)
       : options_(std::move(options)), intake_(intake), calls_(std::move(calls)) {}
@@ -51,27 +52,18 @@ class GenerationServer::Service final : public v1::Generation::CallbackService {
     const std::lock_guard lock(mutex_);
     model_ = ToMessage(info, options_.served_name);
   }
-  grpc::HealthCheckServiceInterface* health() { return server_->GetHealthCheckService(); }
+  Health* health() { return &health_; }
 
-  grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
-      grpc::CallbackServerContext*, const v1::GenerateRequest* request) override {
-    return new GenerateCall(*request, intake_, &calls_.cancel, &writer_);
-  }
-  grpc::ServerUnaryReactor* Cancel(grpc::CallbackServerContext* context,
-                                   const v1::CancelRequest* request,
-                                   v1::CancelResponse* response) override;
-  grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context,
-                                     const v1::TokenizeRequest* request,
-                                     v1::TokenizeResponse* response) override;
-  grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context,
-                                       const v1::DetokenizeRequest* request,
-                                       v1::DetokenizeResponse* response) override;
-  grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
-                                     const v1::GetModelRequest* request,
-                                     v1::GetModelResponse* response) override;
-  grpc::ServerUnaryReactor* GetStats(grpc::CallbackServerContext* context,
-                                     const v1::GetStatsRequest* request,
-                                     v1::GetStatsResponse* response) override;
+  grpc::Status Cancel(grpc::ServerContext*, const v1::CancelRequest* request,
+                      v1::CancelResponse* response) override;
+  grpc::Status Tokenize(grpc::ServerContext*, const v1::TokenizeRequest* request,
+                        v1::TokenizeResponse* response) override;
+  grpc::Status Detokenize(grpc::ServerContext*, const v1::DetokenizeRequest* request,
+                          v1::DetokenizeResponse* response) override;
+  grpc::Status GetModel(grpc::ServerContext*, const v1::GetModelRequest* request,
+                        v1::GetModelResponse* response) override;
+  grpc::Status GetStats(grpc::ServerContext*, const v1::GetStatsRequest* request,
+                        v1::GetStatsResponse* response) override;
 
  private:
   const GenerationServerOptions options_;
@@ -80,100 +72,92 @@ class GenerationServer::Service final : public v1::Generation::CallbackService {
   int port_ = 0;
   std::mutex mutex_;
   std::optional<v1::GetModelResponse> model_;
-  StreamWriter writer_;  // ends after the server, and with it every call, is gone
+  Health health_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<GenerateStreams> streams_;  // and who drains the queue of the watches
 };
 
 Status GenerationServer::Service::Listen() {
   OCTET_RETURN_IF_ERROR(CheckListenAddress(options_.address));
-  grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
+  grpc::ResourceQuota quota;
+  quota.SetMaxThreads(kThreadsMax);
+  builder.SetResourceQuota(quota);
   SetConnectionArguments(&builder);
   builder.SetMaxReceiveMessageSize(options_.message_bytes_max);
   builder.AddListeningPort(options_.address, grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(this);
+  builder.RegisterService(&health_);
+  std::unique_ptr<grpc::ServerCompletionQueue> queue = builder.AddCompletionQueue();
   server_ = builder.BuildAndStart();
   const bool is_unix = options_.address.rfind("unix:", 0) == 0;
-  if (server_ == nullptr || (port_ == 0 && !is_unix)) return ExplainListenFailure(options_.address);
+  if (server_ == nullptr) return ExplainListenFailure(options_.address);
+  streams_ = std::make_unique<GenerateStreams>(this, std::move(queue), intake_, calls_.cancel);
+  health_.Start(streams_->queue());
+  if (port_ == 0 && !is_unix) return ExplainListenFailure(options_.address);
   if (is_unix) port_ = 0;
-  health()->SetServingStatus(v1::Generation::service_full_name(), false);
-  health()->SetServingStatus(false);
   return {};
 }
 
 void GenerationServer::Service::Stop(double seconds_max) {
   if (server_ == nullptr) return;
+  health_.EndWatches();
   server_->Shutdown(std::chrono::system_clock::now() +
                     std::chrono::milliseconds(static_cast<int64_t>(seconds_max * 1000)));
+  health_.AwaitEnd();
+  streams_ = nullptr;  // waits for every stream
   server_->Wait();
   server_ = nullptr;
 }
 
-grpc::ServerUnaryReactor* GenerationServer::Service::Cancel(grpc::CallbackServerContext* context,
-                                                            const v1::CancelRequest* request,
-                                                            v1::CancelResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+grpc::Status GenerationServer::Service::Cancel(grpc::ServerContext*,
+                                               const v1::CancelRequest* request,
+                                               v1::CancelResponse* response) {
   const std::vector<uint64_t> ids = intake_->RequestCancel(request->request_id());
   for (const uint64_t id : ids) calls_.cancel(id);
   response->set_requests(static_cast<int32_t>(ids.size()));
-  reactor->Finish(ids.empty() ? ToGrpc(NotFound("no live request has the request_id " +
-                                                tokenizer::Quoted(request->request_id())))
-                              : grpc::Status::OK);
-  return reactor;
+  if (!ids.empty()) return grpc::Status::OK;
+  return ToGrpc(
+      NotFound("no live request has the request_id " + tokenizer::Quoted(request->request_id())));
 }
 
-grpc::ServerUnaryReactor* GenerationServer::Service::Tokenize(grpc::CallbackServerContext* context,
-                                                              const v1::TokenizeRequest* request,
-                                                              v1::TokenizeResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+grpc::Status GenerationServer::Service::Tokenize(grpc::ServerContext*,
+                                                 const v1::TokenizeRequest* request,
+                                                 v1::TokenizeResponse* response) {
   const intake::Prompt prompt = ToPrompt(*request);
-  if (Status fits = intake::CheckPromptSize(prompt, intake_->limits()); !fits.ok()) {
-    reactor->Finish(ToGrpc(fits));
-    return reactor;
-  }
+  if (Status fits = intake::CheckPromptSize(prompt, intake_->limits()); !fits.ok())
+    return ToGrpc(fits);
   const auto tokens =
       intake_->Encode(prompt, !request->has_add_special_tokens() || request->add_special_tokens(),
                       !request->has_parse_special_tokens() || request->parse_special_tokens());
   if (tokens.ok()) response->mutable_token_ids()->Add(tokens->begin(), tokens->end());
-  reactor->Finish(ToGrpc(tokens.status()));
-  return reactor;
+  return ToGrpc(tokens.status());
 }
 
-grpc::ServerUnaryReactor* GenerationServer::Service::Detokenize(
-    grpc::CallbackServerContext* context, const v1::DetokenizeRequest* request,
-    v1::DetokenizeResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  if (request->token_ids_size() > kDetokenizeIdsMax) {
-    reactor->Finish(
-        ToGrpc(InvalidArgument("token_ids has " + std::to_string(request->token_ids_size()) +
-                               " entries; the limit is " + std::to_string(kDetokenizeIdsMax))));
-    return reactor;
-  }
+grpc::Status GenerationServer::Service::Detokenize(grpc::ServerContext*,
+                                                   const v1::DetokenizeRequest* request,
+                                                   v1::DetokenizeResponse* response) {
+  if (request->token_ids_size() > kDetokenizeIdsMax)
+    return ToGrpc(InvalidArgument("token_ids has " + std::to_string(request->token_ids_size()) +
+                                  " entries; the limit is " + std::to_string(kDetokenizeIdsMax)));
   const std::vector<int32_t> ids(request->token_ids().begin(), request->token_ids().end());
   response->set_text(intake_->tokenizer().Decode(ids, request->skip_special_tokens()));
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+  return grpc::Status::OK;
 }
 
-grpc::ServerUnaryReactor* GenerationServer::Service::GetModel(grpc::CallbackServerContext* context,
-                                                              const v1::GetModelRequest*,
-                                                              v1::GetModelResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+grpc::Status GenerationServer::Service::GetModel(grpc::ServerContext*, const v1::GetModelRequest*,
+                                                 v1::GetModelResponse* response) {
   const std::lock_guard lock(mutex_);
-  if (model_.has_value()) *response = *model_;
-  reactor->Finish(model_.has_value() ? grpc::Status::OK
-                                     : ToGrpc(Unavailable("the workers are starting")));
-  return reactor;
+  if (!model_.has_value()) return ToGrpc(Unavailable("the workers are starting"));
+  *response = *model_;
+  return grpc::Status::OK;
 }
 
-grpc::ServerUnaryReactor* GenerationServer::Service::GetStats(grpc::CallbackServerContext* context,
-                                                              const v1::GetStatsRequest*,
-                                                              v1::GetStatsResponse* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+grpc::Status GenerationServer::Service::GetStats(grpc::ServerContext*, const v1::GetStatsRequest*,
+                                                 v1::GetStatsResponse* response) {
   *response = ToMessage(calls_.stats());
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+  return grpc::Status::OK;
 }
 
 GenerationServer::GenerationServer() = default;
@@ -190,11 +174,8 @@ GenerationServer::~GenerationServer() { Stop(0); }
 
 int GenerationServer::port() const { return service_->port(); }
 void GenerationServer::SetModel(const workers::GroupInfo& info) { service_->SetModel(info); }
-void GenerationServer::SetServing(bool serving) {
-  service_->health()->SetServingStatus(v1::Generation::service_full_name(), serving);
-  service_->health()->SetServingStatus("", serving);
-}
-void GenerationServer::EndServing() { service_->health()->Shutdown(); }
+void GenerationServer::SetServing(bool serving) { service_->health()->SetServing(serving); }
+void GenerationServer::EndServing() { service_->health()->EndServing(); }
 void GenerationServer::Stop(double seconds_max) { service_->Stop(seconds_max); }
 
 }  // namespace octet::transport

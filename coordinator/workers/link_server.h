@@ -1,6 +1,6 @@
 // The coordinator's end of WorkerLink: accepts the ranks' streams and moves messages, nothing else.
-// What a message means, and which stream is which rank, is its listener's business. gRPC's threads
-// call the listener; the calls of one stream come one after another.
+// What a message means, and which stream is which rank, is its listener's business. One thread,
+// "octet-link", calls the listener.
 #pragma once
 
 #include <cstdint>

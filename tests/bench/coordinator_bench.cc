@@ -1,18 +1,23 @@
 // What a step costs the coordinator: plan, link, commit and streams, as the processor time of its
-// whole process divided by the steps it ran. The ranks are one fake that only sleeps, in a process
-// of its own; the clients are threads of this one, each reading a stream that brings a token a
-// step.
+// whole process divided by the steps it ran, and of each of its threads. Nothing else is in that
+// process: the ranks are one fake that only sleeps, the clients are threads of this program, each
+// reading a stream that brings a token a step; all of them over one connection, or each over its
+// own. What the kernel does to deliver a message on this machine is in the sender's time.
 //
-//   octet_coordinator_bench [step_ms]
+//   octet_coordinator_bench [STEP_MS [SERVE_PROGRAM [BATCH CONNECTIONS]]]
+//
+// SERVE_PROGRAM may be that of another build. Batch and connections are a table unless given.
 #include <grpcpp/grpcpp.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -26,9 +31,9 @@
 namespace octet {
 namespace {
 
-constexpr int kStepsMeasured = 300;
+constexpr int64_t kStepsMeasured = 300;
 constexpr int kPromptTokens = 16;
-constexpr int kAnswerTokens = 480;
+constexpr int64_t kAnswerTokens = 480;
 constexpr double kStartSecondsMax = 60;
 
 double CpuSeconds(pid_t pid) {
@@ -39,33 +44,31 @@ double CpuSeconds(pid_t pid) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
-// Of the threads of that name.
-double CpuSeconds(pid_t pid, const std::string& thread_name) {
-  double seconds = 0;
-  const std::filesystem::path tasks = "/proc/" + std::to_string(pid) + "/task";
-  for (const auto& task : std::filesystem::directory_iterator(tasks)) {
-    std::string name;
-    std::getline(std::ifstream(task.path() / "comm"), name);
-    if (name != thread_name) continue;
-    double nanoseconds = 0;
-    std::ifstream(task.path() / "schedstat") >> nanoseconds;
-    seconds += nanoseconds * 1e-9;
-  }
-  return seconds;
-}
-
-// Processor time so far.
+// Processor time so far, of all threads and by their names, which a number may end.
 struct Cost {
-  double steps = 0, streams = 0, process = 0;
+  double process = 0;
+  std::map<std::string, double> threads;
+
   static Cost Of(pid_t pid) {
-    return {CpuSeconds(pid, "octet-steps"), CpuSeconds(pid, "octet-streams"), CpuSeconds(pid)};
+    Cost cost;
+    cost.process = CpuSeconds(pid);
+    const std::filesystem::path tasks = "/proc/" + std::to_string(pid) + "/task";
+    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+      std::string name;
+      std::getline(std::ifstream(task.path() / "comm"), name);
+      double nanoseconds = 0;
+      std::ifstream(task.path() / "schedstat") >> nanoseconds;
+      cost.threads[name] += nanoseconds * 1e-9;
+    }
+    return cost;
   }
 };
 
 class Stream {
  public:
-  Stream(v1::Generation::Stub* stub, int index)
-      : thread_([this, stub, index] { Read(stub, index); }) {}
+  Stream(std::shared_ptr<grpc::Channel> channel, int index)
+      : thread_(
+            [this, stub = v1::Generation::NewStub(channel), index] { Read(stub.get(), index); }) {}
   ~Stream() {
     context_.TryCancel();
     thread_.join();
@@ -96,11 +99,23 @@ class Stream {
   std::thread thread_;
 };
 
-void Measure(v1::Generation::Stub* stub, pid_t coordinator, int batch) {
+std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+void Measure(const std::string& address, pid_t coordinator, int batch, int connections) {
+  std::vector<std::shared_ptr<grpc::Channel>> channels;
+  for (int i = 0; i < connections; ++i) channels.push_back(Connect(address));
   std::vector<std::unique_ptr<Stream>> streams;
-  for (int i = 0; i < batch; ++i) streams.push_back(std::make_unique<Stream>(stub, i));
-  const auto wait = [](const auto& reached) {
-    while (!reached()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  for (int i = 0; i < batch; ++i)
+    streams.push_back(std::make_unique<Stream>(channels[i % connections], i));
+  const auto wait = [coordinator](const auto& reached) {
+    while (!reached()) {
+      OCTET_CHECK(fakes::IsAlive(coordinator));
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
   };
   for (const auto& stream : streams) wait([&] { return stream->tokens() > 0; });
   const Stream& first = *streams.front();
@@ -113,24 +128,34 @@ void Measure(v1::Generation::Stub* stub, pid_t coordinator, int batch) {
   const int64_t messages_before = all_messages();
   const Cost before = Cost::Of(coordinator);
   const auto start = std::chrono::steady_clock::now();
-  wait([&] { return first.tokens() >= tokens_before + kStepsMeasured; });
-  const Cost after = Cost::Of(coordinator);
+  // Of a large batch the first stream is far already when the last one begins.
+  const int64_t tokens_after = std::min(tokens_before + kStepsMeasured, kAnswerTokens);
+  wait([&] { return first.tokens() >= tokens_after; });
+  Cost after = Cost::Of(coordinator);
   const auto steps = static_cast<double>(first.tokens() - tokens_before);
   const auto messages = static_cast<double>(all_messages() - messages_before);
   const double wall =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const auto us = [&](double from, double to) { return (to - from) / steps * 1e6; };
-  std::printf("%5d %12.0f %12.0f %12.0f %12.2f %14.1f\n", batch, us(before.steps, after.steps),
-              us(before.streams, after.streams), us(before.process, after.process),
-              wall / steps * 1e3, messages / steps);
+  std::printf("%5d %11d %8.0f %8.2f %9.1f  ", batch, connections,
+              (after.process - before.process) / steps * 1e6, wall / steps * 1e3, messages / steps);
+  for (const auto& [name, seconds] : after.threads) {
+    const auto found = before.threads.find(name);
+    const double us = (seconds - (found == before.threads.end() ? 0 : found->second)) / steps * 1e6;
+    if (us >= 1) std::printf(" %s %.0f", name.c_str(), us);
+  }
+  std::printf("\n");
+  std::fflush(stdout);
 }
 
-int Run(const std::string& step_ms) {
-  const std::string folder = OCTET_BIN_DIR "/../tests/";
+struct Case {
+  int batch, connections;
+};
+
+int Run(const std::string& step_ms, const std::string& program, const std::vector<Case>& cases) {
   const fakes::TinyModel model;
-  fakes::Program coordinator({folder + "octet_serve_program", model.path(), "127.0.0.1:0", "1",
-                              folder + "octet_fake_worker"},
-                             {"OCTET_FAKE_STEP_MS=" + step_ms, "OCTET_FAKE_SLOTS=256"});
+  fakes::Program coordinator(
+      {program, model.path(), "127.0.0.1:0", "1", OCTET_BIN_DIR "/../tests/octet_fake_worker"},
+      {"OCTET_FAKE_STEP_MS=" + step_ms, "OCTET_FAKE_SLOTS=256", "OCTET_FAKE_HEARTBEAT_MS=500"});
   const std::string line = coordinator.WaitLine("127.0.0.1:", kStartSecondsMax);
   const size_t at = line.rfind("127.0.0.1:");
   if (line.empty()) {
@@ -138,16 +163,18 @@ int Run(const std::string& step_ms) {
     return 1;
   }
   const std::string address = line.substr(at, line.find_first_not_of("0123456789.:", at) - at);
-  const auto stub =
-      v1::Generation::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
-  std::printf("steps of %s ms; processor us a step\n%5s %12s %12s %12s %12s %14s\n",
-              step_ms.c_str(), "batch", "plan thread", "stream thread", "process", "wall ms",
-              "messages");
-  for (const int batch : {1, 32, 256}) Measure(stub.get(), coordinator.pid(), batch);
+  std::printf("steps of %s ms; processor us a step\n%5s %11s %8s %8s %9s   %s\n", step_ms.c_str(),
+              "batch", "connections", "process", "wall ms", "messages", "threads");
+  for (const Case& c : cases) Measure(address, coordinator.pid(), c.batch, c.connections);
   return 0;
 }
 
 }  // namespace
 }  // namespace octet
 
-int main(int argc, char** argv) { return octet::Run(argc > 1 ? argv[1] : "10"); }
+int main(int argc, char** argv) {
+  std::vector<octet::Case> cases = {{1, 1}, {32, 1}, {32, 32}, {256, 1}, {256, 256}};
+  if (argc > 4) cases = {{std::atoi(argv[3]), std::atoi(argv[4])}};
+  return octet::Run(argc > 1 ? argv[1] : "10",
+                    argc > 2 ? argv[2] : OCTET_BIN_DIR "/../tests/octet_serve_program", cases);
+}

@@ -42,7 +42,7 @@ OUTSIDE = (
     ("CUDA", r"cuda(_\w+)?\.h|cuda(_\w+)?\.hpp|cublas\w*\.h|mma\.h|nvtx3/.*|cooperative_groups.*",
      ("base/device", "kernels", "comm", "tests/gpu", "tests/bench")),
     ("gRPC", r"grpc(pp)?/.*|.*\.grpc\.pb\.h",
-     ("coordinator/transport", "coordinator/workers", "worker/link", "launch",
+     ("coordinator/rpc", "coordinator/transport", "coordinator/workers", "worker/link", "launch",
       # A test of one end plays the other.
       "tests/bench", "tests/coordinator", "tests/worker", "tests/integration")),
     ("JSON", r"nlohmann/.*",

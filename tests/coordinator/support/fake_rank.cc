@@ -153,7 +153,7 @@ void FakeRank::State::RunSteps() {
 
 void FakeRank::State::Beat() {
   std::unique_lock lock(mutex);
-  while (!changed.wait_for(lock, std::chrono::milliseconds(20), [this] { return over; })) {
+  while (!changed.wait_for(lock, options.heartbeat_interval, [this] { return over; })) {
     if (!options.heartbeats) continue;
     v1::RankMessage message;
     *message.mutable_heartbeat() = FakeHeartbeat(steps);

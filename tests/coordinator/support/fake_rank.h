@@ -32,6 +32,7 @@ struct FakeRankOptions {
   bool heartbeats = true;
   bool paused = false;  // from the beginning
   std::chrono::milliseconds step_delay{0};
+  std::chrono::milliseconds heartbeat_interval{20};
 };
 
 class FakeRank {

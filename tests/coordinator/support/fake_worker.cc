@@ -1,6 +1,7 @@
 // octet-worker for tests of the launch: a FakeRank that mpirun can start. The environment says what
 // it does wrong:
 //   OCTET_FAKE_STEP_MS    milliseconds a step takes
+//   OCTET_FAKE_HEARTBEAT_MS  milliseconds between heartbeats
 //   OCTET_FAKE_SLOTS      sequences that can run at once, with blocks and rows for all of them
 //   OCTET_FAKE_FAILURE    the sentence with which rank 0 fails to start
 //   OCTET_FAKE_CRASH      rank 1 dies before its hello
@@ -39,6 +40,8 @@ int main(int argc, char** argv) {
   options.rank = std::stoi(Variable("OMPI_COMM_WORLD_RANK", "0"));
   options.ranks = std::stoi(Variable("OMPI_COMM_WORLD_SIZE", "1"));
   options.step_delay = std::chrono::milliseconds(std::stoi(Variable("OCTET_FAKE_STEP_MS", "0")));
+  options.heartbeat_interval =
+      std::chrono::milliseconds(std::stoi(Variable("OCTET_FAKE_HEARTBEAT_MS", "20")));
   if (const int slots = std::stoi(Variable("OCTET_FAKE_SLOTS", "0")); slots > 0) {
     octet::v1::ModelInfo& model = options.model;
     model.set_slots(slots);
