@@ -141,6 +141,25 @@ Status CheckPrompt(const Prompt& prompt, const IntakeLimits& limits, const Model
   return CheckPromptSize(prompt, limits);
 }
 
+// It is written into lines of logs: a line of one's own or a terminal's commands are no names.
+Status CheckRequestId(const std::string& id) {
+  if (static_cast<int64_t>(id.size()) > kRequestIdBytesMax)
+    return InvalidArgument("request_id has " + std::to_string(id.size()) +
+                           " bytes; the limit is " + std::to_string(kRequestIdBytesMax));
+  for (size_t i = 0; i < id.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(id[i]);
+    // U+0080 to U+009F are two bytes.
+    const bool is_c1 =
+        byte == 0xC2 && i + 1 < id.size() && static_cast<uint8_t>(id[i + 1]) < 0xA0;
+    if (byte >= 0x20 && byte != 0x7F && !is_c1) continue;
+    constexpr const char* kDigits = "0123456789ABCDEF";
+    return InvalidArgument(std::string("request_id has a control character (byte 0x") +
+                           kDigits[byte >> 4] + kDigits[byte & 15] + ") at byte " +
+                           std::to_string(i) + "; it must have none");
+  }
+  return {};
+}
+
 // What all n samples have in common.
 schedule::SamplingSpec MakeSampling(const Request& request, uint64_t random_seed) {
   schedule::SamplingSpec sampling;
@@ -190,9 +209,7 @@ Status CheckPromptSize(const Prompt& prompt, const IntakeLimits& limits) {
 }
 
 Status CheckRequest(const Request& request, const IntakeLimits& limits, const ModelLimits& model) {
-  if (static_cast<int64_t>(request.request_id.size()) > kRequestIdBytesMax)
-    return InvalidArgument("request_id has " + std::to_string(request.request_id.size()) +
-                           " bytes; the limit is " + std::to_string(kRequestIdBytesMax));
+  OCTET_RETURN_IF_ERROR(CheckRequestId(request.request_id));
   OCTET_RETURN_IF_ERROR(CheckWithin("priority", request.priority, -kPriorityMax, kPriorityMax));
   OCTET_RETURN_IF_ERROR(CheckWithin("n", request.n, 1, kSamplesMax));
   // More than could ever be taken is wrong; more than there is room for now is not.
