@@ -114,8 +114,9 @@ Result<Json> ParseMessage(const ChatMessage& message, const std::string& field, 
 Status CheckChat(const ChatRequest& chat, int64_t bytes_max) {
   if (chat.messages.empty())
     return InvalidArgument("chat.messages has 0 entries; it must have at least 1");
-  if (static_cast<int64_t>(chat.messages.size()) > kChatMessagesMax)
-    return InvalidArgument("chat.messages has " + std::to_string(chat.messages.size()) +
+  const int64_t messages = static_cast<int64_t>(chat.messages.size()) + chat.messages_left_out;
+  if (messages > kChatMessagesMax)
+    return InvalidArgument("chat.messages has " + std::to_string(messages) +
                            " entries; the limit is " + std::to_string(kChatMessagesMax));
   size_t bytes = chat.tools_json.size() + chat.template_variables_json.size();
   for (size_t i = 0; i < chat.messages.size(); ++i) {

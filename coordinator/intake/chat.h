@@ -30,7 +30,8 @@ struct ChatMessage {
 // As it came: nothing is checked.
 struct ChatRequest {
   std::vector<ChatMessage> messages;
-  std::string tools_json;  // empty: none
+  int64_t messages_left_out = 0;  // counted and not copied, when there were too many of them
+  std::string tools_json;         // empty: none
   bool add_generation_prompt = true;
   std::string template_variables_json;  // empty: none
 };

@@ -42,9 +42,10 @@ Status CheckAtLeast(std::string_view field, const std::optional<Number>& value, 
   return Refuse(field, *value, "at least " + ToText(min));
 }
 
-Status CheckCount(std::string_view field, size_t count, int64_t max) {
-  if (static_cast<int64_t>(count) <= max) return {};
-  return InvalidArgument(std::string(field) + " has " + std::to_string(count) +
+Status CheckCount(std::string_view field, size_t count, int64_t max, int64_t left_out = 0) {
+  const int64_t entries = static_cast<int64_t>(count) + left_out;
+  if (entries <= max) return {};
+  return InvalidArgument(std::string(field) + " has " + std::to_string(entries) +
                          " entries; the limit is " + std::to_string(max));
 }
 
@@ -101,7 +102,8 @@ Status CheckStops(const Request& request, const ModelLimits& model) {
   OCTET_RETURN_IF_ERROR(
       CheckCount("stop_token_ids", request.stop_token_ids.size(), kStopTokenIdsMax));
   OCTET_RETURN_IF_ERROR(CheckIds("stop_token_ids", request.stop_token_ids, model.vocab));
-  OCTET_RETURN_IF_ERROR(CheckCount("stop", request.stop.size(), kStopStringsMax));
+  OCTET_RETURN_IF_ERROR(
+      CheckCount("stop", request.stop.size(), kStopStringsMax, request.stop_left_out));
   for (size_t i = 0; i < request.stop.size(); ++i) {
     const std::string& stop = request.stop[i];
     const std::string field = "stop[" + std::to_string(i) + "]";
@@ -117,7 +119,8 @@ Status CheckStops(const Request& request, const ModelLimits& model) {
 }
 
 Status CheckLogitBias(const Request& request, const ModelLimits& model) {
-  OCTET_RETURN_IF_ERROR(CheckCount("logit_bias", request.logit_bias.size(), kLogitBiasesMax));
+  OCTET_RETURN_IF_ERROR(CheckCount("logit_bias", request.logit_bias.size(), kLogitBiasesMax,
+                                   request.logit_bias_left_out));
   for (const auto& [token, bias] : request.logit_bias) {
     OCTET_RETURN_IF_ERROR(CheckId("a token of logit_bias", token, model.vocab));
     OCTET_RETURN_IF_ERROR(CheckWithin("logit_bias[" + std::to_string(token) + "]",
