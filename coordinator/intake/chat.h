@@ -49,6 +49,9 @@ struct Conversation {
 // at once. A conversation that the template refuses is InvalidArgument.
 using ChatRenderer = std::function<Result<std::string>(const Conversation&)>;
 
+// Of its texts, whatever they say.
+int64_t ChatBytes(const ChatRequest& chat);
+
 // What can be said without parsing: how many messages, how many bytes in all.
 Status CheckChat(const ChatRequest& chat, int64_t bytes_max);
 

@@ -202,6 +202,12 @@ Status CheckRoom(const Request& request, int64_t prompt_tokens, const ModelLimit
 
 }  // namespace
 
+int64_t PromptBytes(const Prompt& prompt) {
+  if (const auto* chat = std::get_if<ChatRequest>(&prompt)) return ChatBytes(*chat);
+  const auto* text = std::get_if<std::string>(&prompt);
+  return text != nullptr ? static_cast<int64_t>(text->size()) : 0;
+}
+
 Status CheckPromptSize(const Prompt& prompt, const IntakeLimits& limits) {
   if (const auto* chat = std::get_if<ChatRequest>(&prompt))
     return CheckChat(*chat, limits.prompt_bytes_max);

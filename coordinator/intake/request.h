@@ -79,6 +79,9 @@ struct Request {
   int64_t logit_bias_left_out = 0;
 };
 
+// Of the text that is tokenized; token ids are none.
+int64_t PromptBytes(const Prompt& prompt);
+
 // What a prompt must be before it is tokenized, whatever the model: its bytes are within their
 // limit.
 Status CheckPromptSize(const Prompt& prompt, const IntakeLimits& limits);

@@ -1,7 +1,10 @@
-// Messages whose bytes are wrong (row F11), and answers whose bytes are no characters (F15).
+// Messages whose bytes are wrong (row F11), texts that are long (F14), and answers whose bytes are no
+// characters (F15).
 #include <gtest/gtest.h>
 
 #include <random>
+#include <thread>
+#include <vector>
 
 #include "tests/coordinator/faults/faults.h"
 #include "tests/coordinator/faults/raw_client.h"
@@ -146,6 +149,26 @@ TEST_F(BadBytes, F11BytesThatAreNoRequest) {
                    .received.empty());
   EXPECT_TRUE(raw("an HTTP/1.1 request", "POST /v1/chat/completions HTTP/1.1\r\n\r\n").ended);
   EXPECT_TRUE(raw("random bytes as a connection", Repeated("\x16\x03\x01\x02", 5000)).ended);
+  ExpectUnharmed();
+}
+
+TEST_F(BadBytes, F14LongTextsAtOnce) {
+  ASSERT_NO_FATAL_FAILURE(StartBeside());
+  const char* units[] = {"a", " ", "\u0301", "7", "\n", "<|"};
+  std::vector<std::thread> clients;
+  std::vector<grpc::Status> ends(std::size(units));
+  for (size_t i = 0; i < std::size(units); ++i)
+    clients.emplace_back([&, i] {
+      const std::string text = Repeated(units[i], (1 << 20) / std::string(units[i]).size());
+      ends[i] = Ask(Prompt(text, 4)).status;
+    });
+  for (int i = 0; i < 10; ++i) ExpectGood(Ask(Prompt("beside", 5)), "beside", 5);
+  for (std::thread& client : clients) client.join();
+  for (const grpc::Status& end : ends)
+    EXPECT_EQ(end.error_message(),
+              "prompt has 1048576 tokens; the context of 512 leaves room for at most 511");
+  testing::FaultSeen("F14", "6 texts of 1 MiB at once (a, spaces, marks, digits, line ends, <|)",
+                     "each " + Seen(ends[0]) + "; short prompts beside are answered meanwhile");
   ExpectUnharmed();
 }
 

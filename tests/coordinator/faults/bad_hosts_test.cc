@@ -125,7 +125,8 @@ TEST_F(BadHosts, F35APrivilegedPort) {
                            "127.0.0.1:1 2 " + OCTET_FAKE_WORKER + "'"
                      : Serve("127.0.0.1:1");
   ExpectRefused("F35", "a privileged port without the right to it", Run(drop).get(), 1,
-                "gRPC can not listen on 127.0.0.1:1: Permission denied");
+                "gRPC can not listen on 127.0.0.1:1: the port needs a right that this process lacks "
+                "(CAP_NET_BIND_SERVICE); take one from 1024 up");
 }
 
 TEST_F(BadHosts, F37Limits) {

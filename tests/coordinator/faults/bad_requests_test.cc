@@ -102,9 +102,9 @@ TEST_F(BadRequests, F10CountsAndNames) {
         [](auto*, auto* s) { s->mutable_stop_token_ids()->Resize(100'000, 1); }},
        {"stop_token_ids -1", "stop_token_ids[0] is -1; the model's tokens are 0 to 256",
         [](auto*, auto* s) { s->add_stop_token_ids(-1); }},
-       {"logit_bias of 500000 keys", "logit_bias has 500000 entries; the limit is 512",
+       {"logit_bias of 300000 keys", "logit_bias has 300000 entries; the limit is 512",
         [](auto*, auto* s) {
-          for (int i = 0; i < 500'000; ++i) (*s->mutable_logit_bias())[i] = 1;
+          for (int i = 0; i < 300'000; ++i) (*s->mutable_logit_bias())[i] = 1;
         }},
        {"logit_bias of token -1", "a token of logit_bias is -1; the model's tokens are 0 to 256",
         [](auto*, auto* s) { (*s->mutable_logit_bias())[-1] = 1; }},
@@ -192,6 +192,18 @@ TEST_F(BadRequests, F10Numbers) {
   request.mutable_sampling_params()->set_top_k(-2);
   ExpectInvalid("F10", "top_k -2", request,
                 "top_k is -2; it must be at least 1, or 0 or -1 (off)");
+  ExpectUnharmed();
+}
+
+TEST_F(BadRequests, F10MoreThanAMessageHolds) {
+  ASSERT_NO_FATAL_FAILURE(StartBeside());
+  v1::GenerateRequest request = Prompt("x", 4);
+  auto* bias = request.mutable_sampling_params()->mutable_logit_bias();
+  for (int i = 0; i < 1'000'000; ++i) (*bias)[i] = 1;
+  ExpectRefused("F10", "logit_bias of 1000000 keys", request,
+                grpc::StatusCode::RESOURCE_EXHAUSTED,
+                "Received message larger than max (" + std::to_string(request.ByteSizeLong()) +
+                    " vs. 4194304)");
   ExpectUnharmed();
 }
 
