@@ -29,10 +29,10 @@ struct ServeOptions {
   // Of one gRPC message. A context of a million token ids has 3 MiB; what is made of a message
   // while it is read can be forty times as large.
   int64_t max_message_bytes = int64_t{4} << 20;
-  double grace_seconds = 30;                     // running answers may take to end after SIGTERM
-  double start_seconds_max = 3600;               // workers may take to be ready
-  double heartbeat_seconds_max = 20;             // a rank may be silent
-  double step_seconds_max = 300;                 // one step may take
+  double grace_seconds = 30;          // running answers may take to end after SIGTERM
+  double start_seconds_max = 3600;    // workers may take to be ready
+  double heartbeat_seconds_max = 20;  // a rank may be silent
+  double step_seconds_max = 300;      // one step may take
   // Workers that were ready and died are started again after these waits; when there were as many
   // restarts within ten minutes, the next loss is the end.
   std::vector<double> restart_delays_seconds = {0, 1, 2, 4, 4};

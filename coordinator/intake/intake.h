@@ -38,8 +38,8 @@ class Intake {
   // Without `chat`, prompts of messages are refused: the model has no chat template.
   Intake(const tokenizer::Tokenizer* tokenizer, IntakeLimits limits,
          std::function<void(Submission)> submit, ChatRenderer chat = {});
-  // Ends the tokenizing threads. REQUIRES: every accepted request has ended, or `submit` still takes
-  // the ones that are left.
+  // Ends the tokenizing threads. REQUIRES: every accepted request has ended, or `submit` still
+  // takes the ones that are left.
   ~Intake();
   Intake(const Intake&) = delete;
   Intake& operator=(const Intake&) = delete;

@@ -147,13 +147,12 @@ Status CheckPrompt(const Prompt& prompt, const IntakeLimits& limits, const Model
 // It is written into lines of logs: a line of one's own or a terminal's commands are no names.
 Status CheckRequestId(const std::string& id) {
   if (static_cast<int64_t>(id.size()) > kRequestIdBytesMax)
-    return InvalidArgument("request_id has " + std::to_string(id.size()) +
-                           " bytes; the limit is " + std::to_string(kRequestIdBytesMax));
+    return InvalidArgument("request_id has " + std::to_string(id.size()) + " bytes; the limit is " +
+                           std::to_string(kRequestIdBytesMax));
   for (size_t i = 0; i < id.size(); ++i) {
     const auto byte = static_cast<uint8_t>(id[i]);
     // U+0080 to U+009F are two bytes.
-    const bool is_c1 =
-        byte == 0xC2 && i + 1 < id.size() && static_cast<uint8_t>(id[i + 1]) < 0xA0;
+    const bool is_c1 = byte == 0xC2 && i + 1 < id.size() && static_cast<uint8_t>(id[i + 1]) < 0xA0;
     if (byte >= 0x20 && byte != 0x7F && !is_c1) continue;
     constexpr const char* kDigits = "0123456789ABCDEF";
     return InvalidArgument(std::string("request_id has a control character (byte 0x") +

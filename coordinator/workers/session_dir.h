@@ -18,7 +18,8 @@ std::string TemporaryFolder();
 
 class SessionDir {
  public:
-  // Under TemporaryFolder(); mode 0700. The path stays below 100 bytes, for a socket's name has 108.
+  // Under TemporaryFolder(); mode 0700. The path stays below 100 bytes, for a socket's name has
+  // 108.
   static Result<SessionDir> Create();
   SessionDir(SessionDir&& other) noexcept;
   SessionDir& operator=(SessionDir&&) = delete;

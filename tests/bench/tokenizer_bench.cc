@@ -31,8 +31,9 @@ Tokenizer Load(const std::string& path) {
   struct stat info {};
   const bool is_folder = stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
   std::ifstream file(path, std::ios::binary);
-  auto made = is_folder ? Tokenizer::Load(path)
-                        : Tokenizer::FromJson(std::string(std::istreambuf_iterator<char>(file), {}));
+  auto made = is_folder
+                  ? Tokenizer::Load(path)
+                  : Tokenizer::FromJson(std::string(std::istreambuf_iterator<char>(file), {}));
   if (!made.ok()) CheckFailed(__FILE__, __LINE__, made.status().message());
   return std::move(*made);
 }
@@ -73,9 +74,10 @@ double Milliseconds(const Tokenizer& tokenizer, const std::string& text, size_t*
 
 void Measure(const std::string& path) {
   const Tokenizer tokenizer = Load(path);
-  std::printf("\n%s, vocabulary %ld\n| 1 MiB of | tokens | ms | to ordinary | to 256 KiB |\n"
-              "|---|---|---|---|---|\n",
-              path.c_str(), static_cast<long>(tokenizer.vocab_size()));
+  std::printf(
+      "\n%s, vocabulary %ld\n| 1 MiB of | tokens | ms | to ordinary | to 256 KiB |\n"
+      "|---|---|---|---|---|\n",
+      path.c_str(), static_cast<long>(tokenizer.vocab_size()));
   const std::pair<const char*, const char*> units[] = {
       {"a", "a"},
       {"spaces", " "},

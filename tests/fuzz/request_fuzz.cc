@@ -40,8 +40,9 @@ class Door {
   Door()
       : tokenizer_(Tokenizer()),
         template_(Template()),
-        intake_(&tokenizer_, limits_, [](intake::Submission) {},
-                [this](const intake::Conversation& conversation) { return Render(conversation); }) {
+        intake_(
+            &tokenizer_, limits_, [](intake::Submission) {},
+            [this](const intake::Conversation& conversation) { return Render(conversation); }) {
     model_.vocab = tokenizer_.vocab_size();
     model_.context = 4096;
     model_.slots = 4;
@@ -52,8 +53,8 @@ class Door {
     const intake::Request request = transport::ToRequest(message);
     if (const Status status = intake::CheckRequest(request, limits_, model_); !status.ok())
       return ExpectSentence(status);
-    Result<std::vector<int32_t>> tokens = intake_.Encode(
-        request.prompt, request.add_special_tokens, request.parse_special_tokens);
+    Result<std::vector<int32_t>> tokens =
+        intake_.Encode(request.prompt, request.add_special_tokens, request.parse_special_tokens);
     if (!tokens.ok()) return ExpectSentence(tokens.status());
     const auto sequences = intake::MakeSequences(request, 1, std::move(*tokens), 7, model_);
     if (!sequences.ok()) return ExpectSentence(sequences.status());
@@ -106,9 +107,9 @@ class Door {
       OCTET_CHECK(std::isfinite(bias.bias));
     }
     const schedule::SamplingSpec& sampling = sequence.sampling;
-    for (const float value : {sampling.temperature, sampling.top_p, sampling.min_p,
-                              sampling.repetition_penalty, sampling.presence_penalty,
-                              sampling.frequency_penalty})
+    for (const float value :
+         {sampling.temperature, sampling.top_p, sampling.min_p, sampling.repetition_penalty,
+          sampling.presence_penalty, sampling.frequency_penalty})
       OCTET_CHECK(std::isfinite(value));
   }
 

@@ -1,5 +1,5 @@
-// Messages whose bytes are wrong (row F11), texts that are long (F14), and answers whose bytes are no
-// characters (F15).
+// Messages whose bytes are wrong (row F11), texts that are long (F14), and answers whose bytes are
+// no characters (F15).
 #include <gtest/gtest.h>
 
 #include <random>
@@ -59,8 +59,8 @@ TEST_F(BadBytes, F11Chats) {
   tools("tools cut off", "[{\"a\":", "chat.tools_json is not JSON, at byte 7; it must be an array");
 
   v1::GenerateRequest calls = Chat();
-  calls.mutable_chat()->mutable_messages(0)->set_tool_calls_json(
-      R"([{"function":{"arguments":")" + Repeated("[", 1000) + R"("}}])");
+  calls.mutable_chat()->mutable_messages(0)->set_tool_calls_json(R"([{"function":{"arguments":")" +
+                                                                 Repeated("[", 1000) + R"("}}])");
   ExpectInvalid("F11", "arguments of depth 1000 inside a string", calls,
                 "chat.messages[0].tool_calls_json[0].function.arguments is nested 1000 levels "
                 "deep; the limit is 32");
@@ -144,9 +144,9 @@ TEST_F(BadBytes, F11BytesThatAreNoRequest) {
                            std::to_string(exchange.received.size()) + " bytes");
     return exchange;
   };
-  EXPECT_FALSE(raw("content type application/json, no body",
-                   Http2Request(kGenerate, "application/json"))
-                   .received.empty());
+  EXPECT_FALSE(
+      raw("content type application/json, no body", Http2Request(kGenerate, "application/json"))
+          .received.empty());
   EXPECT_TRUE(raw("an HTTP/1.1 request", "POST /v1/chat/completions HTTP/1.1\r\n\r\n").ended);
   EXPECT_TRUE(raw("random bytes as a connection", Repeated("\x16\x03\x01\x02", 5000)).ended);
   ExpectUnharmed();
@@ -225,11 +225,12 @@ TEST_F(BadBytes, F15StreamsAreValidText) {
     }
   }
   EXPECT_EQ(stopped, 12);
-  testing::FaultSeen("F15",
-                     "24 answers of random bytes, half of them with a stop split over tokens, "
-                     "prompts cut inside a character",
-                     std::to_string(messages) +
-                         " messages, each valid UTF-8; together the detokenized ids up to the stop");
+  testing::FaultSeen(
+      "F15",
+      "24 answers of random bytes, half of them with a stop split over tokens, "
+      "prompts cut inside a character",
+      std::to_string(messages) +
+          " messages, each valid UTF-8; together the detokenized ids up to the stop");
   ExpectUnharmed();
 }
 

@@ -14,8 +14,8 @@ using Reader = std::unique_ptr<grpc::ClientReader<v1::GenerateResponse>>;
 class BadClients : public Faults {
  protected:
   std::unique_ptr<v1::Generation::Stub> StubOver(const TcpProxy& proxy) {
-    return v1::Generation::NewStub(grpc::CreateChannel(
-        "127.0.0.1:" + std::to_string(proxy.port()), grpc::InsecureChannelCredentials()));
+    return v1::Generation::NewStub(grpc::CreateChannel("127.0.0.1:" + std::to_string(proxy.port()),
+                                                       grpc::InsecureChannelCredentials()));
   }
   static v1::GenerateRequest Named(const std::string& name, const std::string& text,
                                    int64_t max_tokens) {

@@ -128,7 +128,8 @@ TEST_F(BadClients, F19AClientThatReadsOneByteASecond) {
   testing::FaultSeen("F19", "3 clients read one byte a second",
                      "their sequences ended and their blocks are free; held: 3 answers of 450 "
                      "tokens (" +
-                         std::to_string(grown_kib) + " KiB more of the process); others unaffected");
+                         std::to_string(grown_kib) +
+                         " KiB more of the process); others unaffected");
   ExpectUnharmed();
 }
 
@@ -164,8 +165,7 @@ TEST_F(BadClients, F20Deadlines) {
 
   const Answered decoding = ask("decode", 150);
   EXPECT_FALSE(decoding.tokens.empty());
-  testing::FaultSeen("F20", "a deadline in decode",
-                     Seen(decoding.status) + " after some tokens");
+  testing::FaultSeen("F20", "a deadline in decode", Seen(decoding.status) + " after some tokens");
   ExpectUnharmed();
 }
 

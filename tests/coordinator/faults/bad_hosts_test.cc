@@ -79,8 +79,8 @@ TEST_F(BadHosts, F35Addresses) {
   const auto first = Run(Serve("127.0.0.1:0"));
   const std::string ready = first->WaitLine("ready: gRPC on 127.0.0.1:", kWaitSeconds);
   ASSERT_NE(ready, "") << first->output();
-  const std::string taken = "127.0.0.1:" + std::to_string(std::stoi(ready.substr(
-                                               ready.find("127.0.0.1:") + 10)));
+  const std::string taken =
+      "127.0.0.1:" + std::to_string(std::stoi(ready.substr(ready.find("127.0.0.1:") + 10)));
   ExpectRefused("F35", "a port in use", Run(Serve(taken)).get(), 1,
                 "gRPC can not listen on " + taken + ": the address is in use by another process");
   first->Signal(SIGTERM);
@@ -124,9 +124,10 @@ TEST_F(BadHosts, F35APrivilegedPort) {
                            Serve("127.0.0.1:1").substr(0, Serve("127.0.0.1:1").find('\'')) +
                            "127.0.0.1:1 2 " + OCTET_FAKE_WORKER + "'"
                      : Serve("127.0.0.1:1");
-  ExpectRefused("F35", "a privileged port without the right to it", Run(drop).get(), 1,
-                "gRPC can not listen on 127.0.0.1:1: the port needs a right that this process lacks "
-                "(CAP_NET_BIND_SERVICE); take one from 1024 up");
+  ExpectRefused(
+      "F35", "a privileged port without the right to it", Run(drop).get(), 1,
+      "gRPC can not listen on 127.0.0.1:1: the port needs a right that this process lacks "
+      "(CAP_NET_BIND_SERVICE); take one from 1024 up");
 }
 
 TEST_F(BadHosts, F37Limits) {
@@ -165,13 +166,13 @@ TEST_F(BadHosts, F37SpoiledFileSystems) {
       "no folder can be made in /tmp (Read-only file system); set TMPDIR to one where that is "
       "allowed");
   const std::string& place = folder_.path();
-  ExpectRefused("F37", "TMPDIR is full",
-                RunApart("mount -t tmpfs -o size=64k tmpfs " + place + " && export TMPDIR=" + place,
-                         serve)
-                    .get(),
-                2,
-                "the temporary folder " + place +
-                    " has 64 KiB free and 2 ranks need 16 MiB; set TMPDIR to one that has more");
+  ExpectRefused(
+      "F37", "TMPDIR is full",
+      RunApart("mount -t tmpfs -o size=64k tmpfs " + place + " && export TMPDIR=" + place, serve)
+          .get(),
+      2,
+      "the temporary folder " + place +
+          " has 64 KiB free and 2 ranks need 16 MiB; set TMPDIR to one that has more");
   ExpectRefused("F37", "/dev/shm is full",
                 RunApart("mount -t tmpfs -o size=1m tmpfs /dev/shm && head -c 1000000 /dev/zero > "
                          "/dev/shm/full",

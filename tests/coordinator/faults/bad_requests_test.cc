@@ -1,5 +1,5 @@
-// Requests whose values are wrong (rows F9 and F10 of the table of faults): each is refused with one
-// sentence that names the field, what was found and what was expected.
+// Requests whose values are wrong (rows F9 and F10 of the table of faults): each is refused with
+// one sentence that names the field, what was found and what was expected.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -157,7 +157,11 @@ TEST_F(BadRequests, F10Numbers) {
       {"temperature",
        &v1::SamplingParams::set_temperature,
        temperature,
-       {{kNan, none}, {kInfinity, none}, {-kInfinity, none}, {-1, "-1"}, {1e-30f, "1e-30"},
+       {{kNan, none},
+        {kInfinity, none},
+        {-kInfinity, none},
+        {-1, "-1"},
+        {1e-30f, "1e-30"},
         {3e38f, "3e+38"}}},
       {"top_p",
        &v1::SamplingParams::set_top_p,
@@ -190,8 +194,7 @@ TEST_F(BadRequests, F10Numbers) {
   }
   v1::GenerateRequest request = Prompt("x", 4);
   request.mutable_sampling_params()->set_top_k(-2);
-  ExpectInvalid("F10", "top_k -2", request,
-                "top_k is -2; it must be at least 1, or 0 or -1 (off)");
+  ExpectInvalid("F10", "top_k -2", request, "top_k is -2; it must be at least 1, or 0 or -1 (off)");
   ExpectUnharmed();
 }
 
@@ -200,8 +203,7 @@ TEST_F(BadRequests, F10MoreThanAMessageHolds) {
   v1::GenerateRequest request = Prompt("x", 4);
   auto* bias = request.mutable_sampling_params()->mutable_logit_bias();
   for (int i = 0; i < 1'000'000; ++i) (*bias)[i] = 1;
-  ExpectRefused("F10", "logit_bias of 1000000 keys", request,
-                grpc::StatusCode::RESOURCE_EXHAUSTED,
+  ExpectRefused("F10", "logit_bias of 1000000 keys", request, grpc::StatusCode::RESOURCE_EXHAUSTED,
                 "Received message larger than max (" + std::to_string(request.ByteSizeLong()) +
                     " vs. 4194304)");
   ExpectUnharmed();
@@ -215,17 +217,15 @@ TEST_F(BadRequests, F10EdgesThatHaveAMeaning) {
     change(&request, request.mutable_sampling_params());
     return request;
   };
-  ExpectAnswered("F10", "seed 2^63",
-                 with([](auto*, auto* s) { s->set_seed(uint64_t{1} << 63); }), 4);
+  ExpectAnswered("F10", "seed 2^63", with([](auto*, auto* s) { s->set_seed(uint64_t{1} << 63); }),
+                 4);
   ExpectAnswered("F10", "seed 2^64-1", with([](auto*, auto* s) { s->set_seed(UINT64_MAX); }), 4);
-  ExpectAnswered("F10", "temperature -0.0",
-                 with([](auto*, auto* s) { s->set_temperature(-0.0f); }), 4);
+  ExpectAnswered("F10", "temperature -0.0", with([](auto*, auto* s) { s->set_temperature(-0.0f); }),
+                 4);
   ExpectAnswered("F10", "top_k 2^31-1", with([](auto*, auto* s) { s->set_top_k(INT32_MAX); }), 4);
   ExpectAnswered("F10", "top_p 1e-30", with([](auto*, auto* s) { s->set_top_p(1e-30f); }), 4);
-  ExpectAnswered("F10", "the same stop token 256 times", with([](auto*, auto* s) {
-                   s->mutable_stop_token_ids()->Resize(256, 256);
-                 }),
-                 4);
+  ExpectAnswered("F10", "the same stop token 256 times",
+                 with([](auto*, auto* s) { s->mutable_stop_token_ids()->Resize(256, 256); }), 4);
   ExpectUnharmed();
 }
 

@@ -22,14 +22,13 @@ TEST_F(BadClients, F18AHalfOpenConnectionIsFound) {
   const auto seconds = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  while (seconds() < kFoundSecondsMax + 20 &&
-         service_->step_loop().stats().scheduler.running > 0)
+  while (seconds() < kFoundSecondsMax + 20 && service_->step_loop().stats().scheduler.running > 0)
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   const double found = seconds();
   EXPECT_LT(found, kFoundSecondsMax);
-  testing::FaultSeen("F18", "half-open connection",
-                     "the request is ended after " + std::to_string(static_cast<int>(found)) +
-                         " s");
+  testing::FaultSeen(
+      "F18", "half-open connection",
+      "the request is ended after " + std::to_string(static_cast<int>(found)) + " s");
   ranks_[0]->Resume();
   context.TryCancel();
   proxy.Cut();

@@ -77,7 +77,13 @@ inline std::string Http2Request(const std::string& path, const std::string& cont
   const auto frame = [](char type, char flags, char stream, const std::string& payload) {
     const std::string head = {static_cast<char>(payload.size() >> 16),
                               static_cast<char>(payload.size() >> 8),
-                              static_cast<char>(payload.size()), type, flags, 0, 0, 0, stream};
+                              static_cast<char>(payload.size()),
+                              type,
+                              flags,
+                              0,
+                              0,
+                              0,
+                              stream};
     return head + payload;
   };
   constexpr char kHeaders = 1, kSettings = 4, kEndStreamAndHeaders = 5;

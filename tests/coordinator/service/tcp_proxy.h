@@ -1,5 +1,5 @@
-// A way between a client and a server on loopback that a test can cut, or make silent, or slow, as a
-// network does: neither end says anything first.
+// A way between a client and a server on loopback that a test can cut, or make silent, or slow, as
+// a network does: neither end says anything first.
 #pragma once
 
 #include <arpa/inet.h>
