@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "tests/coordinator/faults/faults.h"
-#include "tests/coordinator/faults/raw_client.h"
+#include "tests/coordinator/service/raw_client.h"
 
 namespace octet::coordinator {
 namespace {

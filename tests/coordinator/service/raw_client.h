@@ -11,21 +11,22 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/check.h"
 
 namespace octet::coordinator {
 
-// The status of a call with these bytes as its one message.
+// The status of a call with these bytes as its one message, and the bytes of the answer.
 inline grpc::Status CallWithBytes(const std::shared_ptr<grpc::Channel>& channel,
-                                  const std::string& method, const std::string& bytes) {
+                                  const std::string& method, const std::string& bytes,
+                                  std::string* answer = nullptr) {
   grpc::GenericStub stub(channel);
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
   grpc::CompletionQueue queue;
   const grpc::Slice slice(bytes);
-  const grpc::ByteBuffer message(&slice, 1);
-  const auto call = stub.PrepareUnaryCall(&context, method, message, &queue);
+  const auto call = stub.PrepareUnaryCall(&context, method, {&slice, 1}, &queue);
   call->StartCall();
   grpc::ByteBuffer response;
   grpc::Status status;
@@ -33,6 +34,11 @@ inline grpc::Status CallWithBytes(const std::shared_ptr<grpc::Channel>& channel,
   void* tag = nullptr;
   bool ok = false;
   queue.Next(&tag, &ok);
+  std::vector<grpc::Slice> slices;
+  if (answer != nullptr && status.ok() && response.Dump(&slices).ok()) {
+    for (const grpc::Slice& part : slices)
+      answer->append(reinterpret_cast<const char*>(part.begin()), part.size());
+  }
   return status;
 }
 
