@@ -1,5 +1,6 @@
 #include "coordinator/serve.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -95,6 +96,7 @@ int Fail(const ServiceFailure& failure) {
 int Serve(const ServeOptions& options) {
   // What gRPC would say of its insides is said by us, in one sentence. An explicit wish stands.
   setenv("GRPC_VERBOSITY", "NONE", /*replace=*/0);
+  google::protobuf::SetLogHandler(nullptr);  // a line for every message that is none
   Wakeups wakeups;
   Service service(options);
   service.on_change = [&wakeups] { wakeups.Tell(); };

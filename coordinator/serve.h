@@ -26,8 +26,10 @@ struct ServeOptions {
   // Limits.
   int64_t max_waiting = 256;  // sequences that wait on top of those that run; a request has n
   int64_t max_prompt_bytes = int64_t{1} << 20;
-  int64_t max_message_bytes = int64_t{8} << 20;  // of one gRPC message
-  double grace_seconds = 30;                     // running answers may take to end after SIGTERM
+  // Of one gRPC message. A context of a million token ids has 3 MiB; what is made of a message
+  // while it is read can be forty times as large.
+  int64_t max_message_bytes = int64_t{4} << 20;
+  double grace_seconds = 30;  // running answers may take to end after SIGTERM
   // Workers may take from their launch until they have said hello; be silent; not get on with
   // loading; not get on with a step. Then the group is ended, and another started.
   double hello_seconds_max = 60;

@@ -11,6 +11,8 @@
 #include "coordinator/chat/chat_template.h"
 #include "coordinator/tokenizer/limits.h"
 #include "coordinator/workers/plan_message.h"
+#include "coordinator/workers/preflight.h"
+#include "coordinator/workers/session_dir.h"
 
 namespace octet::coordinator {
 namespace {
@@ -137,8 +139,15 @@ std::optional<ServiceFailure> Service::Start() {
   auto server = transport::GenerationServer::Start(
       {options_.grpc_address, ServedName(options_), static_cast<int>(options_.max_message_bytes)},
       intake_.get(), {[this](uint64_t id) { Cancel(id); }, [this] { return Stats(); }});
-  if (!server.ok()) return ServiceFailure{server.status(), 1};
+  if (!server.ok()) {
+    const bool is_wrong = server.status().code() == StatusCode::kInvalidArgument;
+    return ServiceFailure{server.status(), is_wrong ? 2 : 1};
+  }
   server_ = std::move(*server);
+  if (options_.launcher != workers::kLauncherExternal) {
+    if (Status host = workers::CheckHost(options_.ranks, {workers::TemporaryFolder()}); !host.ok())
+      return ServiceFailure{host, 2};
+  }
 
   auto supervisor = workers::Supervisor::Open(ToSupervisorOptions(options_), this);
   if (!supervisor.ok()) return ServiceFailure{supervisor.status(), 2};

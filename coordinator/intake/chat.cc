@@ -111,22 +111,29 @@ Result<Json> ParseMessage(const ChatMessage& message, const std::string& field, 
 
 }  // namespace
 
+int64_t ChatBytes(const ChatRequest& chat) {
+  size_t bytes = chat.tools_json.size() + chat.template_variables_json.size();
+  for (const ChatMessage& message : chat.messages)
+    bytes += message.role.size() + message.content.size() + message.tool_calls_json.size() +
+             (message.name.has_value() ? message.name->size() : 0) +
+             (message.tool_call_id.has_value() ? message.tool_call_id->size() : 0);
+  return static_cast<int64_t>(bytes);
+}
+
 Status CheckChat(const ChatRequest& chat, int64_t bytes_max) {
   if (chat.messages.empty())
     return InvalidArgument("chat.messages has 0 entries; it must have at least 1");
-  if (static_cast<int64_t>(chat.messages.size()) > kChatMessagesMax)
-    return InvalidArgument("chat.messages has " + std::to_string(chat.messages.size()) +
+  const int64_t messages = static_cast<int64_t>(chat.messages.size()) + chat.messages_left_out;
+  if (messages > kChatMessagesMax)
+    return InvalidArgument("chat.messages has " + std::to_string(messages) +
                            " entries; the limit is " + std::to_string(kChatMessagesMax));
-  size_t bytes = chat.tools_json.size() + chat.template_variables_json.size();
   for (size_t i = 0; i < chat.messages.size(); ++i) {
-    const ChatMessage& message = chat.messages[i];
-    if (message.role.empty())
+    if (chat.messages[i].role.empty())
       return InvalidArgument("chat.messages[" + std::to_string(i) +
                              "].role is empty; it must be one that the template knows, like user");
-    bytes += message.role.size() + message.content.size() + message.tool_calls_json.size() +
-             message.name.value_or("").size() + message.tool_call_id.value_or("").size();
   }
-  if (static_cast<int64_t>(bytes) > bytes_max)
+  const int64_t bytes = ChatBytes(chat);
+  if (bytes > bytes_max)
     return InvalidArgument("chat has " + std::to_string(bytes) + " bytes; the limit is " +
                            std::to_string(bytes_max));
   return {};

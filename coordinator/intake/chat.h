@@ -30,7 +30,8 @@ struct ChatMessage {
 // As it came: nothing is checked.
 struct ChatRequest {
   std::vector<ChatMessage> messages;
-  std::string tools_json;  // empty: none
+  int64_t messages_left_out = 0;  // counted and not copied, when there were too many of them
+  std::string tools_json;         // empty: none
   bool add_generation_prompt = true;
   std::string template_variables_json;  // empty: none
 };
@@ -47,6 +48,9 @@ struct Conversation {
 // The model's chat template: a conversation to the text of the prompt. Called from several threads
 // at once. A conversation that the template refuses is InvalidArgument.
 using ChatRenderer = std::function<Result<std::string>(const Conversation&)>;
+
+// Of its texts, whatever they say.
+int64_t ChatBytes(const ChatRequest& chat);
 
 // What can be said without parsing: how many messages, how many bytes in all.
 Status CheckChat(const ChatRequest& chat, int64_t bytes_max);

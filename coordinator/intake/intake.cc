@@ -38,16 +38,20 @@ Intake::Intake(const tokenizer::Tokenizer* tokenizer, IntakeLimits limits,
       limits_(limits),
       submit_(std::move(submit)),
       chat_(std::move(chat)),
-      closed_(Unavailable("the workers are starting")),
-      thread_([this] { RunTokenizing(); }) {}
+      closed_(Unavailable("the workers are starting")) {
+  for (Lane* lane : {&short_, &long_})
+    lane->thread = std::thread([this, lane] { RunTokenizing(lane); });
+}
 
 Intake::~Intake() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
   }
-  work_.notify_one();
-  thread_.join();
+  for (Lane* lane : {&short_, &long_}) {
+    lane->work.notify_one();
+    lane->thread.join();
+  }
 }
 
 void Intake::Open(ModelLimits model) {
@@ -93,8 +97,9 @@ Result<uint64_t> Intake::Submit(Request request, AnswerSink* sink) {
   ids_given_ += static_cast<uint64_t>(samples);  // its sequences have the ids from here on
   if (request.request_id.empty()) request.request_id = "request-" + std::to_string(id);
   MakeFindable(request.request_id, {id, sink}, &place);
-  pending_.push_back({id, std::move(request), sink, std::move(place), model});
-  work_.notify_one();
+  Lane& lane = PromptBytes(request.prompt) <= kShortPromptBytesMax ? short_ : long_;
+  lane.pending.push_back({id, std::move(request), sink, std::move(place), model});
+  lane.work.notify_one();
   return id;
 }
 
@@ -127,23 +132,27 @@ void Intake::Withdraw(uint64_t id) {
   std::optional<Pending> withdrawn;
   {
     const std::lock_guard lock(mutex_);
-    const auto found = std::find_if(pending_.begin(), pending_.end(),
-                                    [id](const Pending& pending) { return pending.id == id; });
-    if (found == pending_.end()) return;
-    withdrawn.emplace(std::move(*found));
-    pending_.erase(found);
+    for (Lane* lane : {&short_, &long_}) {
+      const auto found = std::find_if(lane->pending.begin(), lane->pending.end(),
+                                      [id](const Pending& pending) { return pending.id == id; });
+      if (found == lane->pending.end()) continue;
+      withdrawn.emplace(std::move(*found));
+      lane->pending.erase(found);
+      break;
+    }
+    if (!withdrawn.has_value()) return;
   }
   withdrawn->place.Leave();
   withdrawn->sink->OnEnd(CancelledByClient());
 }
 
-void Intake::RunTokenizing() {
+void Intake::RunTokenizing(Lane* lane) {
   std::unique_lock lock(mutex_);
   while (true) {
-    work_.wait(lock, [this] { return ending_ || !pending_.empty(); });
-    if (pending_.empty()) return;
-    Pending pending = std::move(pending_.front());
-    pending_.pop_front();
+    lane->work.wait(lock, [this, lane] { return ending_ || !lane->pending.empty(); });
+    if (lane->pending.empty()) return;
+    Pending pending = std::move(lane->pending.front());
+    lane->pending.pop_front();
     lock.unlock();
     Tokenize(std::move(pending));
     lock.lock();

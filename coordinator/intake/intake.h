@@ -1,6 +1,7 @@
 // The door: checks requests, gives them places in a bounded queue, turns text and messages into
-// tokens and hands them on to the step loop. Any thread may submit; tokenizing runs on one thread
-// of its own, so that a long text delays neither transport nor steps. Knows nothing of the wire, of
+// tokens and hands them on to the step loop. Any thread may submit; tokenizing runs on two threads
+// of its own, one for short prompts and one for long ones, so that a long text delays neither
+// transport nor steps nor anyone but other long texts. Knows nothing of the wire, of
 // templates and of the workers.
 //
 // The door is closed until the first Open and again while the workers are away or the service ends;
@@ -27,14 +28,18 @@
 
 namespace octet::intake {
 
+// Longer ones are tokenized on a thread of their own. The worst text of this size takes a few
+// milliseconds, the worst one of the limit hundreds.
+inline constexpr int64_t kShortPromptBytesMax = int64_t{16} << 10;
+
 class Intake {
  public:
-  // `submit` is called from the tokenizing thread and must not block. `tokenizer` outlives this.
+  // `submit` is called from the tokenizing threads and must not block. `tokenizer` outlives this.
   // Without `chat`, prompts of messages are refused: the model has no chat template.
   Intake(const tokenizer::Tokenizer* tokenizer, IntakeLimits limits,
          std::function<void(Submission)> submit, ChatRenderer chat = {});
-  // Ends the tokenizing thread. REQUIRES: every accepted request has ended, or `submit` still takes
-  // the ones that are left.
+  // Ends the tokenizing threads. REQUIRES: every accepted request has ended, or `submit` still
+  // takes the ones that are left.
   ~Intake();
   Intake(const Intake&) = delete;
   Intake& operator=(const Intake&) = delete;
@@ -68,6 +73,12 @@ class Intake {
     Place place;
     std::shared_ptr<const ModelLimits> model;
   };
+  // Prompts that are tokenized one after another.
+  struct Lane {
+    std::list<Pending> pending;
+    std::condition_variable work;
+    std::thread thread;
+  };
   struct Live {
     uint64_t id;
     AnswerSink* sink;
@@ -78,7 +89,7 @@ class Intake {
   // From now on until the place is left, the request can be found by its request_id.
   void MakeFindable(const std::string& request_id, Live live, Place* place);
   void Forget(const std::string& request_id, uint64_t id);
-  void RunTokenizing();
+  void RunTokenizing(Lane* lane);
   void Tokenize(Pending pending);
   Result<std::vector<schedule::NewSequence>> MakeSequencesOf(Pending* pending) const;
 
@@ -93,14 +104,13 @@ class Intake {
   std::unordered_multimap<std::string, Live> live_;  // by request_id
 
   std::mutex mutex_;
-  std::condition_variable work_;
   Status closed_;  // ok: open
   // Shared: a request is checked, and waits, with the limits it came in under.
   std::shared_ptr<const ModelLimits> model_;
   uint64_t ids_given_ = 0;
-  std::list<Pending> pending_;
   bool ending_ = false;
-  std::thread thread_;
+  Lane short_;
+  Lane long_;
 };
 
 }  // namespace octet::intake

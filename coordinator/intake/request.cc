@@ -42,9 +42,10 @@ Status CheckAtLeast(std::string_view field, const std::optional<Number>& value, 
   return Refuse(field, *value, "at least " + ToText(min));
 }
 
-Status CheckCount(std::string_view field, size_t count, int64_t max) {
-  if (static_cast<int64_t>(count) <= max) return {};
-  return InvalidArgument(std::string(field) + " has " + std::to_string(count) +
+Status CheckCount(std::string_view field, size_t count, int64_t max, int64_t left_out = 0) {
+  const int64_t entries = static_cast<int64_t>(count) + left_out;
+  if (entries <= max) return {};
+  return InvalidArgument(std::string(field) + " has " + std::to_string(entries) +
                          " entries; the limit is " + std::to_string(max));
 }
 
@@ -101,7 +102,8 @@ Status CheckStops(const Request& request, const ModelLimits& model) {
   OCTET_RETURN_IF_ERROR(
       CheckCount("stop_token_ids", request.stop_token_ids.size(), kStopTokenIdsMax));
   OCTET_RETURN_IF_ERROR(CheckIds("stop_token_ids", request.stop_token_ids, model.vocab));
-  OCTET_RETURN_IF_ERROR(CheckCount("stop", request.stop.size(), kStopStringsMax));
+  OCTET_RETURN_IF_ERROR(
+      CheckCount("stop", request.stop.size(), kStopStringsMax, request.stop_left_out));
   for (size_t i = 0; i < request.stop.size(); ++i) {
     const std::string& stop = request.stop[i];
     const std::string field = "stop[" + std::to_string(i) + "]";
@@ -117,7 +119,8 @@ Status CheckStops(const Request& request, const ModelLimits& model) {
 }
 
 Status CheckLogitBias(const Request& request, const ModelLimits& model) {
-  OCTET_RETURN_IF_ERROR(CheckCount("logit_bias", request.logit_bias.size(), kLogitBiasesMax));
+  OCTET_RETURN_IF_ERROR(CheckCount("logit_bias", request.logit_bias.size(), kLogitBiasesMax,
+                                   request.logit_bias_left_out));
   for (const auto& [token, bias] : request.logit_bias) {
     OCTET_RETURN_IF_ERROR(CheckId("a token of logit_bias", token, model.vocab));
     OCTET_RETURN_IF_ERROR(CheckWithin("logit_bias[" + std::to_string(token) + "]",
@@ -139,6 +142,24 @@ Status CheckPrompt(const Prompt& prompt, const IntakeLimits& limits, const Model
   if (std::holds_alternative<std::monostate>(prompt))
     return InvalidArgument("prompt is missing; it must be one of text, token_ids and chat");
   return CheckPromptSize(prompt, limits);
+}
+
+// It is written into lines of logs: a line of one's own or a terminal's commands are no names.
+Status CheckRequestId(const std::string& id) {
+  if (static_cast<int64_t>(id.size()) > kRequestIdBytesMax)
+    return InvalidArgument("request_id has " + std::to_string(id.size()) + " bytes; the limit is " +
+                           std::to_string(kRequestIdBytesMax));
+  for (size_t i = 0; i < id.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(id[i]);
+    // U+0080 to U+009F are two bytes.
+    const bool is_c1 = byte == 0xC2 && i + 1 < id.size() && static_cast<uint8_t>(id[i + 1]) < 0xA0;
+    if (byte >= 0x20 && byte != 0x7F && !is_c1) continue;
+    constexpr const char* kDigits = "0123456789ABCDEF";
+    return InvalidArgument(std::string("request_id has a control character (byte 0x") +
+                           kDigits[byte >> 4] + kDigits[byte & 15] + ") at byte " +
+                           std::to_string(i) + "; it must have none");
+  }
+  return {};
 }
 
 // What all n samples have in common.
@@ -180,6 +201,12 @@ Status CheckRoom(const Request& request, int64_t prompt_tokens, const ModelLimit
 
 }  // namespace
 
+int64_t PromptBytes(const Prompt& prompt) {
+  if (const auto* chat = std::get_if<ChatRequest>(&prompt)) return ChatBytes(*chat);
+  const auto* text = std::get_if<std::string>(&prompt);
+  return text != nullptr ? static_cast<int64_t>(text->size()) : 0;
+}
+
 Status CheckPromptSize(const Prompt& prompt, const IntakeLimits& limits) {
   if (const auto* chat = std::get_if<ChatRequest>(&prompt))
     return CheckChat(*chat, limits.prompt_bytes_max);
@@ -190,9 +217,7 @@ Status CheckPromptSize(const Prompt& prompt, const IntakeLimits& limits) {
 }
 
 Status CheckRequest(const Request& request, const IntakeLimits& limits, const ModelLimits& model) {
-  if (static_cast<int64_t>(request.request_id.size()) > kRequestIdBytesMax)
-    return InvalidArgument("request_id has " + std::to_string(request.request_id.size()) +
-                           " bytes; the limit is " + std::to_string(kRequestIdBytesMax));
+  OCTET_RETURN_IF_ERROR(CheckRequestId(request.request_id));
   OCTET_RETURN_IF_ERROR(CheckWithin("priority", request.priority, -kPriorityMax, kPriorityMax));
   OCTET_RETURN_IF_ERROR(CheckWithin("n", request.n, 1, kSamplesMax));
   // More than could ever be taken is wrong; more than there is room for now is not.

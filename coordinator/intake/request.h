@@ -74,7 +74,13 @@ struct Request {
   std::optional<int32_t> n;
   std::optional<int32_t> logprobs;
   std::optional<int32_t> prompt_logprobs;
+  // Entries beyond their limit need not be copied to be refused: so many were not.
+  int64_t stop_left_out = 0;
+  int64_t logit_bias_left_out = 0;
 };
+
+// Of the text that is tokenized; token ids are none.
+int64_t PromptBytes(const Prompt& prompt);
 
 // What a prompt must be before it is tokenized, whatever the model: its bytes are within their
 // limit.

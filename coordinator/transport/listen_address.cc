@@ -35,6 +35,9 @@ std::string TryBind(const addrinfo& info) {
   close(fd);
   if (bound) return "the system gives no reason; try again";
   if (error == EADDRINUSE) return "the address is in use by another process";
+  if (error == EACCES)
+    return "the port needs a right that this process lacks (CAP_NET_BIND_SERVICE); take one from "
+           "1024 up";
   return strerror(error);
 }
 

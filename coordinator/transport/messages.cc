@@ -1,5 +1,6 @@
 #include "coordinator/transport/messages.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/build_id.h"
@@ -7,9 +8,15 @@
 namespace octet::transport {
 namespace {
 
+// Of entries that are few bytes on the wire and many in our values, no more are copied than may be.
+// Returns how many were left out.
+int64_t LeftOut(int count, int64_t max) { return std::max<int64_t>(count - max, 0); }
+
 intake::ChatRequest ToChat(const v1::ChatMessages& message) {
   intake::ChatRequest chat;
+  chat.messages_left_out = LeftOut(message.messages_size(), intake::kChatMessagesMax);
   for (const v1::ChatMessage& from : message.messages()) {
+    if (static_cast<int64_t>(chat.messages.size()) == intake::kChatMessagesMax) break;
     intake::ChatMessage& to = chat.messages.emplace_back();
     to.role = from.role();
     to.content = from.content();
@@ -36,9 +43,15 @@ void SetSampling(const v1::SamplingParams& from, intake::Request* to) {
   if (from.has_repetition_penalty()) to->repetition_penalty = from.repetition_penalty();
   if (from.has_presence_penalty()) to->presence_penalty = from.presence_penalty();
   if (from.has_frequency_penalty()) to->frequency_penalty = from.frequency_penalty();
-  to->logit_bias.insert(from.logit_bias().begin(), from.logit_bias().end());
+  to->logit_bias_left_out =
+      LeftOut(static_cast<int>(from.logit_bias_size()), intake::kLogitBiasesMax);
+  for (const auto& [token, bias] : from.logit_bias()) {
+    if (static_cast<int64_t>(to->logit_bias.size()) == intake::kLogitBiasesMax) break;
+    to->logit_bias.emplace(token, bias);
+  }
   if (from.has_min_tokens()) to->min_tokens = from.min_tokens();
-  to->stop.assign(from.stop().begin(), from.stop().end());
+  to->stop_left_out = LeftOut(from.stop_size(), intake::kStopStringsMax);
+  to->stop.assign(from.stop().begin(), from.stop().end() - to->stop_left_out);
   to->include_stop_str_in_output = from.include_stop_str_in_output();
   if (from.has_n()) to->n = from.n();
   if (from.has_logprobs()) to->logprobs = from.logprobs();
@@ -192,8 +205,11 @@ v1::GetModelResponse ToMessage(const workers::GroupInfo& info, const std::string
 grpc::Status ToGrpc(const Status& status) {
   // A message travels in a header, and headers have a limit of 8 KiB in all.
   constexpr size_t kMessageBytesMax = 2048;
-  return {static_cast<grpc::StatusCode>(status.code()),
-          status.message().substr(0, kMessageBytesMax)};
+  const std::string& message = status.message();
+  size_t bytes = std::min(message.size(), kMessageBytesMax);
+  // Between characters: some clients end a call whose message is not UTF-8.
+  while (bytes < message.size() && bytes > 0 && (message[bytes] & 0xC0) == 0x80) --bytes;
+  return {static_cast<grpc::StatusCode>(status.code()), message.substr(0, bytes)};
 }
 
 }  // namespace octet::transport

@@ -77,11 +77,14 @@ Result<LockedDir> MakeDir(const std::string& parent) {
 
 }  // namespace
 
-Result<SessionDir> SessionDir::Create() {
+std::string TemporaryFolder() {
   const char* tmpdir = getenv("TMPDIR");
+  return tmpdir != nullptr && *tmpdir != '\0' ? tmpdir : "/tmp";
+}
+
+Result<SessionDir> SessionDir::Create() {
   SessionDir session;
-  OCTET_ASSIGN_OR_RETURN(LockedDir dir,
-                         MakeDir(tmpdir != nullptr && *tmpdir != '\0' ? tmpdir : "/tmp"));
+  OCTET_ASSIGN_OR_RETURN(LockedDir dir, MakeDir(TemporaryFolder()));
   session.path_ = std::move(dir.path);
   session.lock_ = dir.lock;
   if (Result<LockedDir> shared = MakeDir("/dev/shm"); shared.ok()) {

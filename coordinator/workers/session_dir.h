@@ -13,9 +13,13 @@
 
 namespace octet::workers {
 
+// Where sessions are made: $TMPDIR, or /tmp.
+std::string TemporaryFolder();
+
 class SessionDir {
  public:
-  // Under $TMPDIR, or /tmp; mode 0700. The path stays below 100 bytes, for a socket's name has 108.
+  // Under TemporaryFolder(); mode 0700. The path stays below 100 bytes, for a socket's name has
+  // 108.
   static Result<SessionDir> Create();
   SessionDir(SessionDir&& other) noexcept;
   SessionDir& operator=(SessionDir&&) = delete;

@@ -208,6 +208,38 @@ TEST_F(IntakeTest, ACancelWhileOthersAreTokenizedFreesThePlaceAtOnce) {
   EXPECT_TRUE(submissions_.empty());
 }
 
+TEST_F(IntakeTest, ALongPromptDelaysNoShortOne) {
+  SlowTemplate slow;
+  Intake intake(
+      &tokenizer_, {}, [this](Submission submission) { Submitted(std::move(submission)); },
+      [&slow](const Conversation& conversation) { return slow.Render(conversation); });
+  intake.Open(model_);
+  KeepingSink long_sink;
+  KeepingSink waiting_sink;
+  KeepingSink short_sink;
+  Request chat;
+  chat.prompt = ChatRequest{
+      .messages = {{.role = "user", .content = std::string(kShortPromptBytesMax, 'x')}}};
+  const auto long_id = intake.Submit(chat, &long_sink);
+  ASSERT_TRUE(long_id.ok());
+  ASSERT_TRUE(slow.WaitEntered());
+  const auto waiting_id = intake.Submit(chat, &waiting_sink);
+  ASSERT_TRUE(waiting_id.ok());
+  // Too long for the model, which is known once it is tokenized: its end says that it was.
+  ASSERT_TRUE(intake.Submit(Text(std::string(kShortPromptBytesMax, 'x')), &short_sink).ok());
+  ASSERT_TRUE(short_sink.WaitEnd());
+  EXPECT_EQ(short_sink.end.status.code(), StatusCode::kInvalidArgument);
+  EXPECT_FALSE(long_sink.has_ended);
+  // One that waits behind the long one can be withdrawn.
+  waiting_sink.cancel_requested = true;
+  intake.Withdraw(*waiting_id);
+  EXPECT_TRUE(waiting_sink.has_ended);
+  long_sink.cancel_requested = true;
+  slow.Release();
+  ASSERT_TRUE(long_sink.WaitEnd());
+  EXPECT_EQ(intake.live_sequences(), 0);
+}
+
 TEST_F(IntakeTest, ARenderedChatIsTokenizedWithItsSpecialTokensAndNoOthers) {
   Intake intake(
       &tokenizer_, {}, [this](Submission submission) { Submitted(std::move(submission)); },

@@ -38,6 +38,13 @@ TEST(CheckRequest, EveryRefusalNamesTheFieldTheValueAndTheLimit) {
   const Wrong wrongs[] = {
       {"request_id has 129 bytes; the limit is 128",
        [](Request* r) { r->request_id = std::string(129, 'i'); }},
+      {"request_id has a control character (byte 0x0A) at byte 2; it must have none",
+       [](Request* r) { r->request_id = "ab\nc"; }},
+      {"stop has 17 entries; the limit is 16",
+       [](Request* r) {
+         r->stop.assign(16, "s");
+         r->stop_left_out = 1;
+       }},
       {"prompt is missing; it must be one of text, token_ids and chat",
        [](Request* r) { r->prompt = std::monostate(); }},
       {"text has 1001 bytes; the limit is 1000",

@@ -1,8 +1,8 @@
 #include "tests/coordinator/service/serving.h"
 
-#include <grpcpp/generic/generic_stub.h>
-
 #include <thread>
+
+#include "tests/coordinator/service/raw_client.h"
 
 namespace octet::coordinator {
 namespace {
@@ -10,24 +10,18 @@ namespace {
 constexpr const char* kSecret = "a secret of the test";
 
 // grpc.health.v1 has no messages here; the two it needs are one field each, written by hand.
-grpc::ByteBuffer HealthRequest(const std::string& service) {
+std::string HealthRequest(const std::string& service) {
   std::string bytes;
   if (!service.empty()) {
     bytes.push_back(0x0a);  // field 1, a string
     bytes.push_back(static_cast<char>(service.size()));
     bytes += service;
   }
-  const grpc::Slice slice(bytes);
-  return {&slice, 1};
+  return bytes;
 }
 
-int HealthStatus(const grpc::ByteBuffer& response) {
-  std::vector<grpc::Slice> slices;
-  if (!response.Dump(&slices).ok()) return 0;
-  std::string bytes;
-  for (const grpc::Slice& slice : slices)
-    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  return bytes.size() == 2 ? bytes[1] : 0;  // field 1, an enum
+int HealthStatus(const std::string& response) {
+  return response.size() == 2 ? response[1] : 0;  // field 1, an enum
 }
 
 }  // namespace
@@ -83,19 +77,9 @@ void Serving::ReplaceRanks(int ranks) {
 }
 
 int Serving::Health(const std::string& service) {
-  grpc::GenericStub stub(channel_);
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
-  grpc::CompletionQueue queue;
-  const auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check",
-                                          HealthRequest(service), &queue);
-  call->StartCall();
-  grpc::ByteBuffer response;
-  grpc::Status status;
-  call->Finish(&response, &status, nullptr);
-  void* tag = nullptr;
-  bool ok = false;
-  queue.Next(&tag, &ok);
+  std::string response;
+  const grpc::Status status =
+      CallWithBytes(channel_, "/grpc.health.v1.Health/Check", HealthRequest(service), &response);
   return status.ok() ? HealthStatus(response) : -static_cast<int>(status.error_code());
 }
 

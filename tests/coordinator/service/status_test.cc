@@ -165,7 +165,7 @@ TEST_F(Serving, ABadAddressIsSaidWithWhatIsExpected) {
     Service service(options);
     const auto failure = service.Start();
     ASSERT_TRUE(failure.has_value()) << address;
-    EXPECT_EQ(failure->exit_code, 1);
+    EXPECT_EQ(failure->exit_code, 2);
     EXPECT_NE(failure->cause.message().find("gRPC can not listen on " + address), std::string::npos)
         << failure->cause.message();
     EXPECT_NE(failure->cause.message().find("127.0.0.1:50051"), std::string::npos);

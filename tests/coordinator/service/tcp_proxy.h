@@ -1,5 +1,5 @@
-// A way between a client and a server on loopback that a test can cut, as a network does: neither
-// end says anything first.
+// A way between a client and a server on loopback that a test can cut, or make silent, or slow, as
+// a network does: neither end says anything first.
 #pragma once
 
 #include <arpa/inet.h>
@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "base/check.h"
@@ -27,6 +28,7 @@ class TcpProxy {
   }
   ~TcpProxy() {
     Cut();
+    mode_ = Mode::kFlow;
     thread_.join();
     for (const int fd : {listening_, client_.load(), server_}) close(fd);
   }
@@ -34,10 +36,17 @@ class TcpProxy {
   int port() const { return port_; }
   // Both ends see their connection end; no other is taken.
   void Cut() {
+    cut_ = true;
     for (const int fd : {listening_, client_.load(), server_}) shutdown(fd, SHUT_RDWR);
   }
 
+  // Nothing is passed on any more, and both ends still have their connection.
+  void FallSilent() { mode_ = Mode::kSilent; }
+  // From now on the client gets one byte a second.
+  void Trickle() { mode_ = Mode::kTrickle; }
+
  private:
+  enum class Mode { kFlow, kTrickle, kSilent };
   static sockaddr_in Loopback(int port) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -45,13 +54,17 @@ class TcpProxy {
     address.sin_port = htons(static_cast<uint16_t>(port));
     return address;
   }
-  static void Copy(int from, int to) {
+  void Copy(int from, int to, bool to_client) {
     char buffer[4096];
-    ssize_t bytes = 0;
-    while ((bytes = read(from, buffer, sizeof(buffer))) > 0) {
-      if (send(to, buffer, static_cast<size_t>(bytes), MSG_NOSIGNAL) != bytes) return;
+    while (true) {
+      const bool slow = to_client && mode_ == Mode::kTrickle;
+      const ssize_t bytes = read(from, buffer, slow ? 1 : sizeof(buffer));
+      for (int i = 0; i < 100 && slow && !cut_; ++i) Pause();
+      while (mode_ == Mode::kSilent && !cut_) Pause();
+      if (bytes <= 0 || send(to, buffer, static_cast<size_t>(bytes), MSG_NOSIGNAL) != bytes) return;
     }
   }
+  static void Pause() { std::this_thread::sleep_for(std::chrono::milliseconds(10)); }
   void Run(int server_port) {
     const int accepted = accept(listening_, nullptr, nullptr);
     if (accepted < 0) return;
@@ -59,14 +72,16 @@ class TcpProxy {
     const sockaddr_in address = Loopback(server_port);
     OCTET_CHECK_EQ(connect(server_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
                    0);
-    std::thread up([this] { Copy(client_, server_); });
-    Copy(server_, client_);
+    std::thread up([this] { Copy(client_, server_, /*to_client=*/false); });
+    Copy(server_, client_, /*to_client=*/true);
     up.join();
   }
 
   int port_ = 0;
   int listening_;
   std::atomic<int> client_{-1};
+  std::atomic<Mode> mode_{Mode::kFlow};
+  std::atomic<bool> cut_{false};
   int server_ = socket(AF_INET, SOCK_STREAM, 0);
   std::thread thread_;
 };

@@ -84,6 +84,32 @@ TEST(ToRequest, EveryFieldArrives) {
   EXPECT_EQ(conversation.template_variables_json, "{}");
 }
 
+TEST(ToRequest, EntriesBeyondALimitAreCountedAndNotCopied) {
+  v1::GenerateRequest message;
+  for (int i = 0; i < 2000; ++i) {
+    message.mutable_chat()->add_messages()->set_role(std::string("user"));
+    message.mutable_sampling_params()->add_stop(std::string(1, 's'));
+    (*message.mutable_sampling_params()->mutable_logit_bias())[i] = 1;
+  }
+  const intake::Request request = ToRequest(message);
+  const auto& chat = std::get<intake::ChatRequest>(request.prompt);
+  EXPECT_EQ(chat.messages.size(), 1024u);
+  EXPECT_EQ(chat.messages_left_out, 976);
+  EXPECT_EQ(request.stop.size(), 16u);
+  EXPECT_EQ(request.stop_left_out, 1984);
+  EXPECT_EQ(request.logit_bias.size(), 512u);
+  EXPECT_EQ(request.logit_bias_left_out, 1488);
+}
+
+TEST(ToGrpc, ALongMessageIsCutBetweenCharacters) {
+  const auto sent = [](const std::string& message) {
+    return ToGrpc(InvalidArgument(message)).error_message();
+  };
+  EXPECT_EQ(sent(std::string(3000, 'x')), std::string(2048, 'x'));
+  EXPECT_EQ(sent(std::string(2047, 'x') + "\u00e9"), std::string(2047, 'x'));
+  EXPECT_EQ(sent(std::string(2046, 'x') + "\u00e9"), std::string(2046, 'x') + "\u00e9");
+}
+
 TEST(Append, ChunksOfOneSampleGrowIntoOneMessage) {
   v1::GenerateResponse::Chunk chunk;
   Append({2, 65, 7, "A", schedule::TokenLogprobs{-0.5f, {65, 66}, {-0.5f, -1.0f}}}, &chunk);
