@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/json/json.h"
 #include "worker/model/families/families.h"
-#include "worker/model/json.h"
 
 namespace octet::launch {
 namespace {
@@ -39,7 +39,7 @@ Result<std::string> ReadText(const std::filesystem::path& path) {
 
 // What config.json says of the weights' type; bf16 where it says nothing that is known.
 DType StoredDType(const std::string& config_json) {
-  const Result<nlohmann::json> config = worker::ParseJson(config_json, "config.json");
+  const Result<nlohmann::json> config = ParseJson(config_json, "config.json");
   if (!config.ok()) return DType::kBF16;
   for (const char* key : {"dtype", "torch_dtype"}) {
     const auto found = config->find(key);

@@ -1,7 +1,8 @@
 // A chat template from a checkpoint's folder.
 #include <filesystem>
-#include <fstream>
 
+#include "base/file.h"
+#include "base/json/json.h"
 #include "coordinator/chat/chat_template_state.h"
 
 namespace octet::chat {
@@ -14,46 +15,28 @@ constexpr const char* kSpecialTokens[] = {"bos_token", "eos_token", "unk_token",
                                           "pad_token", "cls_token", "mask_token"};
 
 Result<std::string> ReadFile(const fs::path& path, int64_t bytes_max) {
-  std::ifstream in(path, std::ios::binary);
-  std::string text(static_cast<size_t>(bytes_max) + 1, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (in.bad() || !in.is_open()) return NotFound(path.string() + ": cannot be read");
-  text.resize(static_cast<size_t>(in.gcount()));
-  if (static_cast<int64_t>(text.size()) > bytes_max) {
-    return ResourceExhausted(path.string() + ": more than " + std::to_string(bytes_max) +
-                             " bytes, which is the limit");
-  }
-  return text;
+  return ReadTextFile(path.string(), path.string(), bytes_max);
 }
 
-Result<Json> ReadConfig(const fs::path& path) {
+// Sorted by key, unlike what templates are given: only some keys are looked up.
+Result<nlohmann::json> ReadConfig(const fs::path& path) {
   OCTET_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kConfigBytesMax));
-  bool too_deep = false;
-  // The parser itself does not recurse; whoever copies a deep document would.
-  const auto within_depth = [&](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth > kConfigDepthMax;
-    return !too_deep;
-  };
-  Json config = Json::parse(text, within_depth, /*allow_exceptions=*/false);
-  if (too_deep) {
-    return ResourceExhausted(path.string() + ": nested deeper than " +
-                             std::to_string(kConfigDepthMax) + " levels, which is the limit");
-  }
-  if (config.is_discarded() || !config.is_object()) {
-    return InvalidArgument(path.string() + ": expected a JSON object");
-  }
+  OCTET_ASSIGN_OR_RETURN(
+      nlohmann::json config,
+      ParseJson(text, path.string(), {.bytes_max = kConfigBytesMax, .depth_max = kConfigDepthMax}));
+  if (!config.is_object()) return InvalidArgument(path.string() + ": expected a JSON object");
   return config;
 }
 
 // A special token is a text, or an object with its text as `content`.
-Json SpecialTokens(const Json& config) {
+Json SpecialTokens(const nlohmann::json& config) {
   Json tokens = Json::object();
   for (const char* name : kSpecialTokens) {
     const auto token = config.find(name);
     if (token == config.end()) continue;
-    if (token->is_string()) tokens[name] = *token;
+    if (token->is_string()) tokens[name] = token->get<std::string>();
     if (token->is_object() && token->contains("content") && (*token)["content"].is_string()) {
-      tokens[name] = (*token)["content"];
+      tokens[name] = (*token)["content"].get<std::string>();
     }
   }
   return tokens;
@@ -65,9 +48,9 @@ struct Sources {
 };
 
 // `listed` is the list of {name, template}.
-Result<Sources> SourcesOf(const Json& listed, const std::string& file) {
+Result<Sources> SourcesOf(const nlohmann::json& listed, const std::string& file) {
   Sources sources;
-  for (const Json& entry : listed) {
+  for (const nlohmann::json& entry : listed) {
     const bool is_entry = entry.is_object() && entry.contains("name") &&
                           entry.contains("template") && entry["name"].is_string() &&
                           entry["template"].is_string();
@@ -83,7 +66,7 @@ Result<Sources> SourcesOf(const Json& listed, const std::string& file) {
   return sources;
 }
 
-Result<Sources> FindSources(const fs::path& dir, const Json& config) {
+Result<Sources> FindSources(const fs::path& dir, const nlohmann::json& config) {
   const std::string file = (dir / "tokenizer_config.json").string();
   std::error_code error;
   if (fs::exists(dir / "chat_template.jinja", error)) {
@@ -108,7 +91,7 @@ Result<Sources> FindSources(const fs::path& dir, const Json& config) {
 Result<ChatTemplate> ChatTemplate::Load(const std::string& model_dir,
                                         const ChatTemplateLimits& limits) {
   const fs::path dir(model_dir);
-  Json config = Json::object();
+  nlohmann::json config = nlohmann::json::object();
   if (std::error_code error; fs::exists(dir / "tokenizer_config.json", error)) {
     OCTET_ASSIGN_OR_RETURN(config, ReadConfig(dir / "tokenizer_config.json"));
   }

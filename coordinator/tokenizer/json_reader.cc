@@ -2,34 +2,13 @@
 
 #include <algorithm>
 
+#include "base/json/json.h"
 #include "coordinator/tokenizer/limits.h"
 
 namespace octet::tokenizer {
 namespace {
 
 constexpr size_t kShownBytes = 60;
-
-// The deepest nesting of arrays and objects. Ill-formed text gives some number: the parser comes
-// after and says what is wrong with it.
-int64_t Depth(std::string_view text) {
-  int64_t depth = 0;
-  int64_t deepest = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      deepest = std::max(deepest, ++depth);
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return deepest;
-}
 
 std::string Found(const nlohmann::json& value) {
   if (value.is_string()) return Quoted(value.get_ref<const std::string&>());
@@ -50,21 +29,8 @@ std::string Quoted(std::string_view text) {
 }
 
 Result<nlohmann::json> ParseJson(std::string_view text, const std::string& file) {
-  if (static_cast<int64_t>(text.size()) > kTokenizerJsonBytesMax) {
-    return ResourceExhausted(file + ": " + std::to_string(text.size()) + " bytes, the limit is " +
-                             std::to_string(kTokenizerJsonBytesMax));
-  }
-  if (const int64_t depth = Depth(text); depth > kJsonDepthMax) {
-    return ResourceExhausted(file + ": nested " + std::to_string(depth) +
-                             " levels deep, the limit is " + std::to_string(kJsonDepthMax));
-  }
-  try {
-    return nlohmann::json::parse(text);
-  } catch (const nlohmann::json::parse_error& error) {
-    return InvalidArgument(file + ": not JSON, at byte " + std::to_string(error.byte));
-  } catch (const nlohmann::json::exception&) {
-    return InvalidArgument(file + ": not JSON, a number does not fit");
-  }
+  return octet::ParseJson(text, file,
+                          {.bytes_max = kTokenizerJsonBytesMax, .depth_max = kJsonDepthMax});
 }
 
 JsonView JsonView::Member(const std::string& key) const {

@@ -1,6 +1,5 @@
-// Reading a JSON document that nobody vouches for. Depth and size are checked on the raw text
-// before the library sees it, because copying or printing a deep document recurses there. Every
-// complaint names the file, the key, what was found and what was expected.
+// Reading a JSON document that nobody vouches for, with the tokenizer's limits. Every complaint
+// names the file, the key, what was found and what was expected.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -1,8 +1,7 @@
 // Builds a Tokenizer from its files.
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
+#include "base/file.h"
 #include "coordinator/tokenizer/byte_alphabet.h"
 #include "coordinator/tokenizer/definition_json.h"
 #include "coordinator/tokenizer/limits.h"
@@ -13,18 +12,7 @@ namespace octet::tokenizer {
 namespace {
 
 Result<std::string> ReadFile(const std::filesystem::path& path) {
-  std::error_code error;
-  const auto bytes = std::filesystem::file_size(path, error);
-  if (error) return NotFound(path.string() + ": " + error.message());
-  if (bytes > static_cast<uintmax_t>(kTokenizerJsonBytesMax)) {
-    return ResourceExhausted(path.string() + ": " + std::to_string(bytes) +
-                             " bytes, the limit is " + std::to_string(kTokenizerJsonBytesMax));
-  }
-  std::ifstream in(path, std::ios::binary);
-  std::string text(bytes, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(bytes));
-  if (!in) return NotFound(path.string() + ": cannot be read");
-  return text;
+  return ReadTextFile(path.string(), path.string(), kTokenizerJsonBytesMax);
 }
 
 // The form in which an added token is searched for and decoded.
@@ -82,6 +70,19 @@ Status CheckSearchedFormsDiffer(const Definition& definition) {
   return {};
 }
 
+// Of a model that has no tokenizer.json: names what it has instead.
+Status CheckKind(const std::filesystem::path& dir) {
+  std::error_code error;
+  if (std::filesystem::exists(dir / "tokenizer.json", error)) return {};
+  for (const char* other : {"tokenizer.model", "tiktoken.model", "tokenizer.tiktoken",
+                            "qwen.tiktoken", "vocab.txt", "vocab.json"}) {
+    if (!std::filesystem::exists(dir / other, error)) continue;
+    return Unimplemented(dir.string() + ": the tokenizer is " + other +
+                         ", supported is only tokenizer.json");
+  }
+  return {};
+}
+
 }  // namespace
 
 Tokenizer::State::State(Definition checked)
@@ -117,6 +118,7 @@ Result<Tokenizer> Tokenizer::FromJson(std::string_view json, std::string_view co
 
 Result<Tokenizer> Tokenizer::Load(const std::string& model_dir) {
   const std::filesystem::path dir(model_dir);
+  OCTET_RETURN_IF_ERROR(CheckKind(dir));
   OCTET_ASSIGN_OR_RETURN(const std::string json, ReadFile(dir / "tokenizer.json"));
   std::string config_json;
   if (std::error_code error; std::filesystem::exists(dir / "tokenizer_config.json", error)) {

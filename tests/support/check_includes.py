@@ -46,7 +46,7 @@ OUTSIDE = (
       # A test of one end plays the other.
       "tests/bench", "tests/coordinator", "tests/worker", "tests/integration")),
     ("JSON", r"nlohmann/.*",
-     ("coordinator/chat", "coordinator/tokenizer", "coordinator/intake", "coordinator/journal",
+     ("base/json", "coordinator/chat", "coordinator/tokenizer", "coordinator/intake", "coordinator/journal",
       "coordinator/transport", "worker/model", "worker/weights", "worker/quantize", "launch",
       "tests")),
     ("GoogleTest", r"g(test|mock)/.*", ("tests",)),

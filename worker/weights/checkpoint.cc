@@ -7,7 +7,7 @@
 #include <system_error>
 
 #include "base/check.h"
-#include "worker/model/json.h"
+#include "base/json/json.h"
 
 namespace octet::worker {
 namespace {
@@ -22,8 +22,8 @@ constexpr int64_t kGapBytesMax = int64_t{16} << 10;   // read through rather tha
 constexpr int64_t kStagingBytes = int64_t{64} << 10;  // on the stack
 
 bool Exists(const std::string& folder, const std::string& name) {
-  std::error_code ignored;
-  return fs::exists(fs::path(folder) / name, ignored);
+  std::error_code ignored;  // a link without a target is there too
+  return fs::exists(fs::symlink_status(fs::path(folder) / name, ignored));
 }
 
 bool IsInside(const fs::path& path, const fs::path& root) {
@@ -38,6 +38,10 @@ Result<std::string> Locate(const std::string& folder, const std::string& name) {
   const fs::path root = fs::canonical(folder, error);
   if (error) return NotFound("model folder " + Quoted(folder) + ": " + error.message());
   const fs::path real = fs::canonical(root / name, error);
+  if (error && Exists(folder, name)) {
+    return NotFound(name + ": is a link in model folder " + Quoted(folder) +
+                    " whose target is not there");
+  }
   if (error) return NotFound(name + ": not found in model folder " + Quoted(folder));
   const bool snapshot = root.parent_path().filename() == "snapshots";
   const fs::path blobs = root.parent_path().parent_path() / "blobs";
@@ -48,14 +52,7 @@ Result<std::string> Locate(const std::string& folder, const std::string& name) {
 Result<std::string> ReadText(const std::string& folder, const std::string& name,
                              int64_t bytes_max) {
   OCTET_ASSIGN_OR_RETURN(const std::string path, Locate(folder, name));
-  OCTET_ASSIGN_OR_RETURN(const ReadOnlyFile file, ReadOnlyFile::Open(path, name));
-  if (file.bytes() > bytes_max) {
-    return InvalidArgument(name + ": " + std::to_string(file.bytes()) + " bytes, the limit is " +
-                           std::to_string(bytes_max));
-  }
-  std::string text(file.bytes(), '\0');
-  OCTET_RETURN_IF_ERROR(file.Read(0, file.bytes(), reinterpret_cast<std::byte*>(text.data())));
-  return text;
+  return ReadTextFile(path, name, bytes_max);
 }
 
 // A name that can not lead anywhere but to a file of the folder.

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
-#include "worker/model/json.h"
+#include "base/json/json.h"
 #include "worker/weights/float_rows.h"
 #include "worker/weights/piece_packer.h"
 #include "worker/weights/round_to_nearest.h"
@@ -15,10 +16,8 @@
 namespace octet::worker {
 namespace {
 
-constexpr int64_t kBatchElements = int64_t{1} << 15;  // read and rounded at once, or one row
-
 int64_t BatchRows(int64_t columns) {
-  return std::max<int64_t>(1, kBatchElements / std::max<int64_t>(1, columns));
+  return std::max<int64_t>(1, kLoadBatchElements / std::max<int64_t>(1, columns));
 }
 
 class Loader {
@@ -35,6 +34,9 @@ class Loader {
       total_elements_ +=
           (piece.row_end - piece.row_begin) * SourceColumns(ShapeOf(piece), piece.inputs).count();
     }
+    const EmbeddingPiece& embedding = assembly.embedding;
+    total_elements_ += (embedding.row_end - embedding.row_begin) *
+                       checkpoint.Find(embedding.tensor)->info->dims[1];
   }
 
   Status LoadAll() {
@@ -69,9 +71,14 @@ class Loader {
   Status ReadFinite(const std::string& name, const Checkpoint::Tensor& tensor,
                     const MatrixSlice& slice, std::byte* stored) const {
     OCTET_RETURN_IF_ERROR(checkpoint_.ReadRows(tensor, slice, stored));
-    if (AllFinite(*tensor.info->dtype(), stored, slice.rows() * slice.cols())) return {};
-    return DataLoss("tensor " + Quoted(name) + ": infinity or NaN in rows [" +
-                    std::to_string(slice.row_begin) + ", " + std::to_string(slice.row_end) + ")");
+    const DType dtype = *tensor.info->dtype();
+    if (AllFinite(dtype, stored, slice.rows() * slice.cols())) return {};
+    int64_t row = slice.row_begin;
+    while (AllFinite(dtype, stored, slice.cols())) {
+      stored += slice.cols() * DTypeBytes(dtype);
+      ++row;
+    }
+    return DataLoss("tensor " + Quoted(name) + ": infinity or NaN in row " + std::to_string(row));
   }
 
   Status LoadVector(const VectorPiece& piece) {
@@ -96,6 +103,7 @@ class Loader {
           const MatrixSlice slice = {piece.row_begin + begin, piece.row_begin + end, 0, hidden};
           Status status = ReadFinite(piece.tensor, tensor, slice, piece.out + begin * row_bytes);
           if (!status.ok()) failure.Report(begin, std::move(status));
+          Advance(slice.rows() * hidden);
         });
     return failure.status();
   }
@@ -130,8 +138,8 @@ class Loader {
         return DataLoss("tensor " + Quoted(source.name) + ": a value in row " +
                         std::to_string(row) + " is too large for the format it is to be kept in");
       }
+      Advance(slice.rows() * columns);
     }
-    Advance(thread, (row_end - row_begin) * columns);
     return {};
   }
 
@@ -146,9 +154,11 @@ class Loader {
                        rows->scales.data() + row * shape.group_count());
   }
 
-  void Advance(int thread, int64_t elements) {
+  // After every batch: whoever waits for news may take a pause for a read that does not come back.
+  void Advance(int64_t elements) {
     const int64_t done = done_elements_.fetch_add(elements) + elements;
-    if (thread != 0 || !progress_ || done == total_elements_) return;  // 1 is said at the end
+    if (!progress_ || std::this_thread::get_id() != caller_) return;
+    if (done == total_elements_) return;  // 1 is said at the end
     progress_(static_cast<double>(done) / static_cast<double>(total_elements_));
   }
 
@@ -158,7 +168,8 @@ class Loader {
   const std::function<void(double)>& progress_;
   PiecePacker packer_;
   std::vector<Staging> staging_;  // of each thread
-  int64_t total_elements_ = 0;    // of the linears
+  int64_t total_elements_ = 0;    // of the matrices
+  const std::thread::id caller_ = std::this_thread::get_id();
   std::atomic<int64_t> done_elements_ = 0;
 };
 

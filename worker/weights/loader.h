@@ -44,8 +44,12 @@ Result<WeightOptions> ResolveWeightOptions(const StoredTypes& stored, const Mode
 Result<WeightOptions> ResolveWeightOptions(const Checkpoint& checkpoint, const ModelSpec& spec,
                                            const WeightRequest& request);
 
+inline constexpr int64_t kLoadBatchElements = int64_t{1}
+                                              << 15;  // read and rounded at once, or a row
+
 // Checks all tensors before it takes memory. `progress` may be null; it is called with a growing
-// fraction, 1 at last, from the calling thread.
+// fraction, 1 at last, from the calling thread, after every batch that this thread reads: silence
+// is a read that does not come back.
 Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const ModelSpec& spec,
                                           const ShardPlan& shard, const WeightOptions& options,
                                           ThreadPool& pool,

@@ -1,7 +1,6 @@
 // One safetensors file: a table of tensors and bounded reads of their bytes. The header is checked
-// whole before anything else is believed: see worker/weights/README.md for the list. pread only, so
-// a file that is cut short while it is read is an error, not a signal; calls from several threads
-// at a time are allowed.
+// whole before anything else is believed: see worker/weights/README.md for the list. Calls from
+// several threads at a time are allowed.
 #pragma once
 
 #include <array>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "base/file.h"
 #include "base/status.h"
 
 namespace octet::worker {
@@ -21,29 +21,6 @@ inline constexpr int64_t kHeaderBytesMax = 100'000'000;
 inline constexpr int64_t kTensorsMax = 500'000;
 inline constexpr int64_t kTensorRankMax = 8;
 inline constexpr int64_t kTensorNameBytesMax = 1024;
-
-// An open file that is only read. Owns the descriptor.
-class ReadOnlyFile {
- public:
-  static Result<ReadOnlyFile> Open(const std::string& path, const std::string& name);
-  ~ReadOnlyFile();
-  ReadOnlyFile(ReadOnlyFile&& other) noexcept;
-  ReadOnlyFile& operator=(ReadOnlyFile&& other) noexcept;
-
-  const std::string& name() const { return name_; }  // in messages
-  int64_t bytes() const { return bytes_; }           // when it was opened
-  // All of `count` bytes at `offset`, or why not.
-  Status Read(int64_t offset, int64_t count, std::byte* out) const;
-  // An error if size or time of modification changed since the file was opened.
-  Status CheckUnchanged() const;
-
- private:
-  ReadOnlyFile() = default;
-  int fd_ = -1;
-  std::string name_;
-  int64_t bytes_ = 0;
-  int64_t modified_ns_ = 0;
-};
 
 struct TensorInfo {
   std::string name;

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "worker/model/json.h"
+#include "base/json/json.h"
 
 namespace octet::worker {
 namespace {
@@ -42,7 +42,8 @@ constexpr std::array<ElementType, 22> kElementTypes = {{
     {"F6_E2M3", 6, {}},
     {"F6_E3M2", 6, {}},
 }};
-constexpr int64_t kEntryBytesMin = 48;  // the shortest text of one tensor, about
+constexpr int64_t kEntryBytesMin = 48;                    // the shortest text of one tensor, about
+constexpr size_t kHeaderTokenBytesMax = size_t{8} << 20;  // __metadata__ may hold a whole config
 
 // Follows the text one token at a time: object, tensor name, tensor object, its three keys.
 class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
@@ -67,7 +68,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   bool number_unsigned(number_unsigned_t value) override {
     if (place_ != Place::kShape && place_ != Place::kOffsets) return Wrong("a number");
     if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
-      return Wrong("the number " + std::to_string(value) + ", more than fits 63 bits,");
+      return Wrong("the number " + std::to_string(value) + ", more than fits 63 bits");
     }
     const auto number = static_cast<int64_t>(value);
     if (place_ == Place::kShape) {
@@ -197,6 +198,31 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   bool has_metadata_ = false;
 };
 
+// The parser keeps the token it reads, spaces before it included, several times over and in buffers
+// that double: a header that is one string, one number or one gap would take far more than itself.
+Status CheckTokens(std::string_view header, const std::string& file_name) {
+  bool in_string = false;
+  size_t begin = 0;
+  for (size_t i = 0; i < header.size(); ++i) {
+    const char c = header[i];
+    if (i - begin >= kHeaderTokenBytesMax) {
+      return DataLoss(file_name + ": the header has " +
+                      (in_string ? "a string" : "a number or gap") + " of more than " +
+                      std::to_string(kHeaderTokenBytesMax) + " bytes, which is the limit");
+    }
+    if (in_string && c == '\\') {
+      ++i;
+    } else if (c == '"') {
+      in_string = !in_string;
+      begin = i + 1;
+    } else if (!in_string &&
+               (c == ',' || c == ':' || c == '[' || c == ']' || c == '{' || c == '}')) {
+      begin = i + 1;
+    }
+  }
+  return {};
+}
+
 std::string RangeText(const TensorInfo& tensor) {
   std::string text = "[";
   text += std::to_string(tensor.begin) + ", " + std::to_string(tensor.end) + ")";
@@ -257,6 +283,7 @@ Result<std::vector<TensorInfo>> ParseSafetensorsHeader(std::string_view header, 
   if (first == std::string_view::npos || header[first] != '{') {
     return DataLoss(file_name + ": the header does not begin with '{'");
   }
+  OCTET_RETURN_IF_ERROR(CheckTokens(header, file_name));
   HeaderReader reader(file_name, static_cast<int64_t>(header.size()));
   if (!nlohmann::json::sax_parse(header.begin(), header.end(), &reader)) return reader.status();
   std::vector<TensorInfo> tensors = std::move(reader.tensors());

@@ -3,8 +3,8 @@
 #include <array>
 #include <optional>
 
+#include "base/json/json.h"
 #include "worker/model/families/families.h"
-#include "worker/model/json.h"
 #include "worker/weights/float_rows.h"
 #include "worker/weights/loader.h"
 #include "worker/weights/weight_assembly.h"

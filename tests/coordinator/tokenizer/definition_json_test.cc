@@ -211,14 +211,16 @@ std::string RefusalOf(const std::string& text) {
 }
 
 TEST(DefinitionJson, RefusesWhatIsNotAFittingDocument) {
-  EXPECT_EQ(RefusalOf(""), "tokenizer.json: not JSON, at byte 1");
+  EXPECT_EQ(RefusalOf(""), "tokenizer.json: not valid JSON at byte 1");
   EXPECT_EQ(RefusalOf("[]"), "tokenizer.json: is array, expected an object");
-  EXPECT_EQ(RefusalOf("{\"model\": \"\xFF\"}"), "tokenizer.json: not JSON, at byte 12");
-  EXPECT_EQ(RefusalOf("{\"model\": 1e999}"), "tokenizer.json: not JSON, a number does not fit");
+  EXPECT_EQ(RefusalOf("{\"model\": \"\xFF\"}"),
+            "tokenizer.json: not valid JSON at byte 12, in or after the value of key \"model\"");
+  EXPECT_EQ(RefusalOf("{\"model\": 1e999}"),
+            "tokenizer.json: not valid JSON at byte 15, in or after the value of key \"model\"");
   EXPECT_EQ(RefusalOf(std::string(1'000'000, '[')),
-            "tokenizer.json: nested 1000000 levels deep, the limit is 32");
+            "tokenizer.json: nested deeper than the limit of 32 levels");
   EXPECT_EQ(RefusalOf(std::string(kTokenizerJsonBytesMax + 1, ' ')),
-            "tokenizer.json: 67108865 bytes, the limit is 67108864");
+            "tokenizer.json: 67108865 bytes of JSON, the limit is 67108864");
   EXPECT_EQ(RefusalOf("{\"model\": {\"type\": \"" + std::string(100, 'x') + "\\n\"}}"),
             "tokenizer.json: model.type: `" + std::string(60, 'x') +
                 "`... is not supported; supported: BPE");

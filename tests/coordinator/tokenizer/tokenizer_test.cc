@@ -163,7 +163,7 @@ TEST(Tokenizer, LoadsAFolder) {
   EXPECT_EQ(tokenizer->eos_id(), 257);
   std::ofstream(dir / "tokenizer.json") << "{";
   EXPECT_EQ(Tokenizer::Load(dir.string()).status().message(),
-            dir.string() + ": tokenizer.json: not JSON, at byte 2");
+            dir.string() + ": tokenizer.json: not valid JSON at byte 2");
   fs::remove_all(dir);
 }
 

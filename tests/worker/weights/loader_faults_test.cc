@@ -97,9 +97,11 @@ TEST(LoadFaults, InfinityAndNaNInEveryKindOfTensor) {
       MadeCheckpoint made(SmallConfig(false), DType::kBF16);
       made.values[name][made.values[name].size() / 2] = bad;
       made.WriteFile();
-      const std::string message = MessageOf(made);
-      EXPECT_EQ(message.find("tensor \"" + std::string(name) + "\": infinity or NaN in rows ["), 0u)
-          << message;
+      const size_t columns = std::string(name) == "model.norm.weight"                ? SIZE_MAX
+                             : std::string(name).find("o_proj") != std::string::npos ? 192
+                                                                                     : 176;
+      EXPECT_EQ(MessageOf(made), "tensor \"" + std::string(name) + "\": infinity or NaN in row " +
+                                     std::to_string(made.values[name].size() / 2 / columns));
     }
   }
 }

@@ -217,6 +217,17 @@ TEST(LoadDecoderWeights, ReportsGrowingProgress) {
   EXPECT_TRUE(std::is_sorted(fractions.begin(), fractions.end()));
   EXPECT_EQ(fractions.back(), 1.0);
   EXPECT_EQ(std::count(fractions.begin(), fractions.end(), 1.0), 1);
+  // Never silent for longer than a batch takes; the embedding counts too.
+  const int64_t elements =
+      made.spec.vocab * made.spec.hidden * 2 +
+      made.spec.layers * made.spec.hidden *
+          (3 * made.spec.ffn + 2 * (made.spec.heads + made.spec.kv_heads) * made.spec.head_dim);
+  double before = 0;
+  for (const double fraction : fractions) {
+    // Half of the elements, on one of two ranks, and as much again for shares that are uneven.
+    EXPECT_LE((fraction - before) * static_cast<double>(elements) / 2, 2 * kLoadBatchElements);
+    before = fraction;
+  }
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include <limits>
 #include <sstream>
 
-#include "worker/model/json.h"
+#include "base/json/json.h"
 
 namespace octet::worker {
 namespace {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <array>
 
+#include "base/json/json.h"
 #include "worker/model/families/config_reader.h"
 #include "worker/model/families/llama_like.h"
-#include "worker/model/json.h"
 
 namespace octet::worker {
 namespace {

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "worker/model/json.h"
+#include "base/json/json.h"
 
 namespace octet::worker {
 namespace {

@@ -1,8 +1,8 @@
-#include "worker/model/json.h"
+#include "base/json/json.h"
 
 #include <gtest/gtest.h>
 
-namespace octet::worker {
+namespace octet {
 namespace {
 
 TEST(ParseJson, BuildsWhatIsAllowed) {
@@ -42,4 +42,4 @@ TEST(Quoted, EscapesAndCuts) {
 }
 
 }  // namespace
-}  // namespace octet::worker
+}  // namespace octet

@@ -1,11 +1,11 @@
-#include "worker/model/json.h"
+#include "base/json/json.h"
 
 #include <cstdio>
 #include <string>
 #include <unordered_set>
 #include <vector>
 
-namespace octet::worker {
+namespace octet {
 namespace {
 
 constexpr size_t kQuotedBytesMax = 120;
@@ -57,8 +57,8 @@ class Gate : public nlohmann::json_sax<nlohmann::json> {
  private:
   bool Descend() {
     if (++depth_ <= depth_max_) return true;
-    status_ = InvalidArgument(what_ + ": nested deeper than the limit of " +
-                              std::to_string(depth_max_) + " levels");
+    status_ = ResourceExhausted(what_ + ": nested deeper than the limit of " +
+                                std::to_string(depth_max_) + " levels");
     return false;
   }
 
@@ -91,8 +91,8 @@ std::string Quoted(std::string_view text) {
 Result<nlohmann::json> ParseJson(std::string_view text, const std::string& what,
                                  const JsonLimits& limits) {
   if (static_cast<int64_t>(text.size()) > limits.bytes_max) {
-    return InvalidArgument(what + ": " + std::to_string(text.size()) +
-                           " bytes of JSON, the limit is " + std::to_string(limits.bytes_max));
+    return ResourceExhausted(what + ": " + std::to_string(text.size()) +
+                             " bytes of JSON, the limit is " + std::to_string(limits.bytes_max));
   }
   Gate gate(what, limits.depth_max);
   if (!nlohmann::json::sax_parse(text.begin(), text.end(), &gate)) return gate.status();
@@ -101,4 +101,4 @@ Result<nlohmann::json> ParseJson(std::string_view text, const std::string& what,
   return value;
 }
 
-}  // namespace octet::worker
+}  // namespace octet

@@ -1,0 +1,231 @@
+"""Writes the committed seeds of the targets that read model files: seeds/<target>/<name>.
+
+Run from anywhere: python3 tests/fuzz/make_seeds.py. Standard library only. Regression seeds (files
+whose names begin with "found_") are inputs that a run once failed on; they are not made here.
+"""
+
+import argparse
+import json
+import pathlib
+import struct
+
+HERE = pathlib.Path(__file__).resolve().parent
+TEMPLATES = HERE.parent / "coordinator" / "chat" / "templates"
+
+
+def write(target, name, content):
+    folder = HERE / "seeds" / target
+    folder.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    (folder / name).write_bytes(data)
+
+
+def whole(header, data, length=None):
+    """A whole file, as it is."""
+    length = len(header) if length is None else length
+    return b"F" + struct.pack("<Q", length) + header + data
+
+
+def around(header, data_bytes):
+    """A header, around which the target makes a file with `data_bytes` bytes of data."""
+    return b"H" + struct.pack("<H", data_bytes) + header
+
+
+def entry(name, dtype, shape, begin, end):
+    return {name: {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}}
+
+
+def safetensors():
+    good = {"__metadata__": {"format": "pt"}}
+    good |= entry("a", "F32", [2, 3], 0, 24) | entry("b.weight", "BF16", [4], 24, 32)
+    good |= entry("z", "I8", [], 32, 33) | entry("e", "F16", [0, 7], 33, 33)
+    good = json.dumps(good).encode()
+    write("safetensors", "good_file", whole(good, bytes(33)))
+    write("safetensors", "good_header", around(good, 33))
+    write("safetensors", "spaces", around(b" \n{} ", 0))
+    write("safetensors", "length_zero", whole(b"", b""))
+    write("safetensors", "length_past_end", whole(b"{}", b"", 99))
+    write("safetensors", "length_all_ones", whole(b"{}", b"", 2**64 - 1))
+    hole = entry("a", "U8", [1], 0, 1) | entry("b", "U8", [1], 2, 3)
+    write("safetensors", "hole", around(json.dumps(hole).encode(), 3))
+    product = entry("a", "F64", [2**32, 2**32], 0, 0)
+    write("safetensors", "product_overflow", around(json.dumps(product).encode(), 0))
+    offsets = entry("a", "U8", [1], 2**64 - 1, 2**64)
+    write("safetensors", "offset_2_64", around(json.dumps(offsets).encode(), 1))
+    empty = json.dumps(entry("a", "U8", [0], 0, 0)).encode()
+    write("safetensors", "same_name", around(empty[:-1] + b"," + empty[1:], 0))
+    sub_byte = entry("a", "F4", [3], 0, 1) | entry("b", "F6_E2M3", [4], 1, 4)
+    write("safetensors", "sub_byte", around(json.dumps(sub_byte).encode(), 4))
+    write("safetensors", "deep", around(b'{"a":{"shape":' + b"[" * 300 + b"]" * 300 + b"}}", 0))
+    write("safetensors", "bad_utf8", around(b'{"\xff\xfe":{}}', 0))
+
+
+def config():
+    base = {
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": 256,
+        "intermediate_size": 688,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "vocab_size": 1300,
+        "max_position_embeddings": 512,
+        "rms_norm_eps": 1e-5,
+        "eos_token_id": [1, 2],
+        "bos_token_id": 0,
+        "tie_word_embeddings": False,
+    }
+
+    def seed(name, changes, generation=None):
+        text = json.dumps(base | changes)
+        write("config", name, text if generation is None else text + "\0" + generation)
+
+    llama3 = {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }
+    sizes = {
+        "num_hidden_layers": 512,
+        "hidden_size": 65536,
+        "intermediate_size": 262144,
+        "num_attention_heads": 1024,
+        "num_key_value_heads": 1024,
+        "head_dim": 256,
+        "vocab_size": 1048576,
+    }
+    mistral = {"architectures": ["MistralForCausalLM"]}
+    qwen2 = {"architectures": ["Qwen2ForCausalLM"]}
+    window = {"use_sliding_window": True, "max_window_layers": 0, "sliding_window": 128}
+    seed("llama", {})
+    seed("llama3_rope", {"rope_theta": 500000.0, "rope_scaling": llama3})
+    seed("linear_rope", {"rope_scaling": {"type": "linear", "factor": 2}})
+    seed("rope_parameters", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}})
+    seed("mistral", mistral | {"sliding_window": None})
+    seed("mistral_window", mistral | {"sliding_window": 4096})
+    seed("qwen2", qwen2 | window | {"layer_types": ["sliding_attention"] * 4})
+    seed("model_type", {"architectures": None, "model_type": "qwen2"})
+    seed("generation", {}, '{"eos_token_id":[3,4],"temperature":0.5}')
+    seed("odd_heads", {"num_attention_heads": 24, "num_key_value_heads": 8, "head_dim": 128})
+    seed("largest", sizes)
+    seed("smallest", dict.fromkeys(sizes, 1) | {"hidden_size": 2, "head_dim": 2, "eos_token_id": 0})
+    seed("gptq", {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}})
+    seed("layers_1e9", {"num_hidden_layers": 10**9})
+    write("config", "nan", json.dumps(base).replace("512", "NaN"))
+    write("config", "deep", '{"a":' + "[" * 200 + "]" * 200 + "}")
+    write("config", "twice", '{"hidden_size":1,"hidden_size":2}')
+
+
+def byte_alphabet():
+    """GPT-2's spelling of the 256 bytes."""
+    kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    spelling = {byte: chr(byte) for byte in kept}
+    for byte in range(256):
+        if byte not in spelling:
+            spelling[byte] = chr(256 + len(spelling) - len(kept))
+    return spelling
+
+
+def tokenizer():
+    spelling = byte_alphabet()
+    vocab = {spelling[byte]: byte for byte in range(256)}
+    merges = [["a", "a"], ["aa", "aa"], ["h", "e"], ["l", "l"], ["he", "ll"], ["hell", "o"]]
+    for left, right in merges:
+        vocab[left + right] = len(vocab)
+    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+
+    def base():
+        byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+        return {
+            "version": "1.0",
+            "added_tokens": [
+                {"id": len(vocab), "content": "<s>", "special": True} | special,
+                {"id": len(vocab) + 1, "content": "<|x|>", "special": True} | special,
+            ],
+            "normalizer": None,
+            "pre_tokenizer": byte_level | {"use_regex": True},
+            "post_processor": byte_level | {"use_regex": True},
+            "decoder": byte_level | {"use_regex": True},
+            "model": {
+                "type": "BPE",
+                "dropout": None,
+                "unk_token": None,
+                "ignore_merges": False,
+                "vocab": dict(vocab),
+                "merges": list(merges),
+            },
+        }
+
+    def seed(name, change, config_json=None):
+        root = base()
+        change(root)
+        text = json.dumps(root, ensure_ascii=False)
+        write("tokenizer", name, text if config_json is None else text + "\0" + config_json)
+
+    def split(pattern):
+        step = {"type": "Split", "pattern": {"Regex": pattern}}
+        plain = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+        steps = [step | {"behavior": "Isolated", "invert": False}, plain | {"use_regex": False}]
+        return {"type": "Sequence", "pretokenizers": steps}
+
+    words = r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+    seed("gpt2", lambda r: None)
+    seed("llama3", lambda r: r.update(pre_tokenizer=split(words)))
+    seed("nfc", lambda r: r.update(normalizer={"type": "NFC"}))
+    seed("backtracking", lambda r: r.update(pre_tokenizer=split("(a+)+b|(a|aa)+c|.")))
+    seed("nested_groups", lambda r: r.update(pre_tokenizer=split("(" * 300 + "a" + ")" * 300)))
+    seed("cyclic_merges", lambda r: r["model"]["merges"].extend([["aa", "a"], ["a", "aa"]]))
+    seed("overlapping", lambda r: r["added_tokens"][1].update(content="<s>a"))
+    seed("id_gap", lambda r: r["added_tokens"][1].update(id=9_000_000))
+    seed("flags", lambda r: r["added_tokens"][0].update(lstrip=True, rstrip=True, single_word=True))
+    seed("config", lambda r: None, '{"bos_token":"<s>","eos_token":{"content":"<|x|>"}}')
+    special_tokens = {"<s>": {"id": "<s>", "ids": [len(vocab)], "tokens": ["<s>"]}}
+    pieces = [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    post = {"type": "TemplateProcessing", "single": pieces, "pair": pieces}
+    seed("template", lambda r: r.update(post_processor=post | {"special_tokens": special_tokens}))
+
+
+def chat_template():
+    for name in ["content_parts", "llama2", "llama31", "phi3", "qwen3", "tools_by_hand"]:
+        write("chat_template", name, (TEMPLATES / f"{name}.jinja").read_bytes())
+    loops = "{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}"
+    write("chat_template", "loop", loops)
+    write(
+        "chat_template",
+        "growth",
+        '{% set ns = namespace(s="xxxxxxxx") %}{% for i in range(99) %}'
+        "{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s }}",
+    )
+    write("chat_template", "recursion", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}")
+    write(
+        "chat_template",
+        "macro",
+        "{% macro f(n, m=3) %}{% if n %}{{ f(n - 1) }}{% endif %}{{ m }}{% endmacro %}{{ f(30) }}",
+    )
+    write(
+        "chat_template",
+        "filters",
+        '{{ messages|map(attribute="role")|list|join(", ")|upper|replace("E","\\x00")|trim }}'
+        '{{ tools|selectattr("function.name","equalto","f")|list|length }}{{ tools|tojson(indent=2) }}'
+        '{{ [3,1,2]|sort(reverse=true)|first }}{{ {"a":1}|dictsort|items }}{{ "%d"|format(3) }}'
+        '{{ 7 // -2, 7 % -2, 2 ** 70, 1 / 3 }}{{ "abc"[::-1][1:-1] }}{{ strftime_now("%Y-%m-%d") }}',
+    )
+    write("chat_template", "raise", '{{ raise_exception("no " ~ messages[0].role) }}')
+    write(
+        "chat_template",
+        "blocks",
+        "{%- generation -%}{{ loop }}{%- endgeneration -%}{% raw %}{{ x }}{% endraw %}{# c #}"
+        '{% set a %}b{% endset %}{{ a|default("x", true) }}{{ a is defined and a is not none }}',
+    )
+
+
+def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    for make in (safetensors, config, tokenizer, chat_template):
+        make()
+
+
+if __name__ == "__main__":
+    main()
