@@ -46,6 +46,8 @@ Result<ReadOnlyFile> ReadOnlyFile::Open(const std::string& path, const std::stri
   if (!S_ISREG(found.st_mode)) return InvalidArgument(name + ": is not a regular file");
   file.bytes_ = found.st_size;
   file.modified_ns_ = ModifiedNs(found);
+  file.device_ = found.st_dev;
+  file.inode_ = found.st_ino;
   return file;
 }
 
@@ -57,13 +59,17 @@ ReadOnlyFile::ReadOnlyFile(ReadOnlyFile&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       name_(std::move(other.name_)),
       bytes_(other.bytes_),
-      modified_ns_(other.modified_ns_) {}
+      modified_ns_(other.modified_ns_),
+      device_(other.device_),
+      inode_(other.inode_) {}
 
 ReadOnlyFile& ReadOnlyFile::operator=(ReadOnlyFile&& other) noexcept {
   std::swap(fd_, other.fd_);
   std::swap(name_, other.name_);
   std::swap(bytes_, other.bytes_);
   std::swap(modified_ns_, other.modified_ns_);
+  std::swap(device_, other.device_);
+  std::swap(inode_, other.inode_);
   return *this;
 }
 
@@ -90,6 +96,13 @@ Status ReadOnlyFile::CheckUnchanged() const {
   if (found.st_size == bytes_ && ModifiedNs(found) == modified_ns_) return {};
   return DataLoss(name_ + ": was changed while it was read (" + std::to_string(bytes_) +
                   " bytes at first, " + std::to_string(found.st_size) + " now)");
+}
+
+std::string ReadOnlyFile::Identity() const {
+  std::string text = name_;
+  for (const int64_t value : {bytes_, modified_ns_}) text += " " + std::to_string(value);
+  for (const uint64_t value : {device_, inode_}) text += " " + std::to_string(value);
+  return text;
 }
 
 std::string TensorInfo::shape_text() const {

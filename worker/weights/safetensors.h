@@ -36,6 +36,9 @@ class ReadOnlyFile {
   Status Read(int64_t offset, int64_t count, std::byte* out) const;
   // An error if size or time of modification changed since the file was opened.
   Status CheckUnchanged() const;
+  // What tells this file from every other and from what it becomes when it is changed: name, size,
+  // time of modification, device and inode when it was opened.
+  std::string Identity() const;
 
  private:
   ReadOnlyFile() = default;
@@ -43,6 +46,8 @@ class ReadOnlyFile {
   std::string name_;
   int64_t bytes_ = 0;
   int64_t modified_ns_ = 0;
+  uint64_t device_ = 0;
+  uint64_t inode_ = 0;
 };
 
 struct TensorInfo {
@@ -69,6 +74,7 @@ class SafetensorsFile {
   // Bytes [offset, offset + count) of a tensor of this file. REQUIRES: they lie inside the tensor.
   Status Read(const TensorInfo& tensor, int64_t offset, int64_t count, std::byte* out) const;
   Status CheckUnchanged() const { return file_.CheckUnchanged(); }
+  std::string Identity() const { return file_.Identity(); }
 
  private:
   explicit SafetensorsFile(ReadOnlyFile file) : file_(std::move(file)) {}
