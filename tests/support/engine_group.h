@@ -26,9 +26,9 @@ using MakeConfig = std::function<worker::EngineConfig(int64_t ranks, int64_t ran
 using MakeWeights =
     std::function<worker::DecoderWeights(const worker::EngineConfig& config, ThreadPool& pool)>;
 
-inline std::vector<StepOutput> RunGroup(int64_t ranks, const MakeConfig& make_config,
-                                        const MakeWeights& make_weights,
-                                        const std::vector<worker::StepPlan>& plans) {
+inline std::vector<StepOutput> RunLoadedGroup(int64_t ranks, const MakeConfig& make_config,
+                                              const MakeWeights& make_weights,
+                                              const std::vector<worker::StepPlan>& plans) {
   std::vector<StepOutput> outputs;
   comm::ThreadGroup group(static_cast<int>(ranks), worker::LimitsOf(make_config(ranks, 0)));
   std::vector<std::thread> threads;
@@ -70,7 +70,7 @@ inline std::vector<StepOutput> RunGroup(int64_t ranks, const MakeConfig& make_co
     if (!loaded.ok()) CheckFailed(__FILE__, __LINE__, loaded.status().message());
     return std::move(loaded).value();
   };
-  return RunGroup(ranks, make_config, make_weights, plans);
+  return RunLoadedGroup(ranks, make_config, make_weights, plans);
 }
 
 // Sampling that makes the group gather the row's whole logits; the token itself is the likeliest.
