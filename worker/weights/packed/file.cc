@@ -27,7 +27,7 @@ constexpr int64_t kTransferBytesMax = int64_t{1} << 30;  // Linux moves no more 
 
 Status SystemError(const std::string& what, int error) {
   const std::string text = what + ": " + std::generic_category().message(error);
-  if (error == ENOENT) return NotFound(text);
+  if (error == ENOENT || error == ENOTDIR) return NotFound(text);
   return error == ENOSPC || error == EFBIG ? ResourceExhausted(text) : Unavailable(text);
 }
 

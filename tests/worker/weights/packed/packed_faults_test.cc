@@ -76,7 +76,7 @@ TEST_P(PackedFaults, AFlippedBitOfTheHeader) {
   ExpectRebuilt("has format version 5, expected 1",
                 [](const std::string& path) { FlipBit(path, 8); });
   const PackedLayout layout = LayoutOf();
-  for (int64_t at = 12; at < layout.header_bytes; at += at < 80 ? 8 : 97) {
+  for (int64_t at = 12; at < layout.header_bytes; at += at < 80 ? 8 : 397) {
     ExpectRebuilt("has a header that does not match its checksum",
                   [at](const std::string& path) { FlipBit(path, at); });
   }
