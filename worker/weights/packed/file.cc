@@ -170,6 +170,16 @@ Result<Buffer> PackedFile::Map(const PackedLayout& layout, bool writable) const 
   return Buffer::OfMapping(static_cast<std::byte*>(mapped), layout.data_bytes);
 }
 
+void UseHugePages(const Buffer& memory, ThreadPool& pool) {
+  constexpr int kCollapse = 25;  // MADV_COLLAPSE, since Linux 6.1
+  constexpr int64_t kPagesAtOnce = 32;
+  pool.ParallelFor(memory.bytes() / kPackedDataAlignment, kPagesAtOnce,
+                   [&](int64_t begin, int64_t end) {
+                     madvise(memory.data() + begin * kPackedDataAlignment,
+                             static_cast<size_t>((end - begin) * kPackedDataAlignment), kCollapse);
+                   });
+}
+
 Result<NewPackedFile> NewPackedFile::Create(const std::string& folder, const PackedLayout& layout,
                                             int64_t reserve_bytes) {
   // Not the folders above: where the service's own folder is missing this is another machine, and

@@ -11,6 +11,7 @@
 
 #include "base/buffer.h"
 #include "base/status.h"
+#include "base/thread_pool.h"
 #include "worker/weights/packed/format.h"
 
 namespace octet::worker {
@@ -38,6 +39,10 @@ class PackedFile {
   explicit PackedFile(int fd) : fd_(fd) {}
   int fd_ = -1;
 };
+
+// Asks for huge pages where whole ones fit; they stay with the file. tmpfs gives none by itself,
+// and then each start maps 512 times as many pages. Where the system refuses, nothing changes.
+void UseHugePages(const Buffer& memory, ThreadPool& pool);
 
 // A file on its way. Removed with the object unless committed.
 class NewPackedFile {

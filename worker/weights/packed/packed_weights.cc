@@ -58,6 +58,7 @@ class PackedStore {
       if (mapped.ok()) memory = std::move(*mapped);
     }
     const bool in_file = memory.bytes() > 0;
+    if (in_file) UseHugePages(memory, pool_);
     OCTET_ASSIGN_OR_RETURN(DecoderWeights weights,
                            LoadDecoderWeights(wanted_.checkpoint, wanted_.spec, wanted_.shard,
                                               wanted_.options, pool_, progress, std::move(memory)));
