@@ -188,6 +188,8 @@ TEST_P(Kill, NoTokenIsLostRepeatedOrChanged) {
     service.process().Signal(SIGTERM);
     EXPECT_EQ(service.process().Wait(testing::kStopSeconds), 0) << service.process().err();
     for (const auto& [pid, name] : family) EXPECT_TRUE(Ends(pid)) << name << " is left";
+    // Later groups took the weights as the first had packed them.
+    EXPECT_NE(service.process().err().find("packed weights checked and mapped"), std::string::npos);
   }
   EXPECT_EQ(Traces(), before);
 }
