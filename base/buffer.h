@@ -1,7 +1,7 @@
-// Memory that is planned, then taken once. Buffer owns one mapping: aligned, zeroed memory of its own
-// (huge pages where the system grants them), or a part of a file that someone mapped for it. Arena
-// hands out parts of a planned number of bytes and can say whether all of them, and no more, were
-// taken.
+// Memory that is planned, then taken once. Buffer owns one mapping: aligned, zeroed memory of its
+// own (huge pages where the system grants them), or a part of a file that someone mapped for it.
+// Arena hands out parts of a planned number of bytes and can say whether all of them, and no more,
+// were taken.
 #pragma once
 
 #include <cstddef>
