@@ -28,6 +28,20 @@ Buffer::~Buffer() {
 Buffer::Buffer(Buffer&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
 
+Buffer Buffer::OfMapping(std::byte* data, int64_t bytes) {
+  OCTET_CHECK(data != nullptr);
+  OCTET_CHECK_GE(bytes, 1);
+  Buffer buffer;
+  buffer.data_ = data;
+  buffer.bytes_ = bytes;
+  return buffer;
+}
+
+void Buffer::Seal() {
+  if (data_ == nullptr) return;
+  OCTET_CHECK_EQ(mprotect(data_, static_cast<size_t>(bytes_), PROT_READ), 0);
+}
+
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);

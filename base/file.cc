@@ -48,6 +48,8 @@ Result<ReadOnlyFile> ReadOnlyFile::Open(const std::string& path, const std::stri
   if (!S_ISREG(found.st_mode)) return InvalidArgument(name + ": is not a regular file");
   file.bytes_ = found.st_size;
   file.modified_ns_ = ModifiedNs(found);
+  file.device_ = found.st_dev;
+  file.inode_ = found.st_ino;
   return file;
 }
 
@@ -60,7 +62,9 @@ ReadOnlyFile::ReadOnlyFile(ReadOnlyFile&& other) noexcept
       path_(std::move(other.path_)),
       name_(std::move(other.name_)),
       bytes_(other.bytes_),
-      modified_ns_(other.modified_ns_) {}
+      modified_ns_(other.modified_ns_),
+      device_(other.device_),
+      inode_(other.inode_) {}
 
 ReadOnlyFile& ReadOnlyFile::operator=(ReadOnlyFile&& other) noexcept {
   std::swap(fd_, other.fd_);
@@ -68,6 +72,8 @@ ReadOnlyFile& ReadOnlyFile::operator=(ReadOnlyFile&& other) noexcept {
   std::swap(name_, other.name_);
   std::swap(bytes_, other.bytes_);
   std::swap(modified_ns_, other.modified_ns_);
+  std::swap(device_, other.device_);
+  std::swap(inode_, other.inode_);
   return *this;
 }
 
@@ -99,11 +105,17 @@ Status ReadOnlyFile::CheckUnchanged() const {
                     " bytes at first, " + std::to_string(found.st_size) + " now)");
   }
   struct stat there;
-  if (stat(path_.c_str(), &there) == 0 && there.st_dev == found.st_dev &&
-      there.st_ino == found.st_ino) {
+  if (stat(path_.c_str(), &there) == 0 && there.st_dev == device_ && there.st_ino == inode_) {
     return {};
   }
   return DataLoss(name_ + ": was replaced or removed while it was read");
+}
+
+std::string ReadOnlyFile::Identity() const {
+  std::string text = name_;
+  for (const int64_t value : {bytes_, modified_ns_}) text += " " + std::to_string(value);
+  for (const uint64_t value : {device_, inode_}) text += " " + std::to_string(value);
+  return text;
 }
 
 Result<std::string> ReadTextFile(const std::string& path, const std::string& name,

@@ -28,6 +28,9 @@ class ReadOnlyFile {
   // An error if size or time of modification changed since the file was opened, or if its path now
   // leads to another file: ranks that open it at different times would then hold different models.
   Status CheckUnchanged() const;
+  // What tells this file from every other and from what it becomes when it is changed: name, size,
+  // time of modification, device and inode when it was opened.
+  std::string Identity() const;
 
  private:
   ReadOnlyFile() = default;
@@ -36,6 +39,8 @@ class ReadOnlyFile {
   std::string name_;
   int64_t bytes_ = 0;
   int64_t modified_ns_ = 0;
+  uint64_t device_ = 0;
+  uint64_t inode_ = 0;
 };
 
 // The whole of a text file. ResourceExhausted beyond `bytes_max`, before anything is allocated.

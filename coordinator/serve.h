@@ -15,6 +15,10 @@ struct ServeOptions {
   int ranks = 1;
   std::string worker_binary;             // octet-worker, by path or name
   std::vector<std::string> worker_args;  // after --coordinator and --epoch
+  // Where ranks keep packed weights, so that a group that is started again need not make them:
+  // "auto", in shared memory for as long as the service runs; "none"; or a folder, which outlives
+  // it.
+  std::string weight_cache = "auto";
   // mpirun, by path or name. "external": nothing is launched; ranks are started by someone else and
   // dial in at link_address with epoch 0.
   std::string launcher = "mpirun";

@@ -48,8 +48,8 @@ std::string ServedName(const ServeOptions& options) {
 
 workers::SupervisorOptions ToSupervisorOptions(const ServeOptions& options) {
   workers::SupervisorOptions out;
-  out.launch = {options.launcher, options.launcher_args, options.worker_binary, options.worker_args,
-                options.ranks};
+  out.launch = {options.launcher,    options.launcher_args, options.worker_binary,
+                options.worker_args, options.ranks,         options.weight_cache};
   out.link_address = options.link_address;
   if (options.launcher == workers::kLauncherExternal) {
     const char* secret = getenv(workers::kSecretVariable);

@@ -23,7 +23,24 @@ std::string WorkerBinary() {
   return error ? "octet-worker" : (self.parent_path() / "octet-worker").string();
 }
 
+// A folder of one's own is made here, with those above it, and told to the ranks by its whole name.
+Status PrepareWeightCache(std::string* weight_cache) {
+  namespace fs = std::filesystem;
+  if (*weight_cache == "auto" || *weight_cache == "none") return {};
+  std::error_code error;
+  const fs::path folder = fs::absolute(*weight_cache, error);
+  if (!error) fs::create_directories(folder, error);
+  if (error) {
+    return InvalidArgument("--weight-cache: folder '" + *weight_cache +
+                           "' can not be made: " + error.message());
+  }
+  *weight_cache = folder.string();
+  return {};
+}
+
 int Serve(ServeFlags& flags) {
+  const Status prepared = PrepareWeightCache(&flags.serve.weight_cache);
+  if (!prepared.ok()) return Fail(prepared);
   flags.serve.worker_args = flags.worker.ToArguments();
   flags.serve.worker_args.insert(flags.serve.worker_args.end(), {"--model", flags.serve.model_dir});
   return coordinator::Serve(flags.serve);
@@ -48,6 +65,11 @@ void AddServe(CLI::App& app, int* exit_code) {
   command
       ->add_option("--grace", serve.grace_seconds,
                    "seconds that running answers get to end after SIGTERM")
+      ->capture_default_str();
+  command
+      ->add_option("--weight-cache", serve.weight_cache,
+                   "where ranks keep packed weights: auto (shared memory, until the service ends), "
+                   "none, or a folder, which the next start finds again")
       ->capture_default_str();
   worker::AddWorkerFlags(*command, &flags->worker);
   command->callback([flags, exit_code] { *exit_code = Serve(*flags); });

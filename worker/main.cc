@@ -27,6 +27,7 @@
 #include "worker/model/families/families.h"
 #include "worker/weights/checkpoint.h"
 #include "worker/weights/loader.h"
+#include "worker/weights/packed/packed_weights.h"
 
 namespace octet::worker {
 namespace {
@@ -38,6 +39,7 @@ struct RankOptions {
   std::string model_dir;
   std::string coordinator;
   uint64_t epoch = 0;
+  std::string packed_dir;
   WorkerOptions worker;
 };
 
@@ -69,6 +71,12 @@ std::function<void(double)> LoadProgress(int64_t rank, CoordinatorLink* link) {
   };
 }
 
+// What MPI and the ranks' exchanges take of the same shared memory, after the weights are there.
+int64_t SharedReserveBytes(const EngineConfig& config) {
+  constexpr int64_t kMpiBytesPerRank = int64_t{8} << 20;  // its segment is 4 MiB by default
+  return config.shard.ranks * (kMpiBytesPerRank + MemoryPlan::Make(config).communication_bytes);
+}
+
 struct LoadedModel {
   EngineConfig config;
   std::string config_json;
@@ -90,9 +98,11 @@ Result<LoadedModel> LoadModel(const RankOptions& options, int rank, int ranks,
   OCTET_ASSIGN_OR_RETURN(model.config, MakeEngineConfig(chosen, spec, weights, ranks, rank));
   model.config_json = checkpoint.config_json();
   ThreadPool pool(model.config.threads);
-  OCTET_ASSIGN_OR_RETURN(model.weights,
-                         LoadDecoderWeights(checkpoint, spec, model.config.shard, weights, pool,
-                                            LoadProgress(rank, link)));
+  OCTET_ASSIGN_OR_RETURN(LoadedWeights loaded,
+                         LoadPackedWeights({options.packed_dir, SharedReserveBytes(model.config)},
+                                           {checkpoint, spec, model.config.shard, weights}, pool,
+                                           LoadProgress(rank, link)));
+  model.weights = std::move(loaded.weights);
   return model;
 }
 
@@ -207,6 +217,9 @@ int main(int argc, char** argv) {
   app.add_option("--coordinator", options.coordinator, "where to dial in: unix:PATH or HOST:PORT")
       ->required();
   app.add_option("--epoch", options.epoch, "number of this launch, said in the hello");
+  app.add_option("--packed-dir", options.packed_dir,
+                 "folder that keeps packed weights for the next start, best in shared memory; "
+                 "empty: none");
   octet::worker::AddWorkerFlags(app, &options.worker);
   CLI11_PARSE(app, argc, argv);
   return octet::worker::Run(options, &argc, &argv);

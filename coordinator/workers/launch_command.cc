@@ -24,6 +24,15 @@ void Append(std::vector<std::string>* to, std::initializer_list<std::string> mor
   to->insert(to->end(), more);
 }
 
+// Empty: none. Without shared memory of its own the session lies on a disk, where nobody asked for
+// files of a model's size.
+std::string PackedDir(const LaunchOptions& options, const LaunchIdentity& identity) {
+  if (options.weight_cache == kWeightCacheNone) return "";
+  if (options.weight_cache != kWeightCacheAuto) return options.weight_cache;
+  if (identity.shared_memory_path == identity.session_path) return "";
+  return identity.shared_memory_path + "/weights";
+}
+
 }  // namespace
 
 std::string FindProgram(const std::string& program) {
@@ -72,6 +81,8 @@ ProcessOptions LaunchCommand(const LaunchOptions& options, const LaunchIdentity&
   if (geteuid() == 0) command.emplace_back("--allow-run-as-root");
   Append(&command, {options.worker_binary, "--coordinator", identity.link_address, "--epoch",
                     std::to_string(identity.epoch)});
+  if (const std::string packed_dir = PackedDir(options, identity); !packed_dir.empty())
+    Append(&command, {"--packed-dir", packed_dir});
   command.insert(command.end(), options.worker_args.begin(), options.worker_args.end());
 
   out.environment.push_back(std::string(kSecretVariable) + "=" + identity.secret);

@@ -14,12 +14,18 @@ namespace octet::workers {
 // The environment variable in which a worker finds the secret of its launch.
 inline constexpr const char* kSecretVariable = "OCTET_LINK_SECRET";
 
+// Where ranks keep their packed weights for the next group, if not in a folder that is named.
+inline constexpr const char* kWeightCacheAuto =
+    "auto";  // the session's shared memory, if it has any
+inline constexpr const char* kWeightCacheNone = "none";
+
 struct LaunchOptions {
   std::string launcher;                    // mpirun, by name or path
   std::vector<std::string> launcher_args;  // of the person, before ours
   std::string worker_binary;
   std::vector<std::string> worker_args;
   int32_t ranks = 0;
+  std::string weight_cache = kWeightCacheNone;
 };
 
 // What differs from one launch to the next.

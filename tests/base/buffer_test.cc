@@ -2,6 +2,7 @@
 #include "base/buffer.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <cstring>
 
@@ -20,6 +21,25 @@ TEST(Buffer, IsZeroedAlignedAndMoves) {
   assigned = std::move(moved);
   EXPECT_EQ(assigned.data(), data);
   EXPECT_EQ(Buffer(0).data(), nullptr);
+}
+
+TEST(BufferDeathTest, ASealedOneCanNotBeWritten) {
+  Buffer buffer(1000);
+  buffer.data()[1] = std::byte{7};
+  buffer.Seal();
+  EXPECT_EQ(buffer.data()[1], std::byte{7});
+  EXPECT_DEATH(buffer.data()[1] = std::byte{8}, "");
+}
+
+TEST(Buffer, TakesOverAMapping) {
+  void* mapped = mmap(nullptr, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(mapped, MAP_FAILED);
+  {
+    Arena arena("mapped", Buffer::OfMapping(static_cast<std::byte*>(mapped), 8192));
+    EXPECT_EQ(arena.TakeBytes(8192), mapped);
+    EXPECT_EQ(arena.planned_bytes(), 8192);
+  }
+  EXPECT_EQ(msync(mapped, 8192, MS_ASYNC), -1);  // gone with its buffer
 }
 
 TEST(Arena, TakesAlignedPartsOfThePlan) {

@@ -68,6 +68,8 @@ TEST_P(Kill, NoTokenIsLostRepeatedOrChanged) {
     EXPECT_EQ(service.process().Wait(testing::kStopSeconds), 0) << service.process().err();
     for (const auto& [pid, name] : family) EXPECT_TRUE(testing::Ends(pid)) << name << " is left";
     for (const std::string& folder : folders) EXPECT_TRUE(testing::Vanishes(folder)) << folder;
+    // Later groups took the weights as the first had packed them.
+    EXPECT_NE(service.process().err().find("packed weights checked and mapped"), std::string::npos);
   }
 }
 

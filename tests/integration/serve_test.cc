@@ -113,6 +113,25 @@ TEST(Serve, EveryOptionGivesTheSameAtEveryDegree) {
 }
 
 // The demo model answers its tasks with int4 weights and an int8 cache too.
+TEST(Serve, AWeightCacheOutlivesTheService) {
+  const TempFolder folder;
+  const std::string cache = folder.File("a/b");
+  std::string first;
+  for (const bool again : {false, true}) {
+    Served service(2, {"--weight-cache", cache});
+    ASSERT_TRUE(service.ready()) << service.process().err();
+    const std::string text = service.Generate(kPrompts[0], {"--max-tokens", "24"});
+    service.process().Signal(SIGTERM);
+    ASSERT_EQ(service.process().Wait(kStopSeconds), 0);
+    const std::string told = service.process().err();
+    EXPECT_EQ(told.find("loading weights") == std::string::npos, again) << told;
+    EXPECT_EQ(told.find("rank 1: packed weights checked") != std::string::npos, again) << told;
+    if (!again) first = text;
+    EXPECT_EQ(text, first);
+  }
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(cache), {}), 2);
+}
+
 TEST(Serve, SolvesTasksItHasNotSeen) {
   std::ifstream file(std::string(OCTET_SOURCE_DIR) + "/launch/demo_model/heldout/tasks.jsonl");
   ASSERT_TRUE(file);

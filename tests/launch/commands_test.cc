@@ -36,6 +36,8 @@ TEST(PlanCommand, SumsUpAndShrinksWithTheDegree) {
       vocab += rank["vocab"].get<int64_t>();
       weights += rank["weight_bytes"].get<int64_t>();
       EXPECT_LE(rank["total_bytes"].get<int64_t>(), 141000000000);
+      EXPECT_GT(rank["packed_file_bytes"], rank["weight_bytes"]);
+      EXPECT_LT(rank["packed_file_bytes"], rank["weight_bytes"].get<int64_t>() + (1 << 17));
       EXPECT_EQ(rank["total_bytes"].get<int64_t>(), rank["weight_bytes"].get<int64_t>() +
                                                         rank["kv_bytes"].get<int64_t>() +
                                                         rank["activation_bytes"].get<int64_t>() +

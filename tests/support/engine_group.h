@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -20,13 +21,14 @@ struct StepOutput {
   std::vector<std::vector<float>> logits;  // of each sampled row that asked for them, else empty
 };
 
-// Builds a rank's config; `weights` are loaded from `checkpoint`, or made up when it is null.
+// Builds a rank's config, and from it the rank's weights.
 using MakeConfig = std::function<worker::EngineConfig(int64_t ranks, int64_t rank)>;
+using MakeWeights =
+    std::function<worker::DecoderWeights(const worker::EngineConfig& config, ThreadPool& pool)>;
 
-inline std::vector<StepOutput> RunGroup(int64_t ranks, const MakeConfig& make_config,
-                                        const worker::Checkpoint* checkpoint,
-                                        const std::vector<worker::StepPlan>& plans,
-                                        uint64_t weight_seed = 1) {
+inline std::vector<StepOutput> RunLoadedGroup(int64_t ranks, const MakeConfig& make_config,
+                                              const MakeWeights& make_weights,
+                                              const std::vector<worker::StepPlan>& plans) {
   std::vector<StepOutput> outputs;
   comm::ThreadGroup group(static_cast<int>(ranks), worker::LimitsOf(make_config(ranks, 0)));
   std::vector<std::thread> threads;
@@ -34,16 +36,7 @@ inline std::vector<StepOutput> RunGroup(int64_t ranks, const MakeConfig& make_co
     threads.emplace_back([&, rank] {
       const worker::EngineConfig config = make_config(ranks, rank);
       ThreadPool pool(config.threads);
-      worker::DecoderWeights weights;
-      if (checkpoint != nullptr) {
-        Result<worker::DecoderWeights> loaded = worker::LoadDecoderWeights(
-            *checkpoint, config.spec, config.shard, config.weights, pool, nullptr);
-        if (!loaded.ok()) CheckFailed(__FILE__, __LINE__, loaded.status().message());
-        weights = std::move(loaded).value();
-      } else {
-        weights =
-            worker::MakeRandomWeights(config.spec, config.shard, config.weights, weight_seed, pool);
-      }
+      worker::DecoderWeights weights = make_weights(config, pool);
       worker::Engine engine(config, std::move(weights), &group.communicator(static_cast<int>(rank)),
                             &pool);
       for (const worker::StepPlan& plan : plans) {
@@ -60,6 +53,24 @@ inline std::vector<StepOutput> RunGroup(int64_t ranks, const MakeConfig& make_co
   }
   for (std::thread& thread : threads) thread.join();
   return outputs;
+}
+
+// `weights` are loaded from `checkpoint`, or made up when it is null.
+inline std::vector<StepOutput> RunGroup(int64_t ranks, const MakeConfig& make_config,
+                                        const worker::Checkpoint* checkpoint,
+                                        const std::vector<worker::StepPlan>& plans,
+                                        uint64_t weight_seed = 1) {
+  const MakeWeights make_weights = [&](const worker::EngineConfig& config, ThreadPool& pool) {
+    if (checkpoint == nullptr) {
+      return worker::MakeRandomWeights(config.spec, config.shard, config.weights, weight_seed,
+                                       pool);
+    }
+    Result<worker::DecoderWeights> loaded = worker::LoadDecoderWeights(
+        *checkpoint, config.spec, config.shard, config.weights, pool, nullptr);
+    if (!loaded.ok()) CheckFailed(__FILE__, __LINE__, loaded.status().message());
+    return std::move(loaded).value();
+  };
+  return RunLoadedGroup(ranks, make_config, make_weights, plans);
 }
 
 // Sampling that makes the group gather the row's whole logits; the token itself is the likeliest.

@@ -53,10 +53,12 @@ WeightPlan WeightPlan::Make(const ModelSpec& spec, const ShardPlan& shard,
   }
   if (spec.qkv_bias) layer += FloatBytes(shapes.qkv.outputs);
   if (spec.output_bias) layer += FloatBytes(spec.hidden);
+  const int64_t layer_parts = 6 + (spec.qkv_bias ? 1 : 0) + (spec.output_bias ? 1 : 0);
   return {.layer_bytes = spec.layers * layer,
           .embedding_bytes = AlignUp(shard.vocab() * spec.hidden * DTypeBytes(options.embedding)),
           .head_bytes = AlignUp(PackedBytes(shapes.head)),
-          .norm_bytes = FloatBytes(spec.hidden)};
+          .norm_bytes = FloatBytes(spec.hidden),
+          .parts = spec.layers * layer_parts + 3};
 }
 
 int64_t PackedBytes(const kernels::LinearShape& shape) {

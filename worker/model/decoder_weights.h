@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/buffer.h"
@@ -44,6 +45,13 @@ struct LayerWeights {
   const std::byte* down = nullptr;
 };
 
+// One thing that the arena was asked for. Together they are the arena, in order.
+struct WeightPart {
+  std::string name;   // "layer 3 gate_up"
+  int64_t begin = 0;  // bytes from the start of the arena
+  int64_t bytes = 0;
+};
+
 struct DecoderWeights {
   DecoderShapes shapes;
   std::vector<LayerWeights> layers;
@@ -51,6 +59,7 @@ struct DecoderWeights {
   DType embedding_dtype = DType::kBF16;
   const float* final_norm = nullptr;  // [hidden] f32
   const std::byte* head = nullptr;    // packed
+  std::vector<WeightPart> parts;      // of the arena
   Arena arena;                        // owns all of the above
 };
 
@@ -63,6 +72,7 @@ struct WeightPlan {
   int64_t embedding_bytes = 0;
   int64_t head_bytes = 0;
   int64_t norm_bytes = 0;  // final norm
+  int64_t parts = 0;       // that the arena is asked for, one after the other
   int64_t bytes() const { return layer_bytes + embedding_bytes + head_bytes + norm_bytes; }
   static WeightPlan Make(const ModelSpec& spec, const ShardPlan& shard,
                          const WeightOptions& options);

@@ -223,4 +223,10 @@ Status Checkpoint::CheckUnchanged() const {
   return {};
 }
 
+std::string Checkpoint::Identity() const {
+  std::string text;
+  for (const SafetensorsFile& file : files_) text += file.Identity() + "\n";
+  return text;
+}
+
 }  // namespace octet::worker

@@ -53,6 +53,8 @@ class Checkpoint {
 
   // An error if any file changed since it was opened.
   Status CheckUnchanged() const;
+  // The files' identities, a line each.
+  std::string Identity() const;
 
  private:
   Status OpenIndexed(const std::string& folder);

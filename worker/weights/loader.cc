@@ -178,14 +178,16 @@ class Loader {
 Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const ModelSpec& spec,
                                           const ShardPlan& shard, const WeightOptions& options,
                                           ThreadPool& pool,
-                                          const std::function<void(double)>& progress) {
+                                          const std::function<void(double)>& progress,
+                                          Buffer memory) {
   OCTET_RETURN_IF_ERROR(CheckTensors(checkpoint, spec));
   const DType embedding = StoredTypesOf(checkpoint, spec).embedding;
   if (embedding != options.embedding) {
     return InvalidArgument("the embedding is stored as " + std::string(DTypeName(embedding)) +
                            ", but planned as " + std::string(DTypeName(options.embedding)));
   }
-  WeightAssembly assembly = WeightAssembly::Make(spec, shard, options);
+  if (memory.bytes() == 0) memory = Buffer(WeightPlan::Make(spec, shard, options).bytes());
+  WeightAssembly assembly = WeightAssembly::Make(spec, shard, options, std::move(memory));
   OCTET_RETURN_IF_ERROR(Loader(checkpoint, assembly, pool, progress).LoadAll());
   return std::move(assembly.weights);
 }

@@ -46,6 +46,7 @@ class SafetensorsFile {
   // Bytes [offset, offset + count) of a tensor of this file. REQUIRES: they lie inside the tensor.
   Status Read(const TensorInfo& tensor, int64_t offset, int64_t count, std::byte* out) const;
   Status CheckUnchanged() const { return file_.CheckUnchanged(); }
+  std::string Identity() const { return file_.Identity(); }
 
  private:
   explicit SafetensorsFile(ReadOnlyFile file) : file_(std::move(file)) {}

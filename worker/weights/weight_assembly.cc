@@ -1,5 +1,7 @@
 #include "worker/weights/weight_assembly.h"
 
+#include <utility>
+
 #include "base/check.h"
 #include "worker/model/families/families.h"
 
@@ -27,6 +29,7 @@ class Assembler {
     const auto name = [&](const std::string& of) { return OfLayer(of, layer); };
     const int64_t hd = spec_.head_dim;
     LayerWeights& weights = assembly_.weights.layers[layer];
+    prefix_ = "layer " + std::to_string(layer) + " ";
     const Rows q = {name(names_.q), shard_.head_begin * hd, shard_.head_end * hd};
     const Rows k = {name(names_.k), shard_.kv_head_begin * hd, shard_.kv_head_end * hd};
     const Rows v = {name(names_.v), k.begin, k.end};
@@ -35,27 +38,28 @@ class Assembler {
     const Rows o = {name(names_.o), 0, spec_.hidden};
     const Rows down = {name(names_.down), 0, spec_.hidden};
 
-    weights.attention_norm = AddNorm(name(names_.attention_norm));
-    weights.qkv = AddLinear(&DecoderShapes::qkv, {q, k, v}, spec_.hidden);
-    if (spec_.qkv_bias) weights.qkv_bias = AddBias({q, k, v});
-    weights.o = AddLinear(&DecoderShapes::o, {o}, spec_.heads * hd);
-    if (spec_.output_bias) weights.o_bias = AddBias({o});
-    weights.mlp_norm = AddNorm(name(names_.mlp_norm));
-    weights.gate_up = AddLinear(&DecoderShapes::gate_up, {gate, up}, spec_.hidden);
-    weights.down = AddLinear(&DecoderShapes::down, {down}, spec_.ffn);
+    weights.attention_norm = AddNorm("attention_norm", name(names_.attention_norm));
+    weights.qkv = AddLinear("qkv", &DecoderShapes::qkv, {q, k, v}, spec_.hidden);
+    if (spec_.qkv_bias) weights.qkv_bias = AddBias("qkv_bias", {q, k, v});
+    weights.o = AddLinear("o", &DecoderShapes::o, {o}, spec_.heads * hd);
+    if (spec_.output_bias) weights.o_bias = AddBias("o_bias", {o});
+    weights.mlp_norm = AddNorm("mlp_norm", name(names_.mlp_norm));
+    weights.gate_up = AddLinear("gate_up", &DecoderShapes::gate_up, {gate, up}, spec_.hidden);
+    weights.down = AddLinear("down", &DecoderShapes::down, {down}, spec_.ffn);
   }
 
   void AddEnds() {
     DecoderWeights& weights = assembly_.weights;
+    prefix_.clear();
     std::byte* const table =
-        weights.arena.TakeBytes(shard_.vocab() * spec_.hidden * DTypeBytes(options_.embedding));
+        TakePart("embedding", shard_.vocab() * spec_.hidden * DTypeBytes(options_.embedding));
     assembly_.embedding = {names_.embedding + ".weight", shard_.vocab_begin, shard_.vocab_end,
                            table};
     weights.embedding = table;
     weights.embedding_dtype = options_.embedding;
-    weights.final_norm = AddNorm(names_.final_norm);
+    weights.final_norm = AddNorm("final_norm", names_.final_norm);
     const std::string& head = spec_.tied_embeddings ? names_.embedding : names_.head;
-    weights.head = AddLinear(&DecoderShapes::head,
+    weights.head = AddLinear("head", &DecoderShapes::head,
                              {Rows{head, shard_.vocab_begin, shard_.vocab_end}}, spec_.hidden);
   }
 
@@ -67,16 +71,26 @@ class Assembler {
     int64_t end = 0;
   };
 
-  const float* AddNorm(const std::string& name) {
-    float* const out = assembly_.weights.arena.Take<float>(spec_.hidden);
+  std::byte* TakePart(const char* part, int64_t bytes) {
+    Arena& arena = assembly_.weights.arena;
+    assembly_.weights.parts.push_back({prefix_ + part, arena.taken_bytes(), bytes});
+    return arena.TakeBytes(bytes);
+  }
+
+  float* TakeFloats(const char* part, int64_t count) {
+    return reinterpret_cast<float*>(TakePart(part, count * int64_t{sizeof(float)}));
+  }
+
+  const float* AddNorm(const char* part, const std::string& name) {
+    float* const out = TakeFloats(part, spec_.hidden);
     assembly_.vectors.push_back({name + ".weight", VectorKind::kNorm, 0, spec_.hidden, out});
     return out;
   }
 
-  const float* AddBias(const std::vector<Rows>& parts) {
+  const float* AddBias(const char* part, const std::vector<Rows>& parts) {
     int64_t count = 0;
     for (const Rows& rows : parts) count += rows.end - rows.begin;
-    float* const out = assembly_.weights.arena.Take<float>(count);
+    float* const out = TakeFloats(part, count);
     float* next = out;
     for (const Rows& rows : parts) {
       assembly_.vectors.push_back(
@@ -86,9 +100,9 @@ class Assembler {
     return out;
   }
 
-  const std::byte* AddLinear(kernels::LinearShape DecoderShapes::*shape,
+  const std::byte* AddLinear(const char* part, kernels::LinearShape DecoderShapes::*shape,
                              const std::vector<Rows>& parts, int64_t inputs) {
-    std::byte* const packed = assembly_.weights.arena.TakeBytes(PackedBytes(shapes_.*shape));
+    std::byte* const packed = TakePart(part, PackedBytes(shapes_.*shape));
     int64_t packed_row = 0;
     for (const Rows& rows : parts) {
       assembly_.linears.push_back(
@@ -105,21 +119,29 @@ class Assembler {
   const TensorNames names_;
   WeightAssembly& assembly_;
   const DecoderShapes& shapes_;
+  std::string prefix_;  // of the names of parts
 };
 
 }  // namespace
 
 WeightAssembly WeightAssembly::Make(const ModelSpec& spec, const ShardPlan& shard,
                                     const WeightOptions& options) {
+  return Make(spec, shard, options, Buffer(WeightPlan::Make(spec, shard, options).bytes()));
+}
+
+WeightAssembly WeightAssembly::Make(const ModelSpec& spec, const ShardPlan& shard,
+                                    const WeightOptions& options, Buffer memory) {
   const WeightPlan plan = WeightPlan::Make(spec, shard, options);
   WeightAssembly assembly;
   assembly.weights.shapes = DecoderShapes::Make(spec, shard, options);
   assembly.weights.layers.resize(spec.layers);
-  assembly.weights.arena = Arena("weights", plan.bytes());
+  OCTET_CHECK_EQ(memory.bytes(), plan.bytes());
+  assembly.weights.arena = Arena("weights", std::move(memory));
   Assembler assembler(spec, shard, options, &assembly);
   for (int64_t layer = 0; layer < spec.layers; ++layer) assembler.AddLayer(layer);
   assembler.AddEnds();
   OCTET_CHECK_EQ(assembly.weights.arena.taken_bytes(), plan.bytes());
+  OCTET_CHECK_EQ(static_cast<int64_t>(assembly.weights.parts.size()), plan.parts);
   return assembly;
 }
 

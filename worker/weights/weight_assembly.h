@@ -45,12 +45,15 @@ struct EmbeddingPiece {
 };
 
 struct WeightAssembly {
-  DecoderWeights weights;  // zeroed until the pieces are filled
+  DecoderWeights weights;  // as `memory` was until the pieces are filled
   std::vector<LinearPiece> linears;
   std::vector<VectorPiece> vectors;
   EmbeddingPiece embedding;
 
-  // Takes exactly WeightPlan::bytes from a new arena.
+  // Takes exactly WeightPlan::bytes from `memory`, which has so many.
+  static WeightAssembly Make(const ModelSpec& spec, const ShardPlan& shard,
+                             const WeightOptions& options, Buffer memory);
+  // Of new memory, zeroed.
   static WeightAssembly Make(const ModelSpec& spec, const ShardPlan& shard,
                              const WeightOptions& options);
 };

@@ -37,6 +37,20 @@ TEST(LaunchCommand, TheSecretIsInTheEnvironmentAlone) {
     EXPECT_EQ(argument.find("secret"), std::string::npos);
 }
 
+TEST(LaunchCommand, PackedWeightsLieInSharedMemoryOrWhereOneSays) {
+  LaunchOptions options = kOptions;
+  EXPECT_FALSE(Contains(LaunchCommand(options, kIdentity).arguments, {"--packed-dir"}));
+  options.weight_cache = kWeightCacheAuto;
+  EXPECT_TRUE(Contains(LaunchCommand(options, kIdentity).arguments,
+                       {"--packed-dir", "/dev/shm/s/weights"}));
+  LaunchIdentity on_disk = kIdentity;
+  on_disk.shared_memory_path = on_disk.session_path;
+  EXPECT_FALSE(Contains(LaunchCommand(options, on_disk).arguments, {"--packed-dir"}));
+  options.weight_cache = "/var/cache/weights";
+  EXPECT_TRUE(Contains(LaunchCommand(options, on_disk).arguments,
+                       {"--packed-dir", "/var/cache/weights", "--model"}));
+}
+
 TEST(LaunchCommand, AHomeIsMadeUpOnlyWhenThereIsNone) {
   const std::string home = getenv("HOME") != nullptr ? getenv("HOME") : "";
   setenv("HOME", "/root", 1);

@@ -1,0 +1,143 @@
+// What packed files are worth: the time until one rank's weights can be used, from the checkpoint,
+// leaving a file, and from that file, against each other and against the read bandwidth of the same
+// run; and what a step of one row costs on weights that lie in a file instead of ordinary memory,
+// in the processor time of one thread, so that being interrupted does not count. The file is
+// removed at the end.
+//
+//   octet_packed_bench MODEL FOLDER [--weights int4] [--threads N]
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+#include <string>
+
+#include "comm/threads.h"
+#include "kernels/roofline/roofline.h"
+#include "worker/engine/engine.h"
+#include "worker/engine/worker_options.h"
+#include "worker/model/families/families.h"
+#include "worker/weights/packed/packed_weights.h"
+
+namespace octet::worker {
+namespace {
+
+constexpr int kRepetitions = 3;
+constexpr int kSteps = 24;  // of each kind, by turns
+
+double Seconds(std::chrono::steady_clock::time_point since) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
+}
+
+double ThreadSeconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+struct Timed {
+  DecoderWeights weights;
+  double seconds = 0;
+};
+
+Timed Load(const PackedFolder& folder, const WeightsWanted& wanted, ThreadPool& pool) {
+  const auto start = std::chrono::steady_clock::now();
+  Result<LoadedWeights> loaded = LoadPackedWeights(folder, wanted, pool, nullptr);
+  const double seconds = Seconds(start);
+  if (!loaded.ok()) CheckFailed(__FILE__, __LINE__, loaded.status().message());
+  return {std::move(loaded->weights), seconds};
+}
+
+// One rank that decodes one sequence.
+class Decoding {
+ public:
+  Decoding(const EngineConfig& config, DecoderWeights weights, ThreadPool* pool)
+      : group_(1, LimitsOf(config)),
+        engine_(config, std::move(weights), &group_.communicator(0), pool) {
+    StepPlan first;
+    first.admits.push_back({.slot = 0});
+    first.blocks.push_back({.slot = 0, .appended_blocks = {0}});
+    first.prefills.push_back({.slot = 0, .first_position = 0, .tokens = {1, 2}, .sample = true});
+    engine_.Step(first);
+  }
+  void Step() {
+    const double start = ThreadSeconds();
+    engine_.Step({.decode_slots = {0}});
+    best_seconds_ = std::min(best_seconds_, ThreadSeconds() - start);
+  }
+  double best_seconds() const { return best_seconds_; }
+
+ private:
+  comm::ThreadGroup group_;
+  Engine engine_;
+  double best_seconds_ = 1e9;
+};
+
+Status Measure(const std::string& model, const std::string& path, const std::string& format,
+               int threads) {
+  OCTET_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(model));
+  OCTET_ASSIGN_OR_RETURN(const ModelSpec spec, SpecFromConfig(checkpoint.config_json()));
+  OCTET_ASSIGN_OR_RETURN(const WeightOptions options,
+                         ResolveWeightOptions(checkpoint, spec, {.layers = format}));
+  const WorkerOptions chosen = {.weights = format,
+                                .max_model_len = 64,
+                                .max_num_seqs = 1,
+                                .max_num_batched_tokens = 2,
+                                .threads = 1};
+  OCTET_ASSIGN_OR_RETURN(const EngineConfig config, MakeEngineConfig(chosen, spec, options, 1, 0));
+  const WeightsWanted wanted = {checkpoint, spec, config.shard, options};
+  ThreadPool pool(threads);
+  Stream stream(&pool);
+  const PackedFolder folder = {path};
+  const std::string file = path + "/" + PackedFileName(wanted);
+  const double gigabytes =
+      static_cast<double>(WeightPlan::Make(spec, config.shard, options).bytes()) / 1e9;
+
+  Timed plain = Load({}, wanted, pool);
+  std::printf("%.3f GB of %s weights, %d threads\n", gigabytes, format.c_str(), threads);
+  std::printf("checkpoint alone       %8.3f s\n", plain.seconds);
+  std::printf("checkpoint, file left  %8.3f s\n", Load(folder, wanted, pool).seconds);
+  Timed found;
+  for (int i = 0; i < kRepetitions; ++i) {
+    found = {};
+    found = Load(folder, wanted, pool);
+    const double read = kernels::MeasureReadBandwidth(stream) / 1e9;
+    std::printf(
+        "file                   %8.3f s: %.1f GB/s, %.2f of %.1f GB/s read; %.0f times "
+        "faster than the checkpoint\n",
+        found.seconds, gigabytes / found.seconds, gigabytes / found.seconds / read, read,
+        plain.seconds / found.seconds);
+  }
+  ThreadPool alone(1);
+  Decoding in_memory(config, std::move(plain.weights), &alone);
+  Decoding in_file(config, std::move(found.weights), &alone);
+  for (int i = 0; i < kSteps; ++i) {
+    in_memory.Step();
+    in_file.Step();
+  }
+  std::printf("best step of one row: ordinary memory %.3f ms, file %.3f ms, ratio %.3f\n",
+              1e3 * in_memory.best_seconds(), 1e3 * in_file.best_seconds(),
+              in_file.best_seconds() / in_memory.best_seconds());
+  std::filesystem::remove(file);
+  return {};
+}
+
+}  // namespace
+}  // namespace octet::worker
+
+int main(int argc, char** argv) {
+  std::string model;
+  std::string folder;
+  std::string format = "int4";
+  int threads = 2;
+  CLI::App app("Measures loading from packed files.", "octet_packed_bench");
+  app.add_option("model", model, "checkpoint directory")->required();
+  app.add_option("folder", folder, "where the file is left")->required();
+  app.add_option("--weights", format, "as of octet serve")->capture_default_str();
+  app.add_option("--threads", threads, "of the rank")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  const octet::Status status = octet::worker::Measure(model, folder, format, threads);
+  if (!status.ok()) std::fprintf(stderr, "%s\n", status.message().c_str());
+  return status.ok() ? 0 : 1;
+}

@@ -1,0 +1,186 @@
+#include "worker/weights/packed/packed_weights.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "base/log.h"
+#include "worker/weights/packed/file.h"
+#include "worker/weights/packed/format.h"
+#include "worker/weights/packed/key.h"
+#include "worker/weights/weight_assembly.h"
+
+namespace octet::worker {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+class PackedStore {
+ public:
+  PackedStore(const PackedFolder& folder, const WeightsWanted& wanted, ThreadPool& pool)
+      : folder_(folder),
+        wanted_(wanted),
+        pool_(pool),
+        layout_(PackedLayout::Make(WeightPlan::Make(wanted.spec, wanted.shard, wanted.options))),
+        key_(PackedKeyOf(wanted.checkpoint, wanted.shard, wanted.options)),
+        path_(folder.path + "/" + PackedFileName(wanted)) {}
+
+  // The weights of the file that is there, or nothing. A file that can not be trusted is removed,
+  // for its room is needed.
+  std::optional<LoadedWeights> Find(const std::function<void(double)>& progress) {
+    Result<PackedFile> file = PackedFile::Open(path_);
+    if (file.status().code() == StatusCode::kNotFound) return std::nullopt;
+    const Clock::time_point start = Clock::now();
+    Result<LoadedWeights> loaded = file.ok() ? Trust(*file, progress) : file.status();
+    if (!loaded.ok()) {
+      Log(LogLevel::kWarning, "packed weights " + path_ + ": " + loaded.status().message() +
+                                  "; they are made again from the checkpoint");
+      unlink(path_.c_str());
+      return std::nullopt;
+    }
+    loaded->weights.arena.Seal();
+    LogFound(loaded->source, std::chrono::duration<double>(Clock::now() - start).count());
+    return std::move(*loaded);
+  }
+
+  // From the checkpoint, into the file where it is in memory.
+  Result<LoadedWeights> Make(const std::function<void(double)>& progress) {
+    Result<NewPackedFile> created =
+        NewPackedFile::Create(folder_.path, layout_, folder_.reserve_bytes);
+    Status kept = created.status();
+    Buffer memory;
+    if (created.ok() && created->file().in_memory()) {
+      Result<Buffer> mapped = created->file().Map(layout_, /*writable=*/true);
+      kept = mapped.status();
+      if (mapped.ok()) memory = std::move(*mapped);
+    }
+    const bool in_file = memory.bytes() > 0;
+    if (in_file) UseHugePages(memory, pool_);
+    OCTET_ASSIGN_OR_RETURN(DecoderWeights weights,
+                           LoadDecoderWeights(wanted_.checkpoint, wanted_.spec, wanted_.shard,
+                                              wanted_.options, pool_, progress, std::move(memory)));
+    if (kept.ok()) kept = Keep(weights, in_file, *created);
+    if (!kept.ok()) WarnNotKept(kept);
+    weights.arena.Seal();
+    return LoadedWeights{std::move(weights), WeightSource::kCheckpoint};
+  }
+
+ private:
+  PackedHeader Expected(std::vector<WeightPart> parts) const {
+    return {.key = key_, .data_bytes = layout_.data_bytes, .parts = std::move(parts)};
+  }
+
+  Result<LoadedWeights> Trust(const PackedFile& file, const std::function<void(double)>& progress) {
+    if (file.bytes() != layout_.file_bytes()) {
+      return DataLoss("has " + std::to_string(file.bytes()) + " bytes, expected " +
+                      std::to_string(layout_.file_bytes()));
+    }
+    const bool in_memory = file.in_memory();
+    // Reading a hole through a mapping takes a page, and where there is none left that is a signal.
+    if (in_memory && file.stored_bytes() < layout_.stored_bytes()) {
+      return DataLoss("has pages that were never written");
+    }
+    std::string header(layout_.header_bytes, '\0');
+    OCTET_RETURN_IF_ERROR(file.Read(0, layout_.header_bytes, header.data()));
+    Buffer memory;
+    if (in_memory) {
+      OCTET_ASSIGN_OR_RETURN(memory, file.Map(layout_, /*writable=*/false));
+    } else {
+      memory = Buffer(layout_.data_bytes);
+    }
+    std::byte* const data = memory.data();
+    WeightAssembly assembly =
+        WeightAssembly::Make(wanted_.spec, wanted_.shard, wanted_.options, std::move(memory));
+    const PackedHeader expected = Expected(assembly.weights.parts);
+    OCTET_ASSIGN_OR_RETURN(const std::vector<Checksum> stored,
+                           DecodePackedHeader(header, expected));
+    std::mutex mutex;
+    int64_t fetched_bytes = 0;
+    const FetchChunk fetch = [&](int64_t begin, int64_t bytes) -> const std::byte* {
+      if (progress) {
+        const std::lock_guard lock(mutex);
+        fetched_bytes += bytes;
+        progress(static_cast<double>(fetched_bytes) / static_cast<double>(layout_.data_bytes));
+      }
+      if (in_memory) return data + begin;
+      const Status read = file.Read(layout_.data_begin + begin, bytes, data + begin);
+      return read.ok() ? data + begin : nullptr;
+    };
+    const std::vector<Checksum> found = ChecksumsOf(expected.parts, fetch, pool_);
+    for (size_t i = 0; i < found.size(); ++i) {
+      if (found[i] == stored[i]) continue;
+      return DataLoss("the bytes of " + expected.parts[i].name + " do not match their checksum");
+    }
+    return LoadedWeights{std::move(assembly.weights),
+                         in_memory ? WeightSource::kMappedFile : WeightSource::kReadFile};
+  }
+
+  Status Keep(const DecoderWeights& weights, bool in_file, NewPackedFile& created) {
+    const std::byte* const data = weights.arena.data();
+    if (!in_file) {
+      OCTET_RETURN_IF_ERROR(created.file().Write(layout_.data_begin, layout_.data_bytes, data));
+    }
+    PackedHeader header = Expected(weights.parts);
+    header.checksums = ChecksumsOf(
+        header.parts, [data](int64_t begin, int64_t) { return data + begin; }, pool_);
+    const std::string bytes = EncodePackedHeader(header);
+    OCTET_RETURN_IF_ERROR(created.file().Write(0, layout_.header_bytes, bytes.data()));
+    return created.Commit(path_);
+  }
+
+  void WarnNotKept(const Status& why) const {
+    Log(LogLevel::kWarning,
+        "rank " + std::to_string(wanted_.shard.rank) +
+            " keeps its packed weights nowhere: " + why.message() +
+            "; after a loss it will read the checkpoint again. Make room there (of a container: "
+            "--shm-size), choose a folder with --weight-cache DIR, or --weight-cache none");
+  }
+
+  void LogFound(WeightSource source, double seconds) const {
+    char line[160];
+    std::snprintf(line, sizeof line, "rank %lld: packed weights checked and %s, %.1f MiB in %.2f s",
+                  static_cast<long long>(wanted_.shard.rank),
+                  source == WeightSource::kMappedFile ? "mapped" : "read",
+                  static_cast<double>(layout_.data_bytes) / (1 << 20), seconds);
+    Log(LogLevel::kInfo, line);
+  }
+
+  const PackedFolder& folder_;
+  const WeightsWanted& wanted_;
+  ThreadPool& pool_;
+  const PackedLayout layout_;
+  const Checksum key_;
+  const std::string path_;
+};
+
+}  // namespace
+
+int64_t PackedFileBytes(const ModelSpec& spec, const ShardPlan& shard,
+                        const WeightOptions& options) {
+  return PackedLayout::Make(WeightPlan::Make(spec, shard, options)).stored_bytes();
+}
+
+std::string PackedFileName(const WeightsWanted& wanted) {
+  return PackedKeyOf(wanted.checkpoint, wanted.shard, wanted.options).Hex() + ".octet-packed";
+}
+
+Result<LoadedWeights> LoadPackedWeights(const PackedFolder& folder, const WeightsWanted& wanted,
+                                        ThreadPool& pool,
+                                        const std::function<void(double)>& progress) {
+  if (folder.path.empty()) {
+    OCTET_ASSIGN_OR_RETURN(DecoderWeights weights,
+                           LoadDecoderWeights(wanted.checkpoint, wanted.spec, wanted.shard,
+                                              wanted.options, pool, progress));
+    weights.arena.Seal();
+    return LoadedWeights{std::move(weights), WeightSource::kCheckpoint};
+  }
+  PackedStore store(folder, wanted, pool);
+  if (std::optional<LoadedWeights> found = store.Find(progress)) return std::move(*found);
+  return store.Make(progress);
+}
+
+}  // namespace octet::worker
