@@ -284,6 +284,15 @@ void Service::SendPlan(uint64_t epoch, const schedule::StepPlan& plan) {
   supervisor_->SendPlan(epoch, plan);
 }
 
+// There is no server where the start failed.
+void Service::OnTurnBegin() {
+  if (server_ != nullptr) server_->HoldStreams();
+}
+
+void Service::OnTurnEnd() {
+  if (server_ != nullptr) server_->ReleaseStreams();
+}
+
 void Service::Condemn(uint64_t epoch, const Status& why) { supervisor_->Condemn(epoch, why); }
 
 }  // namespace octet::coordinator

@@ -73,13 +73,16 @@ class Service final : private workers::GroupListener, private engine::PlanSink {
   void SendPlan(uint64_t epoch, const schedule::StepPlan& plan) override;
   void Condemn(uint64_t epoch, const Status& why) override;
   void OnGroupWorks(uint64_t epoch) override;
+  void OnTurnBegin() override;
+  void OnTurnEnd() override;
 
   const ServeOptions options_;
-  // In the order of construction; destroyed from the last to the first.
+  // Destroyed from the last to the first. The server is stopped by then, and the step loop tells it
+  // of its turns to the end.
   std::optional<tokenizer::Tokenizer> tokenizer_;
+  std::unique_ptr<transport::GenerationServer> server_;
   std::unique_ptr<engine::StepLoop> step_loop_;
   std::unique_ptr<intake::Intake> intake_;
-  std::unique_ptr<transport::GenerationServer> server_;
   std::unique_ptr<workers::Supervisor> supervisor_;
 
   mutable std::mutex mutex_;

@@ -72,10 +72,12 @@ void StepLoop::Run() {
     if (inbox_.empty() && stopping_) return;
     events.swap(inbox_);
     lock.unlock();
+    plans_->OnTurnBegin();
     for (Event& event : events) std::visit([this](auto& e) { On(e); }, event);
     events.clear();
     if (SelfTestDue() == 0) AddSelfTest();
     SendPlans();
+    plans_->OnTurnEnd();
     lock.lock();
     if (scheduler_.has_value()) stats_.scheduler = scheduler_->counters();
     rates_.Observe({stats_.scheduler.prompt_tokens, stats_.scheduler.generated_tokens});

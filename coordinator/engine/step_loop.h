@@ -39,6 +39,9 @@ class PlanSink {
   virtual void Condemn(uint64_t epoch, const Status& why) = 0;
   // The group has computed its first step, once per group: it does not only say that it can.
   virtual void OnGroupWorks(uint64_t epoch) = 0;
+  // Around everything that the loop does at once: between the two, answers are fed and plans sent.
+  virtual void OnTurnBegin() = 0;
+  virtual void OnTurnEnd() = 0;
 
  protected:
   ~PlanSink() = default;

@@ -1,10 +1,23 @@
 #include "coordinator/transport/generate_streams.h"
 
+#include <time.h>
+
+#include <algorithm>
 #include <utility>
 
 #include "coordinator/transport/generate_call.h"
 
 namespace octet::transport {
+namespace {
+
+// Processor time of this thread.
+std::chrono::nanoseconds ThreadTime() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
+}  // namespace
 
 GenerateStreams::GenerateStreams(GenerationService* service,
                                  std::unique_ptr<grpc::ServerCompletionQueue> queue,
@@ -12,11 +25,13 @@ GenerateStreams::GenerateStreams(GenerationService* service,
     : service_(service),
       intake_(intake),
       cancel_(std::move(cancel)),
-      loop_("octet-streams", std::move(queue), [this] { AdvanceWoken(); }) {
+      loop_("octet-streams", std::move(queue), [this] { OnWoken(); }) {
   for (int i = 0; i < kCallsAwaited; ++i) AwaitCall();
 }
 
-GenerateStreams::~GenerateStreams() {
+GenerateStreams::~GenerateStreams() { AwaitEnd(); }
+
+void GenerateStreams::AwaitEnd() {
   std::unique_lock lock(mutex_);
   all_over_.wait(lock, [this] { return calls_ == 0; });
 }
@@ -35,13 +50,57 @@ void GenerateStreams::Forget() {
 }
 
 void GenerateStreams::Wake(GenerateCall* call) {
-  bool was_empty;
+  bool is_first;
   {
     const std::lock_guard lock(mutex_);
-    was_empty = woken_.empty();
+    is_first = woken_.empty() && !held_ && !resting_;
     woken_.push_back(call);
   }
-  if (was_empty) loop_.Wake();
+  if (is_first) loop_.Wake();
+}
+
+void GenerateStreams::Hold() {
+  const std::lock_guard lock(mutex_);
+  held_ = true;
+}
+
+void GenerateStreams::Release() {
+  bool is_due;
+  {
+    const std::lock_guard lock(mutex_);
+    held_ = false;
+    is_due = !woken_.empty() && !resting_;
+  }
+  if (is_due) loop_.Wake();
+}
+
+void GenerateStreams::OnWoken() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (resting_) return;  // the word came before the rest began
+  }
+  if (std::chrono::steady_clock::now() < rest_end_) return Rest();
+  AdvanceWoken();
+}
+
+void GenerateStreams::OnRested(bool) {
+  {
+    const std::lock_guard lock(mutex_);
+    resting_ = false;
+    if (woken_.empty()) return;
+  }
+  AdvanceWoken();
+  Rest();  // words come faster than it rests: the next one is on its way
+}
+
+void GenerateStreams::Rest() {
+  {
+    const std::lock_guard lock(mutex_);
+    resting_ = true;
+  }
+  const auto left = rest_end_ - std::chrono::steady_clock::now();
+  rest_alarm_.Set(queue(), std::chrono::system_clock::now() + left,
+                  static_cast<rpc::Completion*>(&rested_));
 }
 
 void GenerateStreams::AdvanceWoken() {
@@ -49,8 +108,11 @@ void GenerateStreams::AdvanceWoken() {
     const std::lock_guard lock(mutex_);
     advancing_.swap(woken_);
   }
+  const std::chrono::nanoseconds begin = ThreadTime();
   for (GenerateCall* call : advancing_) call->Advance();
   advancing_.clear();
+  const std::chrono::nanoseconds rest = kRestPerWork * (ThreadTime() - begin);
+  rest_end_ = std::chrono::steady_clock::now() + std::min<std::chrono::nanoseconds>(rest, kRestMax);
 }
 
 }  // namespace octet::transport

@@ -3,6 +3,9 @@
 // leaves word. A stream costs memory, no thread.
 #pragma once
 
+#include <grpcpp/alarm.h>
+
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -21,6 +24,12 @@ class GenerateCall;
 // Calls that gRPC may begin before the thread comes to ask for more; others wait in gRPC.
 inline constexpr int kCallsAwaited = 16;
 
+// After a round of writes the thread rests 31 times as long as that took of a processor, at most
+// kRestMax: what comes meanwhile merges. So dense steps of small models do not drown in messages (a
+// crowd of streams has 125 a second each), and a step longer than kRestMax is never waited for.
+inline constexpr int kRestPerWork = 31;
+inline constexpr auto kRestMax = std::chrono::milliseconds(8);
+
 using GenerationService = v1::Generation::WithAsyncMethod_Generate<v1::Generation::Service>;
 
 class GenerateStreams {
@@ -29,12 +38,17 @@ class GenerateStreams {
   // which runs, `queue` one of that server; all but the queue outlive this.
   GenerateStreams(GenerationService* service, std::unique_ptr<grpc::ServerCompletionQueue> queue,
                   intake::Intake* intake, std::function<void(uint64_t id)> cancel);
-  // Waits until every call is over. REQUIRES: the server is shut down.
-  ~GenerateStreams();
+  ~GenerateStreams();  // AwaitEnd()
   GenerateStreams(const GenerateStreams&) = delete;
   GenerateStreams& operator=(const GenerateStreams&) = delete;
 
   grpc::ServerCompletionQueue* queue() { return loop_.queue(); }
+  // In between, words are collected and nothing is written: one round of writes follows. One
+  // thread.
+  void Hold();
+  void Release();
+  // Waits until every call is over. REQUIRES: the server is shut down.
+  void AwaitEnd();
 
  private:
   friend class GenerateCall;
@@ -43,6 +57,9 @@ class GenerateStreams {
   // Any thread: `call` has something to say; its Advance is called soon, once. It lives until then.
   void Wake(GenerateCall* call);
   void Forget();  // a call is over, and deleted
+  void OnWoken();
+  void OnRested(bool ok);
+  void Rest();
   void AdvanceWoken();
 
   GenerationService* const service_;
@@ -53,7 +70,14 @@ class GenerateStreams {
   std::condition_variable all_over_;
   int64_t calls_ = 0;  // awaited ones too
   std::vector<GenerateCall*> woken_;
-  std::vector<GenerateCall*> advancing_;  // of the thread alone
+  bool held_ = false;
+  bool resting_ = false;  // rest_alarm_ is set: nobody needs to wake the thread
+
+  // Of the thread alone:
+  std::vector<GenerateCall*> advancing_;
+  std::chrono::steady_clock::time_point rest_end_{};
+  rpc::CompletionOf<GenerateStreams, &GenerateStreams::OnRested> rested_{this};
+  grpc::Alarm rest_alarm_;
 
   rpc::CompletionLoop loop_;
 };

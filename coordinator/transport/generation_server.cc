@@ -53,6 +53,7 @@ class GenerationServer::Service final : public GenerationService {
     model_ = ToMessage(info, options_.served_name);
   }
   Health* health() { return &health_; }
+  GenerateStreams* streams() { return streams_.get(); }
 
   grpc::Status Cancel(grpc::ServerContext*, const v1::CancelRequest* request,
                       v1::CancelResponse* response) override;
@@ -75,6 +76,7 @@ class GenerationServer::Service final : public GenerationService {
   Health health_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<GenerateStreams> streams_;  // and who drains the queue of the watches
+  bool stopped_ = false;
 };
 
 Status GenerationServer::Service::Listen() {
@@ -101,14 +103,13 @@ Status GenerationServer::Service::Listen() {
 }
 
 void GenerationServer::Service::Stop(double seconds_max) {
-  if (server_ == nullptr) return;
+  if (streams_ == nullptr || std::exchange(stopped_, true)) return;
   health_.EndWatches();
   server_->Shutdown(std::chrono::system_clock::now() +
                     std::chrono::milliseconds(static_cast<int64_t>(seconds_max * 1000)));
   health_.AwaitEnd();
-  streams_ = nullptr;  // waits for every stream
+  streams_->AwaitEnd();
   server_->Wait();
-  server_ = nullptr;
 }
 
 grpc::Status GenerationServer::Service::Cancel(grpc::ServerContext*,
@@ -176,6 +177,8 @@ int GenerationServer::port() const { return service_->port(); }
 void GenerationServer::SetModel(const workers::GroupInfo& info) { service_->SetModel(info); }
 void GenerationServer::SetServing(bool serving) { service_->health()->SetServing(serving); }
 void GenerationServer::EndServing() { service_->health()->EndServing(); }
+void GenerationServer::HoldStreams() { service_->streams()->Hold(); }
+void GenerationServer::ReleaseStreams() { service_->streams()->Release(); }
 void GenerationServer::Stop(double seconds_max) { service_->Stop(seconds_max); }
 
 }  // namespace octet::transport

@@ -48,6 +48,10 @@ class GenerationServer {
   void SetServing(bool serving);
   // Health says NOT_SERVING from now on, whatever SetServing says.
   void EndServing();
+  // In between, words for streams are collected; then they are written. Any one thread; also after
+  // Stop.
+  void HoldStreams();
+  void ReleaseStreams();
   // Takes no new calls, gives open ones `seconds_max` to end and cancels the rest. Returns when all
   // are over. REQUIRES: answers of accepted requests still get their end meanwhile.
   void Stop(double seconds_max);

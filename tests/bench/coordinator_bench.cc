@@ -84,13 +84,21 @@ class Stream {
     }
     request.mutable_sampling_params()->set_temperature(0);
     request.mutable_sampling_params()->set_max_tokens(kAnswerTokens);
+    context_.set_wait_for_ready(true);  // of many connections at once one may fail at first
     const auto reader = stub->Generate(&context_, request);
     for (v1::GenerateResponse response; reader->Read(&response);) {
       if (!response.has_chunk()) continue;
       ++messages_;
       tokens_ += response.chunk().token_ids_size();
     }
-    reader->Finish();
+    const grpc::Status status = reader->Finish();
+    if (status.ok() && tokens_ > 0) return;
+    // What was measured is not what was asked for.
+    if (status.error_code() == grpc::StatusCode::CANCELLED) return;
+    std::fprintf(stderr, "stream %d ended with %lld tokens: %d %s\n", index,
+                 static_cast<long long>(tokens_), static_cast<int>(status.error_code()),
+                 status.error_message().c_str());
+    std::_Exit(1);
   }
 
   grpc::ClientContext context_;
@@ -118,21 +126,21 @@ void Measure(const std::string& address, pid_t coordinator, int batch, int conne
     }
   };
   for (const auto& stream : streams) wait([&] { return stream->tokens() > 0; });
-  const Stream& first = *streams.front();
+  const Stream& last = *streams.back();
   const auto all_messages = [&] {
     int64_t sum = 0;
     for (const auto& stream : streams) sum += stream->messages();
     return sum;
   };
-  const int64_t tokens_before = first.tokens();
+  const int64_t tokens_before = last.tokens();
   const int64_t messages_before = all_messages();
   const Cost before = Cost::Of(coordinator);
   const auto start = std::chrono::steady_clock::now();
-  // Of a large batch the first stream is far already when the last one begins.
+  // Of a large batch the others are far already when the last one begins.
   const int64_t tokens_after = std::min(tokens_before + kStepsMeasured, kAnswerTokens);
-  wait([&] { return first.tokens() >= tokens_after; });
+  wait([&] { return last.tokens() >= tokens_after; });
   Cost after = Cost::Of(coordinator);
-  const auto steps = static_cast<double>(first.tokens() - tokens_before);
+  const auto steps = static_cast<double>(last.tokens() - tokens_before);
   const auto messages = static_cast<double>(all_messages() - messages_before);
   const double wall =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

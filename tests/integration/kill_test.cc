@@ -57,7 +57,7 @@ TEST_P(Kill, NoTokenIsLostRepeatedOrChanged) {
     testing::Served service(GetParam());
     ASSERT_TRUE(service.ready()) << service.process().err();
     const std::set<std::string> folders = testing::SessionFolders(service.process().pid());
-    EXPECT_EQ(folders.size(), 2u);
+    EXPECT_GE(folders.size(), 2u);
     std::thread killer([&] { KillRanks(&service, GetParam(), &random); });
     const std::vector<CrowdAnswer> answers = Crowd(service.address()).Join();
     killer.join();

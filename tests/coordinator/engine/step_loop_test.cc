@@ -23,6 +23,7 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
   explicit StepLoopTest(double self_test_seconds = 0) : self_test_seconds_(self_test_seconds) {}
   void SendPlan(uint64_t epoch, const schedule::StepPlan& plan) override {
     const std::lock_guard lock(mutex_);
+    EXPECT_EQ(turns_, 1);
     if (epoch != epoch_) return;  // for a group that is gone
     plans_.push_back({epoch, workers::ToMessage(plan)});
     arrived_.notify_all();
@@ -31,6 +32,14 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
     const std::lock_guard lock(mutex_);
     condemned_ = epoch;
     arrived_.notify_all();
+  }
+  void OnTurnBegin() override {
+    const std::lock_guard lock(mutex_);
+    ++turns_;
+  }
+  void OnTurnEnd() override {
+    const std::lock_guard lock(mutex_);
+    --turns_;
   }
   void OnGroupWorks(uint64_t epoch) override {
     const std::lock_guard lock(mutex_);
@@ -122,6 +131,7 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
   std::deque<std::pair<uint64_t, v1::StepPlan>> plans_;
   uint64_t epoch_ = 0;
   uint64_t condemned_ = 0;
+  int turns_ = 0;       // 1: what the loop does is under way
   uint64_t works_ = 0;  // the last group of which that was said
   const double self_test_seconds_;
   bool corrupt_next_ = false;      // the first token of the next step is none

@@ -77,6 +77,7 @@ class Faults : public Serving {
     }
     ExpectGood(Ask(Prompt("afterwards", 20)), "afterwards", 20);
     EXPECT_TRUE(WaitAllFree());
+    EXPECT_TRUE(WaitServing(true));
     grpc::ClientContext context;
     v1::GetStatsResponse stats;
     EXPECT_TRUE(stub().GetStats(&context, {}, &stats).ok());
