@@ -104,7 +104,10 @@ class Faults : public ::testing::TestWithParam<int> {
 };
 
 TEST_P(Faults, KilledInPrefillAtLoadInTheHandshakeAndInACollective) {
-  Served service(ranks(), kSmallSteps);
+  // Without packed weights, so that there is a load that takes time.
+  std::vector<std::string> options = kSmallSteps;
+  options.insert(options.end(), {"--weight-cache", "none"});
+  Served service(ranks(), options);
   ASSERT_TRUE(service.ready()) << service.process().err();
   const Asked asked(service.address());
   const std::set<std::string> folders = testing::SessionFolders(service.process().pid());
@@ -125,7 +128,7 @@ TEST_P(Faults, KilledInPrefillAtLoadInTheHandshakeAndInACollective) {
   group = WaitRanks(&service, killed);
   bool loading = false;
   for (int i = 0; i < 20000 && !loading; ++i) {
-    loading = HasOpen(group[0], "model.safetensors") || HasOpen(group[0], "packed");
+    loading = HasOpen(group[0], "model.safetensors");
     if (asked.Stats().serving()) break;
   }
   EXPECT_TRUE(loading) << "the moment was missed";
@@ -168,6 +171,40 @@ TEST_P(Faults, KilledInPrefillAtLoadInTheHandshakeAndInACollective) {
   service.process().Signal(SIGTERM);
   EXPECT_EQ(service.process().Wait(testing::kStopSeconds), 0) << service.process().err();
   for (const std::string& folder : folders) EXPECT_TRUE(testing::Vanishes(folder)) << folder;
+}
+
+// How long clients wait, seen from outside: said, not asserted.
+TEST_P(Faults, TheTimeToServeAgainIsTold) {
+  Served service(ranks());
+  ASSERT_TRUE(service.ready()) << service.process().err();
+  const Asked asked(service.address());
+  Crowd crowd(service.address());
+  ASSERT_TRUE(WaitUntil([&] { return crowd.streams_begun() == testing::kCrowdStreams; }));
+  const std::vector<pid_t> group = WaitRanks(&service);
+  const auto killed = std::chrono::steady_clock::now();
+  const auto since = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - killed).count();
+  };
+  kill(group.back(), SIGKILL);
+  ASSERT_TRUE(WaitUntil([&] { return !asked.Stats().serving(); }));
+  const double noticed = since();
+  const int64_t told = crowd.tokens_told();
+  ASSERT_TRUE(WaitUntil([&] { return asked.Stats().serving(); }));
+  const double serving = since();
+  ASSERT_TRUE(WaitUntil([&] { return crowd.tokens_told() > told; }));
+  char seen[120];
+  std::snprintf(
+      seen, sizeof(seen),
+      "noticed after %.3f s, serving again after %.2f s, first resumed token after %.2f s", noticed,
+      serving, since());
+  FaultSeen("F22", "kill -9 of the last rank, tp " + std::to_string(ranks()), seen);
+  EXPECT_NE(service.process().err().find("packed weights checked and mapped"), std::string::npos);
+  const v1::RecoveryTimes times = asked.Stats().last_recovery();
+  EXPECT_GT(times.total_seconds(), 0);
+  EXPECT_NEAR(times.total_seconds(),
+              times.end_seconds() + times.wait_seconds() + times.hello_seconds() +
+                  times.load_seconds() + times.first_step_seconds(),
+              1e-3);
 }
 
 TEST_P(Faults, ARankThatHangsIsReplacedAndASlowOneIsNot) {

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <random>
+#include <sstream>
 
 #include "tests/integration/crowd.h"
 #include "tests/support/process_tree.h"
@@ -62,6 +63,10 @@ TEST_P(Kill, NoTokenIsLostRepeatedOrChanged) {
     const std::vector<CrowdAnswer> answers = Crowd(service.address()).Join();
     killer.join();
     testing::ExpectSame(answers, undisturbed);
+    std::istringstream log(service.process().err());
+    for (std::string line; std::getline(log, line);) {
+      if (line.find("the workers are back") != std::string::npos) std::printf("%s\n", line.c_str());
+    }
     if (HasFailure()) FAIL() << "round " << round << "\n" << service.process().err();
     const auto family = testing::Descendants(service.process().pid());
     service.process().Signal(SIGTERM);

@@ -48,6 +48,20 @@ TEST_F(Serving, NewRequestsAreRefusedWhileTheWorkersAreAway) {
       << answer.status.error_message();
 }
 
+TEST_F(Serving, ServingMeansThatAStepCameOut) {
+  options_.self_test_seconds = 60;
+  rank_options_.paused = true;
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ranks_.push_back(MakeRank(0, 1));
+  ASSERT_TRUE(ranks_[0]->PlansWithin(1, kWaitSeconds));  // it says that it is ready
+  EXPECT_FALSE(service_->WaitReady(0.1));
+  EXPECT_EQ(Health("octet.v1.Generation"), 2);
+  ranks_[0]->Resume();
+  EXPECT_TRUE(service_->WaitReady(kWaitSeconds));
+  EXPECT_TRUE(WaitServing(true));
+  EXPECT_TRUE(Ask(Prompt("now", 3)).status.ok());
+}
+
 TEST_F(Serving, AHungRankIsNoticedByItsSilence) {
   options_.heartbeat_seconds_max = 1;
   rank_options_.heartbeats = false;
