@@ -67,6 +67,18 @@ void AddServe(CLI::App& app, int* exit_code) {
                    "seconds that running answers get to end after SIGTERM")
       ->capture_default_str();
   command
+      ->add_option("--heartbeat-timeout", serve.heartbeat_seconds_max,
+                   "seconds that a rank may be silent before its group is ended")
+      ->capture_default_str();
+  command
+      ->add_option("--load-stall", serve.load_stall_seconds_max,
+                   "seconds that no rank may get on with loading")
+      ->capture_default_str();
+  command
+      ->add_option("--step-stall", serve.step_stall_seconds_max,
+                   "seconds that no rank may get on with a step")
+      ->capture_default_str();
+  command
       ->add_option("--weight-cache", serve.weight_cache,
                    "where ranks keep packed weights: auto (shared memory, until the service ends), "
                    "none, or a folder, which the next start finds again")

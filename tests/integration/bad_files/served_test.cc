@@ -126,8 +126,8 @@ class ServedFailingFiles : public ServedBadFiles {
     setenv("OCTET_READ_FAULT_AT", "500000", 1);
   }
   void TearDown() override {
-    for (const char* name :
-         {"LD_PRELOAD", "OCTET_READ_FAULT", "OCTET_READ_FAULT_FILE", "OCTET_READ_FAULT_RANK"}) {
+    for (const char* name : {"LD_PRELOAD", "OCTET_READ_FAULT", "OCTET_READ_FAULT_FILE",
+                             "OCTET_READ_FAULT_RANK", "OCTET_READ_FAULT_MS"}) {
       unsetenv(name);
     }
   }
@@ -151,6 +151,20 @@ TEST_F(ServedFailingFiles, F7FileIsCutWhileItIsLoaded) {
   setenv("OCTET_READ_FAULT", "cut", 1);
   setenv("OCTET_READ_FAULT_RANK", "1", 1);
   ExpectRefused("F7", "file cut to half while rank 1 loads it", "model.safetensors: ");
+}
+
+// A stall may pass, so the group is tried again, as often as any other that is lost.
+TEST_F(ServedFailingFiles, F7AReadThatDoesNotComeBackEndsTheGroup) {
+  setenv("OCTET_READ_FAULT", "stall", 1);
+  setenv("OCTET_READ_FAULT_MS", "60000", 1);
+  setenv("OCTET_READ_FAULT_RANK", "1", 1);
+  Process serve(ServeCommand(model_.string(), FreeAddress(), 2, {"--load-stall", "1"}));
+  EXPECT_EQ(serve.Wait(2 * kRefusalSeconds), 1) << serve.err();
+  const std::string said = "no rank has got on with loading for 1 s; rank 1 (process ";
+  EXPECT_EQ(CountOf(said, serve.err()), 5) << serve.err();
+  EXPECT_EQ(ProcessesWith(model_.string()), 0);
+  FaultSeen("F7", "octet serve: reads of rank 1 stall for 60 s, --load-stall 1",
+            LineWith(said, serve.err()) + " [four times more, then exit code 1]");
 }
 
 TEST_F(ServedBadFiles, F8IllMerges) {
