@@ -33,6 +33,8 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
     condemned_ = epoch;
     arrived_.notify_all();
   }
+  void TearDown() override { owned_loop_.reset(); }  // it calls this object to its end
+
   void OnTurnBegin() override {
     const std::lock_guard lock(mutex_);
     ++turns_;
@@ -136,7 +138,8 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
   const double self_test_seconds_;
   bool corrupt_next_ = false;      // the first token of the next step is none
   std::deque<KeepingSink> sinks_;  // outlive the loop, also when a test ends early
-  StepLoop loop_{this, self_test_seconds_};
+  std::unique_ptr<StepLoop> owned_loop_ = std::make_unique<StepLoop>(this, self_test_seconds_);
+  StepLoop& loop_ = *owned_loop_;
 };
 
 TEST_F(StepLoopTest, OnePlanIsAlwaysAhead) {
