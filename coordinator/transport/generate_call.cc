@@ -1,7 +1,10 @@
 #include "coordinator/transport/generate_call.h"
 
+#include <grpcpp/impl/codegen/proto_utils.h>
+
 #include <utility>
 
+#include "base/check.h"
 #include "coordinator/transport/messages.h"
 
 namespace octet::transport {
@@ -15,8 +18,7 @@ void* Tag(rpc::Completion* completion) { return completion; }
 GenerateCall::GenerateCall(GenerateStreams* streams) : streams_(streams) {
   context_.AsyncNotifyWhenDone(Tag(&over_));
   grpc::ServerCompletionQueue* const queue = streams->queue();
-  streams->service_->RequestGenerate(&context_, request_.get(), &writer_, queue, queue,
-                                     Tag(&arrived_));
+  streams->service_->RequestGenerate(&context_, &request_, &writer_, queue, queue, Tag(&arrived_));
 }
 
 void GenerateCall::OnArrived(bool ok) {
@@ -28,9 +30,21 @@ void GenerateCall::OnArrived(bool ok) {
   Submit();
 }
 
+Result<intake::Request> GenerateCall::ReadRequest() {
+  v1::GenerateRequest message;
+  const grpc::Status read =
+      grpc::SerializationTraits<v1::GenerateRequest>::Deserialize(&request_, &message);
+  request_.Clear();
+  if (read.ok()) return ToRequest(message);
+  return InvalidArgument(
+      "the message can not be read as octet.v1.GenerateRequest: it is damaged, or a text in it is "
+      "not UTF-8");
+}
+
 void GenerateCall::Submit() {
-  intake::Request request = ToRequest(*request_);
-  request_.reset();
+  Result<intake::Request> read = ReadRequest();
+  if (!read.ok()) return writer_.Finish(ToGrpc(read.status()), Tag(&finished_));
+  intake::Request request = std::move(*read);
   prompt_due_ = request.echo || request.prompt_logprobs.has_value();
   const int32_t samples = request.n.value_or(1);
   if (samples >= 1 && samples <= intake::kSamplesMax)  // else intake refuses it
@@ -142,7 +156,11 @@ void GenerateCall::WriteNext(std::unique_lock<std::mutex> lock) {
   const v1::GenerateResponse message = std::move(messages->front());
   messages->pop_front();
   lock.unlock();
-  writer_.Write(message, Tag(&written_));  // turned into bytes here
+  grpc::ByteBuffer bytes;
+  bool is_ours = false;
+  OCTET_CHECK(
+      grpc::SerializationTraits<v1::GenerateResponse>::Serialize(message, &bytes, &is_ours).ok());
+  writer_.Write(bytes, Tag(&written_));
 }
 
 }  // namespace octet::transport

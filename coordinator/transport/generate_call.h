@@ -7,6 +7,7 @@
 
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/async_stream.h>
+#include <grpcpp/support/byte_buffer.h>
 
 #include <deque>
 #include <memory>
@@ -46,6 +47,7 @@ class GenerateCall final : public intake::AnswerSink {
   void OnWritten(bool ok);   // false: nobody reads any more
   void OnFinished(bool ok);  // the status is out, or never will be
   void OnOver(bool ok);      // the call has ended, maybe before we knew
+  Result<intake::Request> ReadRequest();
   void Submit();
   void Wake();  // there is something to say
   Messages* NextMessages();
@@ -54,8 +56,8 @@ class GenerateCall final : public intake::AnswerSink {
 
   GenerateStreams* const streams_;
   grpc::ServerContext context_;
-  std::unique_ptr<v1::GenerateRequest> request_ = std::make_unique<v1::GenerateRequest>();
-  grpc::ServerAsyncWriter<v1::GenerateResponse> writer_{&context_};
+  grpc::ByteBuffer request_;
+  grpc::ServerAsyncWriter<grpc::ByteBuffer> writer_{&context_};
   rpc::CompletionOf<GenerateCall, &GenerateCall::OnArrived> arrived_{this};
   rpc::CompletionOf<GenerateCall, &GenerateCall::OnWritten> written_{this};
   rpc::CompletionOf<GenerateCall, &GenerateCall::OnFinished> finished_{this};

@@ -30,7 +30,8 @@ inline constexpr int kCallsAwaited = 16;
 inline constexpr int kRestPerWork = 31;
 inline constexpr auto kRestMax = std::chrono::milliseconds(8);
 
-using GenerationService = v1::Generation::WithAsyncMethod_Generate<v1::Generation::Service>;
+// Raw: a request that can not be read is refused with our sentence, not with gRPC's silence.
+using GenerationService = v1::Generation::WithRawMethod_Generate<v1::Generation::Service>;
 
 class GenerateStreams {
  public:
