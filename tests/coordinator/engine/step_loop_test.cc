@@ -138,7 +138,7 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
   const double self_test_seconds_;
   bool corrupt_next_ = false;      // the first token of the next step is none
   std::deque<KeepingSink> sinks_;  // outlive the loop, also when a test ends early
-  std::unique_ptr<StepLoop> owned_loop_ = std::make_unique<StepLoop>(this, self_test_seconds_);
+  std::unique_ptr<StepLoop> owned_loop_{new StepLoop(this, self_test_seconds_)};
   StepLoop& loop_ = *owned_loop_;
 };
 
