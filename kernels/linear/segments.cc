@@ -64,4 +64,11 @@ void BuildSegments(const LinearShape& shape, Segment* segments) {
   Walk(shape, [&](int64_t index, const Segment& segment) { segments[index] = segment; });
 }
 
+std::vector<int32_t> ActivationSegmentBounds(const LinearShape& shape) {
+  std::vector<int32_t> bounds = {0};
+  Walk(shape,
+       [&](int64_t, const Segment& segment) { bounds.push_back(segment.begin + segment.inputs); });
+  return bounds;
+}
+
 }  // namespace octet::kernels
