@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "worker/engine/engine_config.h"
+#include "worker/engine/memory_plan.h"
 #include "worker/engine/worker_options.h"
 
 namespace octet::launch {

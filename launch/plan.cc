@@ -8,7 +8,7 @@
 
 #include "launch/commands.h"
 #include "launch/shapes.h"
-#include "worker/engine/engine_config.h"
+#include "worker/engine/memory_plan.h"
 #include "worker/engine/worker_flags.h"
 #include "worker/weights/loader.h"
 #include "worker/weights/packed/packed_weights.h"

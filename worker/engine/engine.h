@@ -16,6 +16,7 @@
 #include "kernels/attention/attention.h"
 #include "worker/cache/slot_table.h"
 #include "worker/engine/engine_config.h"
+#include "worker/engine/memory_plan.h"
 #include "worker/engine/sampler.h"
 #include "worker/engine/step_plan.h"
 #include "worker/model/decoder.h"
