@@ -4,6 +4,11 @@
 // a host the data path is an MPI shared-memory window). All give the same bits: a sum is an
 // exchange of float32 partial sums plus an addition in the order of the tree, done here.
 //
+// Barrier and Broadcast are of the host: plans, start-up. Calls with a Stream work on the memory of
+// its device: on a CPU stream they are done when they return; on a CUDA stream they are work in the
+// stream's order and can be captured in a graph, whose sizes and trees are then those of the
+// capture. An implementation serves the streams of one device and checks that.
+//
 // One thread per rank calls; nothing is allocated by the data calls. A failure inside a collective
 // ends the process, because the other ranks can not be told.
 #pragma once
@@ -33,9 +38,9 @@ class Communicator {
 
   // recv = the ranks' bytes side by side in rank order: rank r's part is bytes_of_rank[r] long, and
   // `send` is this rank's part. REQUIRES: the same bytes_of_rank everywhere; recv.size() = their
-  // sum.
+  // sum. `send` and `recv` do not overlap.
   virtual void AllGather(std::span<const std::byte> send, std::span<const int64_t> bytes_of_rank,
-                         std::span<std::byte> recv) = 0;
+                         std::span<std::byte> recv, Stream& stream) = 0;
 
   // out[count] = the sum of all ranks' roots in the tree's order, the same bits on every rank.
   // `roots` holds this rank's partial sums [tree.roots_of_rank[rank()], count] f32, dense; a rank

@@ -22,9 +22,9 @@ void CountingCommunicator::Broadcast(std::span<std::byte> data, int root) {
 
 void CountingCommunicator::AllGather(std::span<const std::byte> send,
                                      std::span<const int64_t> bytes_of_rank,
-                                     std::span<std::byte> recv) {
+                                     std::span<std::byte> recv, Stream& stream) {
   Count(counts_.all_gather, static_cast<int64_t>(recv.size()));
-  inner_->AllGather(send, bytes_of_rank, recv);
+  inner_->AllGather(send, bytes_of_rank, recv, stream);
 }
 
 void CountingCommunicator::TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out,

@@ -12,7 +12,8 @@ void SingleCommunicator::Broadcast(std::span<std::byte>, int root) { OCTET_CHECK
 
 void SingleCommunicator::AllGather(std::span<const std::byte> send,
                                    std::span<const int64_t> bytes_of_rank,
-                                   std::span<std::byte> recv) {
+                                   std::span<std::byte> recv, Stream& stream) {
+  OCTET_CHECK(stream.device() == Device::kCpu);
   OCTET_CHECK_EQ(bytes_of_rank.size(), size_t{1});
   OCTET_CHECK_EQ(static_cast<int64_t>(send.size()), bytes_of_rank[0]);
   OCTET_CHECK_EQ(recv.size(), send.size());

@@ -30,10 +30,10 @@ void TimedCommunicator::Barrier() {
 }
 
 void TimedCommunicator::AllGather(std::span<const std::byte> send,
-                                  std::span<const int64_t> bytes_of_rank,
-                                  std::span<std::byte> recv) {
+                                  std::span<const int64_t> bytes_of_rank, std::span<std::byte> recv,
+                                  Stream& stream) {
   const Span span(this);
-  inner_->AllGather(send, bytes_of_rank, recv);
+  inner_->AllGather(send, bytes_of_rank, recv, stream);
 }
 
 void TimedCommunicator::TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out,

@@ -60,7 +60,7 @@ void MeasureAll(Communicator& comm) {
     Measure(comm, "broadcast", bytes, [&] { comm.Broadcast(data, 0); });
     const std::vector<int64_t> parts(comm.size(), bytes);
     std::vector<std::byte> recv(bytes * comm.size());
-    Measure(comm, "all_gather", bytes, [&] { comm.AllGather(data, parts, recv); });
+    Measure(comm, "all_gather", bytes, [&] { comm.AllGather(data, parts, recv, stream); });
   }
 }
 

@@ -42,14 +42,15 @@ void CheckReduce(Communicator& comm, const TreeCase& sum, Stream& stream) {
 }
 
 // Parts of [ranks] bytes whose content follows from `seed`.
-void CheckGather(Communicator& comm, const std::vector<int64_t>& bytes_of_rank, uint64_t seed) {
+void CheckGather(Communicator& comm, const std::vector<int64_t>& bytes_of_rank, uint64_t seed,
+                 Stream& stream) {
   const int64_t total = std::accumulate(bytes_of_rank.begin(), bytes_of_rank.end(), int64_t{0});
   const std::vector<std::byte> expected = RandomBytes(total, seed);
   const int64_t begin =
       std::accumulate(bytes_of_rank.begin(), bytes_of_rank.begin() + comm.rank(), int64_t{0});
   const std::span<const std::byte> send(expected.data() + begin, bytes_of_rank[comm.rank()]);
   std::vector<std::byte> recv(total, std::byte{0});
-  comm.AllGather(send, bytes_of_rank, recv);
+  comm.AllGather(send, bytes_of_rank, recv, stream);
   EXPECT_TRUE(recv == expected) << "rank " << comm.rank() << " of " << comm.size() << ", " << total
                                 << " bytes";
 }
@@ -136,7 +137,7 @@ TEST_P(CommunicatorParity, PoolThreadsDoNotChangeBits) {
 }
 
 TEST_P(CommunicatorParity, AllGatherPutsPartsSideBySide) {
-  OnRanks([&](Communicator& comm, Stream&) {
+  OnRanks([&](Communicator& comm, Stream& stream) {
     std::mt19937_64 random(11);
     for (const int64_t bytes_max : {1, 5, 64, 4096, 300000}) {
       for (int round = 0; round < 6; ++round) {
@@ -144,13 +145,13 @@ TEST_P(CommunicatorParity, AllGatherPutsPartsSideBySide) {
         for (int64_t& b : bytes) {
           b = random() % 3 == 0 ? 0 : static_cast<int64_t>(random() % (bytes_max + 1));
         }
-        CheckGather(comm, bytes, random());
+        CheckGather(comm, bytes, random(), stream);
       }
     }
-    CheckGather(comm, std::vector<int64_t>(comm.size(), 0), 1);
+    CheckGather(comm, std::vector<int64_t>(comm.size(), 0), 1, stream);
     std::vector<int64_t> all_from_one(comm.size(), 0);
     all_from_one.back() = kLimits.gather_bytes_max;
-    CheckGather(comm, all_from_one, 2);
+    CheckGather(comm, all_from_one, 2, stream);
   });
 }
 
@@ -199,7 +200,7 @@ TEST_P(CommunicatorParity, ThousandMixedCallsBackToBack) {
         case 1: {
           std::vector<int64_t> bytes(comm.size(), 0);
           for (int64_t& b : bytes) b = static_cast<int64_t>(random() % 300);
-          CheckGather(comm, bytes, draw);
+          CheckGather(comm, bytes, draw, stream);
           break;
         }
         case 2:
@@ -219,7 +220,7 @@ TEST_P(CommunicatorParity, CountsAreThoseOfTheWholeExchange) {
     const TreeCase sum = MakeTreeCase(tree, comm.size(), Deal::kRandom, 40, 3);
     CheckReduce(comm, sum, stream);
     CheckReduce(comm, sum, stream);
-    CheckGather(comm, std::vector<int64_t>(comm.size(), 12), 4);
+    CheckGather(comm, std::vector<int64_t>(comm.size(), 12), 4, stream);
     CheckBroadcast(comm, 100, 0, 5);
     comm.Barrier();
     const auto roots = static_cast<int64_t>(sum.exchange.merges.size());

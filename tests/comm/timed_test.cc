@@ -22,9 +22,9 @@ class SlowCommunicator final : public Communicator {
   void Barrier() override { now_ns += call_ns; }
   void Broadcast(std::span<std::byte>, int) override { now_ns += call_ns; }
   void AllGather(std::span<const std::byte> send, std::span<const int64_t> bytes_of_rank,
-                 std::span<std::byte> recv) override {
+                 std::span<std::byte> recv, Stream& stream) override {
     now_ns += call_ns;
-    single_.AllGather(send, bytes_of_rank, recv);
+    single_.AllGather(send, bytes_of_rank, recv, stream);
   }
   void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out, int64_t count,
                      Stream& stream) override {
@@ -37,6 +37,8 @@ class SlowCommunicator final : public Communicator {
 };
 
 TEST(TimedCommunicatorTest, AddsUpCollectivesButNotBroadcasts) {
+  ThreadPool pool(1);
+  Stream stream(&pool);
   SlowCommunicator slow;
   std::atomic<uint64_t> done{0};
   TimedCommunicator timed(&slow, &done, Now);
@@ -57,12 +59,10 @@ TEST(TimedCommunicatorTest, AddsUpCollectivesButNotBroadcasts) {
   std::array<std::byte, 4> received{};
   data[2] = std::byte{9};
   const std::array<int64_t, 1> bytes = {4};
-  timed.AllGather(data, bytes, received);
+  timed.AllGather(data, bytes, received, stream);
   EXPECT_EQ(received, data);
   EXPECT_EQ(timed.collective_us(), 10);
 
-  ThreadPool pool(1);
-  Stream stream(&pool);
   ExchangeTree tree;
   tree.roots_of_rank = {1};
   tree.merges = {0};

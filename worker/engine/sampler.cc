@@ -197,7 +197,7 @@ void Sampler::SendRawLogits(int64_t row) {
 void Sampler::Exchange() {
   const std::span<const int64_t> bytes = layout_.bytes_of_rank();
   comm_->AllGather({buffers_.send, static_cast<size_t>(bytes[config_.shard.rank])}, bytes,
-                   {buffers_.gather, static_cast<size_t>(layout_.total_bytes())});
+                   {buffers_.gather, static_cast<size_t>(layout_.total_bytes())}, *stream_);
 }
 
 // Rows are dealt to the threads, each with a scratch of its own.
