@@ -15,4 +15,13 @@ void Dispatch(void (*on_cpu)(const Args&, Stream&), void (*on_cuda)(const Args&,
   on_cuda(args, stream);
 }
 
+// Of an op that only a device needs.
+template <typename Args>
+void Dispatch(void (*on_cuda)(const Args&, Stream&), const Args& args, Stream& stream) {
+  const bool cuda_form_is_linked = on_cuda != nullptr;
+  OCTET_CHECK(cuda_form_is_linked);
+  OCTET_CHECK(stream.device() == Device::kCuda);
+  on_cuda(args, stream);
+}
+
 }  // namespace octet::kernels
