@@ -3,132 +3,170 @@
 #include <utility>
 
 #include "base/check.h"
+#include "worker/engine/host_sampler.h"
 
 namespace octet::worker {
+namespace {
 
-Engine::Engine(EngineConfig config, DecoderWeights weights, comm::Communicator* comm,
-               ThreadPool* pool)
+int64_t RowsOf(const StepPlan& plan) {
+  auto rows = static_cast<int64_t>(plan.decode_slots.size());
+  for (const PrefillChunk& chunk : plan.prefills) rows += static_cast<int64_t>(chunk.tokens.size());
+  return rows;
+}
+
+EngineMemory TakeOnCpu(const EngineConfig& config, ThreadPool* pool) {
+  Stream stream(pool);
+  return EngineMemory::Take(MemoryPlan::Make(config), stream).value();
+}
+
+}  // namespace
+
+Engine::Engine(EngineConfig config, ResidentWeights weights, EngineMemory memory,
+               comm::Communicator* comm, Stream stream)
     : config_(std::move(config)),
       memory_(MemoryPlan::Make(config_)),
       weights_(std::move(weights)),
-      comm_(comm),
-      stream_(pool),
-      cache_(memory_.kv_bytes),
-      activations_("activations", memory_.activation_bytes()),
-      buffers_(TakeDecoderBuffers()),
-      decoder_(config_.spec, config_.shard, weights_,
+      taken_(std::move(memory)),
+      stream_(stream),
+      decoder_(config_.spec, config_.shard, weights_.weights,
                {.activations = config_.activations,
                 .kv = config_.kv_layout(),
                 .blocks = config_.kv_blocks},
-               buffers_, comm, &stream_),
-      tokens_(Take<int32_t>(ActivationBuffer::kTokens)),
-      positions_(Take<int32_t>(ActivationBuffer::kPositions)),
-      cache_slots_(Take<int64_t>(ActivationBuffer::kCacheSlots)),
+               TakeDecoderBuffers(), comm, &stream_),
       slots_({.slots = config_.slots,
               .context = config_.context,
               .blocks_per_slot = config_.blocks_per_sequence(),
-              .blocks = config_.kv_blocks,
-              .vocab = config_.spec.vocab},
-             TakeSlotBuffers()),
-      sampler_(config_, TakeSamplerBuffers(), &slots_, &decoder_, comm, &stream_) {
+              .blocks = config_.kv_blocks},
+             taken_.OnHost<int32_t>(ActivationBuffer::kBlockTables)),
+      sampler_(MakeSampler(comm)) {
+  OCTET_CHECK(config_.device == stream_.device());
   OCTET_CHECK_EQ(config_.shard.ranks, comm->size());
   OCTET_CHECK_EQ(config_.shard.rank, comm->rank());
-  OCTET_CHECK_EQ(config_.threads, pool->threads());
-  OCTET_CHECK_EQ(activations_.taken_bytes(), memory_.activation_bytes());
-  OCTET_CHECK_EQ(weights_.arena.taken_bytes(), memory_.weight_bytes);
+  OCTET_CHECK_EQ(taken_.activation_bytes(), memory_.activation_bytes());
+  OCTET_CHECK_EQ(taken_.cache_bytes(), memory_.kv_bytes);
+  OCTET_CHECK_EQ(weights_.bytes(), memory_.weight_bytes);
   const auto slots = static_cast<size_t>(config_.slots);
   sequences_.reserve(slots);
   sampled_.reserve(slots);
   prompt_rows_.reserve(static_cast<size_t>(config_.step_rows));
-  result_.slots.reserve(slots);
-  result_.tokens.reserve(slots);
-  result_.logprobs.reserve(slots);
-  result_.prompt_logprobs.reserve(slots);
-  result_.prompt_rows.reserve(static_cast<size_t>(config_.step_rows));
+  for (StepResult& result : results_) {
+    result.slots.reserve(slots);
+    result.tokens.reserve(slots);
+    result.logprobs.reserve(slots);
+    result.prompt_logprobs.reserve(slots);
+    result.prompt_rows.reserve(static_cast<size_t>(config_.step_rows));
+  }
+  const int64_t image_bytes = memory_.step_image_bytes();
+  for (int turn = 0; turn < kStepsInFlight; ++turn) {
+    images_[turn] = StepImage(taken_.HostImage(turn),
+                              taken_.Of<std::byte>(ActivationBuffer::kStepImage), image_bytes);
+  }
 }
 
-template <typename T>
-T* Engine::Take(ActivationBuffer buffer) {
-  const int64_t bytes = memory_.activations[static_cast<size_t>(buffer)];
-  return reinterpret_cast<T*>(activations_.TakeBytes(bytes));
+Engine::Engine(const EngineConfig& config, DecoderWeights weights, comm::Communicator* comm,
+               ThreadPool* pool)
+    : Engine(config, std::move(weights), TakeOnCpu(config, pool), comm, Stream(pool)) {
+  OCTET_CHECK_EQ(config_.threads, pool->threads());
 }
 
-DecoderBuffers Engine::TakeDecoderBuffers() {
+DecoderBuffers Engine::TakeDecoderBuffers() const {
   using enum ActivationBuffer;
-  return {.residual = Take<float>(kResidual),
-          .normed = Take<float>(kNormed),
-          .delta = Take<float>(kDelta),
-          .roots = Take<float>(kRoots),
-          .qkv = Take<float>(kQkv),
-          .attention = Take<float>(kAttention),
-          .gate_up = Take<float>(kGateUp),
-          .gated = Take<float>(kGated),
-          .cos = Take<float>(kCos),
-          .sin = Take<float>(kSin),
-          .inverse_frequency = Take<float>(kInverseFrequency),
-          .workspace = Take<std::byte>(kWorkspace)};
+  return {.residual = taken_.Of<float>(kResidual),
+          .normed = taken_.Of<float>(kNormed),
+          .delta = taken_.Of<float>(kDelta),
+          .roots = taken_.Of<float>(kRoots),
+          .qkv = taken_.Of<float>(kQkv),
+          .attention = taken_.Of<float>(kAttention),
+          .gate_up = taken_.Of<float>(kGateUp),
+          .gated = taken_.Of<float>(kGated),
+          .cos = taken_.Of<float>(kCos),
+          .sin = taken_.Of<float>(kSin),
+          .inverse_frequency = taken_.Of<float>(kInverseFrequency),
+          .workspace = taken_.Of<std::byte>(kWorkspace)};
 }
 
-SlotTableBuffers Engine::TakeSlotBuffers() {
+std::unique_ptr<TokenSampler> Engine::MakeSampler(comm::Communicator* comm) {
   using enum ActivationBuffer;
-  return {.block_tables = Take<int32_t>(kBlockTables),
-          .history = Take<int32_t>(kHistory),
-          .logit_bias = Take<kernels::TokenBias>(kLogitBias),
-          .end_ids = Take<int32_t>(kEndIds)};
-}
-
-SamplerBuffers Engine::TakeSamplerBuffers() {
-  using enum ActivationBuffer;
-  return {.head_hidden = Take<float>(kHeadHidden),
-          .logits = Take<float>(kLogits),
-          .saved_logits = Take<float>(kSavedLogits),
-          .token_counts = Take<uint32_t>(kTokenCounts),
-          .send = Take<std::byte>(kSend),
-          .gather = Take<std::byte>(kGather),
-          .choice = Take<std::byte>(kChoice)};
+  const HostSamplerBuffers buffers = {
+      .history = {.last_tokens = taken_.Of<int32_t>(kLastTokens),
+                  .history = taken_.Of<int32_t>(kHistory),
+                  .logit_bias = taken_.Of<kernels::TokenBias>(kLogitBias),
+                  .end_ids = taken_.Of<int32_t>(kEndIds)},
+      .head_hidden = taken_.Of<float>(kHeadHidden),
+      .logits = taken_.Of<float>(kLogits),
+      .saved_logits = taken_.Of<float>(kSavedLogits),
+      .token_counts = taken_.Of<uint32_t>(kTokenCounts),
+      .send = taken_.Of<std::byte>(kSend),
+      .gather = taken_.Of<std::byte>(kGather),
+      .choice = taken_.Of<std::byte>(kChoice)};
+  return std::make_unique<HostSampler>(config_, buffers, &slots_, &decoder_, comm, &stream_);
 }
 
 const StepResult& Engine::Step(const StepPlan& plan) {
+  Launch(plan);
+  return Finish();
+}
+
+void Engine::Launch(const StepPlan& plan) {
+  OCTET_CHECK_LT(in_flight_, kStepsInFlight);
+  StepImage& image = images_[turn_];
   ApplyChanges(plan);
+  image.Rewind();
+  step_ = StepRows::Take(RowsOf(plan), &image);
   LayRows(plan);
-  result_.step = plan.step;
-  result_.slots.clear();
-  result_.tokens.clear();
-  result_.logprobs.clear();
-  result_.prompt_rows.clear();
+  OCTET_CHECK_EQ(rows_, step_.rows);
+  sampler_->Lay(turn_, sampled_, prompt_rows_, &image);
+  image.Upload(stream_);
+  sampler_->TakeTokens(step_);
+  const float* hidden = nullptr;
   if (rows_ > 0) {
-    const float* hidden = decoder_.Forward({.rows = rows_,
-                                            .tokens = tokens_,
-                                            .positions = positions_,
-                                            .cache_slots = cache_slots_,
-                                            .sequences = sequences_},
-                                           cache_.data());
-    sampler_.Run(hidden, sampled_, prompt_rows_, &result_);
+    hidden = decoder_.Forward({.rows = step_.rows,
+                               .tokens = step_.tokens.device,
+                               .positions = step_.positions.device,
+                               .cache_slots = step_.cache_slots.device,
+                               .sequences = sequences_},
+                              taken_.cache());
   }
-  return result_;
+  sampler_->Run(turn_, hidden);
+  turn_ = (turn_ + 1) % kStepsInFlight;
+  ++in_flight_;
+}
+
+const StepResult& Engine::Finish() {
+  OCTET_CHECK_GT(in_flight_, 0);
+  const int turn = (turn_ + kStepsInFlight - in_flight_) % kStepsInFlight;
+  sampler_->Read(turn, &results_[turn]);
+  --in_flight_;
+  return results_[turn];
 }
 
 void Engine::ApplyChanges(const StepPlan& plan) {
   for (const int32_t slot : plan.release_slots) slots_.Release(slot);
-  for (const Admit& admit : plan.admits) slots_.Admit(admit);
+  for (const Admit& admit : plan.admits) {
+    slots_.Admit(admit);
+    sampler_->Admit(admit);
+  }
   for (const BlockUpdate& update : plan.blocks) {
     slots_.AppendBlocks(update.slot, update.appended_blocks);
   }
 }
 
 void Engine::LayRows(const StepPlan& plan) {
+  StepResult& result = results_[turn_];
   rows_ = 0;
   sequences_.clear();
   sampled_.clear();
   prompt_rows_.clear();
-  result_.prompt_logprobs.clear();
+  result.step = plan.step;
+  result.slots.clear();
+  result.prompt_logprobs.clear();
   for (const PrefillChunk& chunk : plan.prefills) LayChunk(chunk);
   for (const int32_t id : plan.decode_slots) {
     SlotTable::Slot& slot = slots_[id];
     OCTET_CHECK(slot.active && slot.has_token);
     const int64_t position = slot.length;
     AddSequence(id, position, 1, true);
-    AddRow(id, slot.last_token, position);
+    AddRow(id, kLastToken, position);
   }
 }
 
@@ -139,7 +177,10 @@ void Engine::LayChunk(const PrefillChunk& chunk) {
   AddSequence(chunk.slot, chunk.first_position, static_cast<int64_t>(chunk.tokens.size()),
               chunk.sample);
   int64_t position = chunk.first_position;
-  for (const int32_t token : chunk.tokens) AddRow(chunk.slot, token, position++);
+  for (const int32_t token : chunk.tokens) {
+    OCTET_CHECK(token >= 0 && token < config_.spec.vocab);
+    AddRow(chunk.slot, token, position++);
+  }
 }
 
 void Engine::AddPromptRows(const PrefillChunk& chunk) {
@@ -152,10 +193,10 @@ void Engine::AddPromptRows(const PrefillChunk& chunk) {
   OCTET_CHECK(!(last_is_told && chunk.sample));
   OCTET_CHECK(!last_is_told || chunk.next_token.has_value());
   OCTET_CHECK_LE(rows_ + row_count, config_.step_rows);
-  result_.prompt_logprobs.push_back({.slot = chunk.slot,
-                                     .first_position = chunk.first_position + begin + 1,
-                                     .row_begin = static_cast<int64_t>(prompt_rows_.size()),
-                                     .row_count = end - begin});
+  results_[turn_].prompt_logprobs.push_back({.slot = chunk.slot,
+                                             .first_position = chunk.first_position + begin + 1,
+                                             .row_begin = static_cast<int64_t>(prompt_rows_.size()),
+                                             .row_count = end - begin});
   for (int64_t i = begin; i < end; ++i) {
     const int32_t next = i + 1 < row_count ? chunk.tokens[i + 1] : *chunk.next_token;
     OCTET_CHECK(next >= 0 && next < config_.spec.vocab);
@@ -173,17 +214,18 @@ void Engine::AddSequence(int32_t slot, int64_t first_position, int64_t row_count
                         .block_table = slots_.block_table(slot)});
   slots_[slot].length = first_position + row_count;
   if (sample) {
+    slots_[slot].has_token = true;
+    results_[turn_].slots.push_back(slot);
     sampled_.push_back(
         {.slot = slot, .row = rows_ + row_count - 1, .position = first_position + row_count});
   }
 }
 
 void Engine::AddRow(int32_t slot, int32_t token, int64_t position) {
-  OCTET_CHECK(token >= 0 && token < config_.spec.vocab);
-  tokens_[rows_] = token;
-  positions_[rows_] = static_cast<int32_t>(position);
-  cache_slots_[rows_] = slots_.CacheSlot(slot, position);
-  slots_.SetToken(slot, position, token);
+  step_.tokens.host[rows_] = token;
+  step_.slots.host[rows_] = slot;
+  step_.positions.host[rows_] = static_cast<int32_t>(position);
+  step_.cache_slots.host[rows_] = slots_.CacheSlot(slot, position);
   ++rows_;
 }
 

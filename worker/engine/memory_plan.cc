@@ -1,12 +1,14 @@
 #include "worker/engine/memory_plan.h"
 
 #include <algorithm>
+#include <span>
 
 #include "base/check.h"
 #include "comm/shared_group.h"
 #include "kernels/sampling/adjust.h"
 #include "worker/engine/exchange_layout.h"
 #include "worker/engine/row_buckets.h"
+#include "worker/engine/step_image.h"
 #include "worker/model/decoder.h"
 
 namespace octet::worker {
@@ -20,12 +22,18 @@ constexpr int64_t kContextReserveBytes = int64_t{768} << 20;
 constexpr int64_t kGraphReserveBytesPerLayer = int64_t{128} << 10;
 constexpr int64_t kCommunicatorReserveBytes = int64_t{768} << 20;
 
+int64_t AlignedSum(std::span<const int64_t> buffers) {
+  int64_t bytes = 0;
+  for (const int64_t buffer : buffers) bytes += AlignUp(buffer);
+  return bytes;
+}
+
 }  // namespace
 
-int64_t MemoryPlan::activation_bytes() const {
-  int64_t bytes = 0;
-  for (const int64_t buffer : activations) bytes += AlignUp(buffer);
-  return bytes;
+int64_t MemoryPlan::activation_bytes() const { return AlignedSum(activations); }
+int64_t MemoryPlan::pinned_bytes() const { return AlignedSum(pinned); }
+int64_t MemoryPlan::step_image_bytes() const {
+  return activations[static_cast<size_t>(ActivationBuffer::kStepImage)];
 }
 
 int64_t MemoryPlan::total_bytes() const {
@@ -69,9 +77,8 @@ MemoryPlan MemoryPlan::Make(const EngineConfig& c) {
   set(kInverseFrequency, head_dim / 2 * floats);
   set(kWorkspace,
       Decoder::WorkspaceBytes(c.spec, shard, shapes, c.activations, rows, c.slots, c.threads));
-  set(kTokens, rows * static_cast<int64_t>(sizeof(int32_t)));
-  set(kPositions, rows * static_cast<int64_t>(sizeof(int32_t)));
-  set(kCacheSlots, rows * static_cast<int64_t>(sizeof(int64_t)));
+  set(kStepImage, StepRows::Bytes(rows));
+  set(kLastTokens, c.slots * static_cast<int64_t>(sizeof(int32_t)));
   set(kBlockTables, c.slots * c.blocks_per_sequence() * static_cast<int64_t>(sizeof(int32_t)));
   set(kHistory, c.slots * c.context * static_cast<int64_t>(sizeof(int32_t)));
   set(kLogitBias, c.slots * kernels::kLogitBiasMax * int64_t{sizeof(kernels::TokenBias)});
@@ -102,32 +109,12 @@ std::string DescribePlan(const MemoryPlan& plan) {
 }
 
 std::string_view ActivationBufferName(ActivationBuffer buffer) {
-  static constexpr std::string_view kNames[] = {"residual",
-                                                "normed",
-                                                "delta",
-                                                "roots",
-                                                "qkv",
-                                                "attention",
-                                                "gate_up",
-                                                "gated",
-                                                "cos",
-                                                "sin",
-                                                "inverse_frequency",
-                                                "workspace",
-                                                "tokens",
-                                                "positions",
-                                                "cache_slots",
-                                                "block_tables",
-                                                "history",
-                                                "logit_bias",
-                                                "end_ids",
-                                                "head_hidden",
-                                                "logits",
-                                                "saved_logits",
-                                                "token_counts",
-                                                "send",
-                                                "gather",
-                                                "choice"};
+  static constexpr std::string_view kNames[] = {
+      "residual",          "normed",       "delta",      "roots",       "qkv",
+      "attention",         "gate_up",      "gated",      "cos",         "sin",
+      "inverse_frequency", "workspace",    "step_image", "last_tokens", "block_tables",
+      "history",           "logit_bias",   "end_ids",    "head_hidden", "logits",
+      "saved_logits",      "token_counts", "send",       "gather",      "choice"};
   static_assert(std::size(kNames) == static_cast<size_t>(ActivationBuffer::kCount));
   return kNames[static_cast<size_t>(buffer)];
 }

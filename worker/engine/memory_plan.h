@@ -11,7 +11,8 @@
 
 namespace octet::worker {
 
-// The buffers that a step works in, all in one arena.
+// The buffers that a step works in, all in one piece of memory. A device has no use for some of
+// them, the CPU for others: they have no bytes there.
 enum class ActivationBuffer {
   kResidual,
   kNormed,
@@ -25,9 +26,8 @@ enum class ActivationBuffer {
   kSin,
   kInverseFrequency,
   kWorkspace,
-  kTokens,
-  kPositions,
-  kCacheSlots,
+  kStepImage,
+  kLastTokens,
   kBlockTables,
   kHistory,
   kLogitBias,
@@ -57,10 +57,13 @@ struct MemoryPlan {
   int64_t kv_bytes = 0;
   std::array<int64_t, static_cast<size_t>(ActivationBuffer::kCount)> activations{};
   int64_t communication_bytes = 0;  // this rank's share of the group's shared region
-  int64_t pinned_bytes = 0;         // of host memory, beside a device: not part of the total
   DeviceReserve reserve;
+  // Of pinned host memory beside a device, not part of the total; nothing on the CPU.
+  std::array<int64_t, static_cast<size_t>(ActivationBuffer::kCount)> pinned{};
 
   int64_t activation_bytes() const;  // sum of the buffers, each aligned
+  int64_t pinned_bytes() const;      // likewise
+  int64_t step_image_bytes() const;  // of one
   int64_t total_bytes() const;       // of the device that computes
   static MemoryPlan Make(const EngineConfig& config);
 };

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/device/device.h"
 #include "kernels/activation/activation.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/kv_cache/kv_cache.h"
@@ -24,7 +25,9 @@ Decoder::Decoder(const ModelSpec& spec, const ShardPlan& shard, const DecoderWei
       stream_(stream) {
   OCTET_CHECK_EQ(static_cast<int64_t>(weights.layers.size()), spec.layers);
   const std::vector<float> frequencies = spec.rope.InverseFrequencies(spec.head_dim);
-  std::copy(frequencies.begin(), frequencies.end(), buffers_.inverse_frequency);
+  CopyToDevice(buffers_.inverse_frequency, frequencies.data(),
+               static_cast<int64_t>(frequencies.size() * sizeof(float)), *stream);
+  Synchronize(*stream);
 }
 
 void Decoder::Project(const kernels::LinearShape& shape, const std::byte* weights,
