@@ -47,6 +47,14 @@ class Communicator {
   // may have none. `out` must not overlap `roots`. REQUIRES: count <= max_count given at creation.
   virtual void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out,
                              int64_t count, Stream& stream) = 0;
+
+  // The first half of a TreeAllReduce, for a kernel that adds the roots itself, in the tree's
+  // order, together with what it does next: all ranks' roots [roots of all ranks, count] f32,
+  // dense, in rank order, valid until the next call with a stream. Null, with nothing done, where
+  // the sum is better made here (a CPU; messages that go by slices): then call TreeAllReduce. Null
+  // on all ranks or on none.
+  virtual const float* GatherRoots(const ExchangeTree& tree, const float* roots, int64_t count,
+                                   Stream& stream) = 0;
 };
 
 // What the buffers of a communicator are sized by, and what tells whether its waits may spin. The

@@ -61,6 +61,9 @@ class MessageCommunicator final : public Communicator {
                  std::span<std::byte> recv, Stream& stream) override;
   void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out, int64_t count,
                      Stream& stream) override;
+  const float* GatherRoots(const ExchangeTree&, const float*, int64_t, Stream&) override {
+    return nullptr;
+  }
 
  private:
   void Await(MPI_Request request) {

@@ -42,6 +42,9 @@ class SharedGroup final : public Communicator {
                  std::span<std::byte> recv, Stream& stream) override;
   void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out, int64_t count,
                      Stream& stream) override;
+  const float* GatherRoots(const ExchangeTree&, const float*, int64_t, Stream&) override {
+    return nullptr;
+  }
 
  private:
   struct Header;

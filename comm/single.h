@@ -1,4 +1,5 @@
-// The communicator of a group of one rank: nothing to wait for, the sums still in the tree's order.
+// The communicator of a group of one rank, on any device: nothing to wait for, the sums still in
+// the tree's order.
 #pragma once
 
 #include "comm/communicator.h"
@@ -15,6 +16,8 @@ class SingleCommunicator final : public Communicator {
                  std::span<std::byte> recv, Stream& stream) override;
   void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out, int64_t count,
                      Stream& stream) override;
+  const float* GatherRoots(const ExchangeTree& tree, const float* roots, int64_t count,
+                           Stream& stream) override;
 };
 
 }  // namespace octet::comm

@@ -17,6 +17,7 @@ int64_t Now() { return now_ns; }
 class SlowCommunicator final : public Communicator {
  public:
   int64_t call_ns = 0;
+  bool gathers = false;
   int rank() const override { return 0; }
   int size() const override { return 1; }
   void Barrier() override { now_ns += call_ns; }
@@ -30,6 +31,10 @@ class SlowCommunicator final : public Communicator {
                      Stream& stream) override {
     now_ns += call_ns;
     single_.TreeAllReduce(tree, roots, out, count, stream);
+  }
+  const float* GatherRoots(const ExchangeTree&, const float* roots, int64_t, Stream&) override {
+    now_ns += call_ns;
+    return gathers ? roots : nullptr;
   }
 
  private:
@@ -72,6 +77,13 @@ TEST(TimedCommunicatorTest, AddsUpCollectivesButNotBroadcasts) {
   EXPECT_EQ(sum, 2.5f);
   EXPECT_EQ(timed.collective_us(), 17);
   EXPECT_EQ(done, 4u);
+
+  // Gathered roots count like a sum; an offer that was not taken up is followed by one.
+  EXPECT_EQ(timed.GatherRoots(tree, &root, 1, stream), nullptr);
+  EXPECT_EQ(done, 4u);
+  slow.gathers = true;
+  EXPECT_EQ(timed.GatherRoots(tree, &root, 1, stream), &root);
+  EXPECT_EQ(done, 5u);
 }
 
 }  // namespace
