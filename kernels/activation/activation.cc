@@ -9,7 +9,7 @@ void SiluMul(const SiluMulArgs& args, Stream& stream) {
   OCTET_CHECK_GE(args.width, 0);
   if (args.rows == 0 || args.width == 0) return;
   OCTET_CHECK(args.gate_up != nullptr && args.y != nullptr);
-  Dispatch(cpu::SiluMul, args, stream);
+  Dispatch(cpu::SiluMul, cuda::SiluMul, args, stream);
 }
 
 }  // namespace octet::kernels

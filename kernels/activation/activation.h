@@ -18,5 +18,8 @@ void SiluMul(const SiluMulArgs& args, Stream& stream);
 namespace cpu {
 void SiluMul(const SiluMulArgs& args, Stream& stream);
 }
+namespace cuda {
+OCTET_CUDA_OP void SiluMul(const SiluMulArgs& args, Stream& stream);
+}  // namespace cuda
 
 }  // namespace octet::kernels

@@ -28,7 +28,7 @@ void Attention(const AttentionArgs& args, Stream& stream) {
   }
   OCTET_CHECK_GE(args.q_stride, heads * args.layout.head_dim);
   OCTET_CHECK_GE(args.out_stride, heads * args.layout.head_dim);
-  Dispatch(cpu::Attention, args, stream);
+  Dispatch(cpu::Attention, cuda::Attention, args, stream);
 }
 
 }  // namespace octet::kernels

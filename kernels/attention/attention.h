@@ -52,5 +52,8 @@ void Attention(const AttentionArgs& args, Stream& stream);
 namespace cpu {
 void Attention(const AttentionArgs& args, Stream& stream);
 }
+namespace cuda {
+OCTET_CUDA_OP void Attention(const AttentionArgs& args, Stream& stream);
+}  // namespace cuda
 
 }  // namespace octet::kernels

@@ -24,5 +24,8 @@ void AppendKv(const AppendKvArgs& args, Stream& stream);
 namespace cpu {
 void AppendKv(const AppendKvArgs& args, Stream& stream);
 }
+namespace cuda {
+OCTET_CUDA_OP void AppendKv(const AppendKvArgs& args, Stream& stream);
+}  // namespace cuda
 
 }  // namespace octet::kernels

@@ -1,6 +1,7 @@
 #include "kernels/linear/linear.h"
 
 #include "base/check.h"
+#include "kernels/dispatch.h"
 #include "kernels/linear/panel.h"
 
 namespace octet::kernels {
@@ -55,8 +56,7 @@ int64_t LinearShape::group_count() const {
 
 void Linear(const LinearArgs& args, Stream& stream) {
   CheckArgs(args);
-  OCTET_CHECK(stream.device() == Device::kCpu);
-  cpu::Linear(args, stream);
+  Dispatch(cpu::Linear, cuda::Linear, args, stream);
 }
 
 }  // namespace octet::kernels

@@ -94,5 +94,8 @@ void Linear(const LinearArgs& args, Stream& stream);
 namespace cpu {
 void Linear(const LinearArgs& args, Stream& stream);
 }
+namespace cuda {
+OCTET_CUDA_OP void Linear(const LinearArgs& args, Stream& stream);
+}  // namespace cuda
 
 }  // namespace octet::kernels

@@ -9,7 +9,7 @@ void RmsNorm(const RmsNormArgs& args, Stream& stream) {
   OCTET_CHECK_GT(args.hidden, 0);
   if (args.rows == 0) return;
   OCTET_CHECK(args.x != nullptr && args.weight != nullptr && args.y != nullptr);
-  Dispatch(cpu::RmsNorm, args, stream);
+  Dispatch(cpu::RmsNorm, cuda::RmsNorm, args, stream);
 }
 
 void AddRmsNorm(const AddRmsNormArgs& args, Stream& stream) {
@@ -18,7 +18,7 @@ void AddRmsNorm(const AddRmsNormArgs& args, Stream& stream) {
   if (args.rows == 0) return;
   OCTET_CHECK(args.residual != nullptr && args.delta != nullptr && args.weight != nullptr);
   OCTET_CHECK(args.y != nullptr && args.y != args.residual);
-  Dispatch(cpu::AddRmsNorm, args, stream);
+  Dispatch(cpu::AddRmsNorm, cuda::AddRmsNorm, args, stream);
 }
 
 }  // namespace octet::kernels

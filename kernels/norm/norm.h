@@ -35,5 +35,9 @@ namespace cpu {
 void RmsNorm(const RmsNormArgs& args, Stream& stream);
 void AddRmsNorm(const AddRmsNormArgs& args, Stream& stream);
 }  // namespace cpu
+namespace cuda {
+OCTET_CUDA_OP void RmsNorm(const RmsNormArgs& args, Stream& stream);
+OCTET_CUDA_OP void AddRmsNorm(const AddRmsNormArgs& args, Stream& stream);
+}  // namespace cuda
 
 }  // namespace octet::kernels

@@ -37,5 +37,9 @@ namespace cpu {
 void RopeAngles(const RopeAnglesArgs& args, Stream& stream);
 void Rope(const RopeArgs& args, Stream& stream);
 }  // namespace cpu
+namespace cuda {
+OCTET_CUDA_OP void RopeAngles(const RopeAnglesArgs& args, Stream& stream);
+OCTET_CUDA_OP void Rope(const RopeArgs& args, Stream& stream);
+}  // namespace cuda
 
 }  // namespace octet::kernels

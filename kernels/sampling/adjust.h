@@ -76,5 +76,8 @@ void AdjustRows(const AdjustRowsArgs& args, Stream& stream);
 namespace cpu {
 void AdjustRows(const AdjustRowsArgs& args, Stream& stream);
 }
+namespace cuda {
+OCTET_CUDA_OP void AdjustRows(const AdjustRowsArgs& args, Stream& stream);
+}  // namespace cuda
 
 }  // namespace octet::kernels

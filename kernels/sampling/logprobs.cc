@@ -22,7 +22,7 @@ void LocalLogprobs(const LocalLogprobsArgs& args, Stream& stream) {
     OCTET_CHECK(row.best >= 0 && row.best <= kLogprobsMax);
   }
   if (args.rows.empty()) return;
-  Dispatch(cpu::LocalLogprobs, args, stream);
+  Dispatch(cpu::LocalLogprobs, cuda::LocalLogprobs, args, stream);
 }
 
 double LogSumExp(std::span<const TileSum> tiles) {

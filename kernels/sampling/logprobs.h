@@ -50,6 +50,9 @@ void LocalLogprobs(const LocalLogprobsArgs& args, Stream& stream);
 namespace cpu {
 void LocalLogprobs(const LocalLogprobsArgs& args, Stream& stream);
 }
+namespace cuda {
+OCTET_CUDA_OP void LocalLogprobs(const LocalLogprobsArgs& args, Stream& stream);
+}  // namespace cuda
 
 // The logarithm of the sum of exponentials of a row, from all its tiles in order.
 double LogSumExp(std::span<const TileSum> tiles);

@@ -46,7 +46,7 @@ void LocalCandidates(const LocalCandidatesArgs& args, Stream& stream) {
   if (rows == 0) return;
   OCTET_CHECK(args.logits != nullptr || args.tokens == 0);
   OCTET_CHECK(args.out != nullptr);
-  Dispatch(cpu::LocalCandidates, args, stream);
+  Dispatch(cpu::LocalCandidates, cuda::LocalCandidates, args, stream);
 }
 
 }  // namespace octet::kernels

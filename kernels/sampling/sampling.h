@@ -71,6 +71,9 @@ void LocalCandidates(const LocalCandidatesArgs& args, Stream& stream);
 namespace cpu {
 void LocalCandidates(const LocalCandidatesArgs& args, Stream& stream);
 }
+namespace cuda {
+OCTET_CUDA_OP void LocalCandidates(const LocalCandidatesArgs& args, Stream& stream);
+}  // namespace cuda
 
 // Chooses from all ranks' candidates of one row, in any order; -1 if none is real. `scratch` has
 // room for candidates.size().

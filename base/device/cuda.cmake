@@ -1,0 +1,41 @@
+# Finds nvcc. Without it (or with -DOCTET_CUDA=OFF, or in a sanitizer build) everything that needs no
+# GPU is built all the same. With it, octet_cuda_objects(NAME sources...) makes an OBJECT library:
+# kernels must be linked whole, since ops refer to them by weak symbols only.
+option(OCTET_CUDA "Build CUDA kernels where nvcc is found" ON)
+set(OCTET_HAVE_CUDA OFF)
+if(OCTET_CUDA AND NOT CMAKE_CXX_FLAGS MATCHES "fsanitize" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  find_program(OCTET_NVCC nvcc HINTS $ENV{CUDA_HOME}/bin $ENV{CUDA_PATH}/bin /usr/local/cuda/bin)
+  if(OCTET_NVCC)
+    set(CMAKE_CUDA_COMPILER ${OCTET_NVCC})
+    set(CMAKE_CUDA_ARCHITECTURES OFF)  # -gencode is spelled below
+    enable_language(CUDA)
+    set(CMAKE_CUDA_STANDARD 20)
+    set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+    set(CMAKE_CUDA_EXTENSIONS OFF)
+    find_package(CUDAToolkit REQUIRED)
+    set(OCTET_HAVE_CUDA ON)
+  endif()
+endif()
+
+# sm_80 and its PTX serve 8.0 and all that came later but 9.0. *_sm90.cu is for 9.0 alone: its
+# instructions exist nowhere else, which is what the "a" says, and there is no PTX of them to keep.
+set(OCTET_GENCODE_SM80 "-gencode=arch=compute_80,code=[sm_80,compute_80]")
+set(OCTET_GENCODE_SM90 "-gencode=arch=compute_90a,code=sm_90a")
+# -fmad=false: see base/device/primitives.cuh.
+set(OCTET_NVCC_OPTIONS -O3 -fmad=false -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers
+                       -Xcompiler=-ffp-contract=off --generate-line-info -Xptxas=-v
+                       --expt-relaxed-constexpr)
+
+function(octet_cuda_objects NAME)
+  add_library(${NAME} OBJECT ${ARGN})
+  target_link_libraries(${NAME} PUBLIC octet_base CUDA::cudart_static)
+  target_compile_options(${NAME} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:${OCTET_NVCC_OPTIONS}>")
+  foreach(source ${ARGN})
+    if(source MATCHES "_sm90\\.cu$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${OCTET_GENCODE_SM90}")
+    elseif(source MATCHES "\\.cu$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
+                                  "${OCTET_GENCODE_SM80};${OCTET_GENCODE_SM90}")
+    endif()
+  endforeach()
+endfunction()
