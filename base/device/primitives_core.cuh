@@ -107,6 +107,18 @@ OCTET_DEVICE uint4 load16_once(const void* global, CachePolicy policy) {
   return value;
 }
 
+// 16 or 8 bytes to global memory in one access: a plain assignment of a uint4 is now and then cut
+// into four. REQUIRES: aligned to as many bytes.
+OCTET_DEVICE void store16(void* global, uint4 value) {
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(global), "r"(value.x), "r"(value.y),
+               "r"(value.z), "r"(value.w)
+               : "memory");
+}
+OCTET_DEVICE void store8(void* global, uint2 value) {
+  asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(global), "r"(value.x), "r"(value.y)
+               : "memory");
+}
+
 // Bit logic. kTable is f(0xF0, 0xCC, 0xAA) of the wanted f(a, b, c).
 template <int kTable>
 OCTET_DEVICE uint32_t lop3(uint32_t a, uint32_t b, uint32_t c) {

@@ -11,6 +11,14 @@
 // Segments are those of the reading linear (segments.h): no group and no leaf boundary cuts one.
 // Linears that read the same rows have equal segments, or are given rows of their own.
 //
+// Int8 codes do not lie row after row, but as the matrix instructions want them. Each input has a
+// position: segments are padded to steps of 32 positions, with codes of 0, and leaves to blocks of
+// 128, whose bytes past the last step hold anything. A block is [padded rows][128 bytes], and in
+// the 128 bytes of row r the 16-byte chunk c lies at chunk c ^ (r % 8), so that any 8 rows that
+// begin at a multiple of 8 are one swizzled tile of shared memory (k128 of hw::Swizzle), and any
+// rows of a block one contiguous copy. Rows are padded to PaddedActivationRows; the rows of the
+// padding hold anything.
+//
 // A view owns nothing. All pointers are of the device that computes.
 #pragma once
 
@@ -26,38 +34,63 @@ constexpr int64_t ActivationBytes(ActivationFormat format) {
 }
 
 inline constexpr int64_t kActivationRowAlignment = 16;  // bytes: one asynchronous copy
+inline constexpr int64_t kStepPositions = 32;           // what an int8 matrix instruction takes
+inline constexpr int64_t kBlockPositions = 128;
+
+// The rows that int8 activations are padded to: whole tiles of the kernel that takes so many.
+constexpr int64_t PaddedActivationRows(int64_t rows) {
+  for (const int64_t tile : {8, 16, 32, 64}) {
+    if (rows <= tile) return tile;
+  }
+  return (rows + 127) / 128 * 128;
+}
 
 struct ActivationRows {
   ActivationFormat format = ActivationFormat::kF32;
   void* values = nullptr;  // [rows, stride], the first `inputs` of each row are written
-  int64_t stride = 0;      // elements; stride * ActivationBytes(format) is a multiple of 16
+  int64_t stride = 0;      // elements; stride * ActivationBytes(format) is a multiple of 16.
+                           // kInt8: from one block to the next, 128 * padded rows
 
-  // Only kInt8:
-  float* scales = nullptr;                  // [rows, segments] amax / 127 of each segment
-  int32_t* sums = nullptr;                  // [rows, segments] sum of the segment's codes
-  const int32_t* segment_bounds = nullptr;  // [segments + 1] from 0 to `inputs`
+  // Only kInt8. The table of segments is uploaded once (ActivationSegments of linear.h).
+  float* scales = nullptr;                  // [segments, padded rows] amax / 127 of each segment
+  float* sums = nullptr;                    // [segments, padded rows] scale * float(sum of codes)
+  const int32_t* segment_bounds = nullptr;  // [segments + 1] inputs, from 0; then the position of
+                                            // each segment's first input, [segments]
   int64_t segments = 0;
 
   // A linear ignores rows that hold nothing.
   bool empty() const { return values == nullptr; }
+
+  // Only kInt8.
+  constexpr int64_t padded_rows() const { return stride / kBlockPositions; }
+  constexpr const int32_t* segment_positions() const { return segment_bounds + segments + 1; }
+  constexpr int8_t* code(int64_t row, int64_t position) const {
+    const int64_t chunk = (position % kBlockPositions / 16) ^ (row % 8);
+    return static_cast<int8_t*>(values) + position / kBlockPositions * stride +
+           row * kBlockPositions + chunk * 16 + position % 16;
+  }
 };
 
-// Elements from one row to the next.
-constexpr int64_t ActivationStride(ActivationFormat format, int64_t inputs) {
+// Elements from one row to the next; kInt8: from one block to the next.
+constexpr int64_t ActivationStride(ActivationFormat format, int64_t inputs, int64_t rows) {
+  if (format == ActivationFormat::kInt8) return kBlockPositions * PaddedActivationRows(rows);
   const int64_t elements = kActivationRowAlignment / ActivationBytes(format);
   return (inputs + elements - 1) / elements * elements;
 }
 
 // Bytes that the parts of `rows` rows take, one after the other, each aligned to 64: values, then
-// for kInt8 scales and sums. The bounds of the segments are not among them: they are uploaded once.
+// for kInt8 scales and sums. `inputs` are for kInt8 positions (ActivationPositions of linear.h).
+// The table of segments is not among them.
 constexpr int64_t ActivationRowsBytes(ActivationFormat format, int64_t inputs, int64_t segments,
                                       int64_t rows) {
   constexpr int64_t kAlignment = 64;
   const auto align = [](int64_t bytes) {
     return (bytes + kAlignment - 1) / kAlignment * kAlignment;
   };
-  const int64_t values = align(rows * ActivationStride(format, inputs) * ActivationBytes(format));
-  return format == ActivationFormat::kInt8 ? values + 2 * align(rows * segments * 4) : values;
+  const int64_t stride = ActivationStride(format, inputs, rows);
+  if (format != ActivationFormat::kInt8) return align(rows * stride * ActivationBytes(format));
+  const int64_t blocks = (inputs + kBlockPositions - 1) / kBlockPositions;
+  return align(blocks * stride) + 2 * align(segments * PaddedActivationRows(rows) * 4);
 }
 
 // The view of rows placed at `base` (ActivationRowsBytes, 64-byte aligned) in that order.
@@ -67,12 +100,12 @@ inline ActivationRows PlaceActivationRows(ActivationFormat format, int64_t input
   ActivationRows placed;
   placed.format = format;
   placed.values = base;
-  placed.stride = ActivationStride(format, inputs);
+  placed.stride = ActivationStride(format, inputs, rows);
   if (format != ActivationFormat::kInt8) return placed;
   const int64_t all = ActivationRowsBytes(format, inputs, segments, rows);
   const int64_t values = ActivationRowsBytes(format, inputs, 0, rows);
   placed.scales = reinterpret_cast<float*>(base + values);
-  placed.sums = reinterpret_cast<int32_t*>(base + values + (all - values) / 2);
+  placed.sums = reinterpret_cast<float*>(base + values + (all - values) / 2);
   placed.segment_bounds = segment_bounds;
   placed.segments = segments;
   return placed;

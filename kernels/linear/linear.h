@@ -86,9 +86,12 @@ struct LinearArgs {
 // Of the device that shape.layout is for.
 int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows);
 
-// The bounds of the segments of a shape's inputs, [segments + 1] from 0 to `inputs`: what an
-// ActivationRows of int8 for this linear has as segment_bounds, once uploaded.
-std::vector<int32_t> ActivationSegmentBounds(const LinearShape& shape);
+// The table of segments of an ActivationRows of int8 for this linear (segment_bounds there, once
+// uploaded): bounds [segments + 1] from 0 to `inputs`, then positions [segments].
+std::vector<int32_t> ActivationSegments(const LinearShape& shape);
+int64_t ActivationSegmentCount(const LinearShape& shape);
+// Positions that the int8 activations of a shape take: whole blocks, a run of them for each leaf.
+int64_t ActivationPositions(const LinearShape& shape);
 
 void Linear(const LinearArgs& args, Stream& stream);
 namespace cpu {

@@ -1,6 +1,7 @@
 #include "kernels/norm/norm.h"
 
 #include "kernels/dispatch.h"
+#include "kernels/linear/activation_check.h"
 
 namespace octet::kernels {
 
@@ -8,7 +9,8 @@ void RmsNorm(const RmsNormArgs& args, Stream& stream) {
   OCTET_CHECK_GE(args.rows, 0);
   OCTET_CHECK_GT(args.hidden, 0);
   if (args.rows == 0) return;
-  OCTET_CHECK(args.x != nullptr && args.weight != nullptr && args.y != nullptr);
+  OCTET_CHECK(args.x != nullptr && args.weight != nullptr);
+  CheckResults(args.y, args.out, args.rows, args.hidden, stream);
   Dispatch(cpu::RmsNorm, cuda::RmsNorm, args, stream);
 }
 
@@ -17,7 +19,8 @@ void AddRmsNorm(const AddRmsNormArgs& args, Stream& stream) {
   OCTET_CHECK_GT(args.hidden, 0);
   if (args.rows == 0) return;
   OCTET_CHECK(args.residual != nullptr && args.delta != nullptr && args.weight != nullptr);
-  OCTET_CHECK(args.y != nullptr && args.y != args.residual);
+  OCTET_CHECK(args.y != args.residual);
+  CheckResults(args.y, args.out, args.rows, args.hidden, stream);
   Dispatch(cpu::AddRmsNorm, cuda::AddRmsNorm, args, stream);
 }
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -229,17 +230,24 @@ TEST(KvCacheTest, RowsGoToTheirSlots) {
     const std::vector<float> v = Normal(rows * stride, 2);
     std::vector<int64_t> slots;
     for (int64_t r = 0; r < rows; ++r) slots.push_back((r * 37 + 11) % 192);
+    const int64_t padding = 7;  // a row that goes nowhere
+    slots[padding] = -1;
     std::vector<std::vector<std::byte>> images;
     for (int threads : {1, 2}) {
-      Buffer cache(3 * layout.block_bytes());
+      Buffer cache(4 * layout.block_bytes());  // the first lies before slot 0
       ThreadPool pool(threads);
       Stream stream(&pool);
-      AppendKv({layout, cache.data(), k.data(), v.data(), stride, rows, slots.data()}, stream);
+      std::byte* first = cache.data() + layout.block_bytes();
+      AppendKv({layout, first, k.data(), v.data(), stride, rows, slots.data()}, stream);
       images.emplace_back(cache.data(), cache.data() + cache.bytes());
     }
     EXPECT_EQ(images[0], images[1]);
+    const auto before = images[0].begin() + layout.block_bytes();
+    EXPECT_TRUE(
+        std::all_of(images[0].begin(), before, [](auto byte) { return byte == std::byte{}; }));
     for (int64_t r = 0; r < rows; ++r) {
-      const std::byte* block = images[0].data() + slots[r] / 64 * layout.block_bytes();
+      if (r == padding) continue;
+      const std::byte* block = images[0].data() + (1 + slots[r] / 64) * layout.block_bytes();
       const int64_t token = slots[r] % 64;
       for (int64_t h = 0; h < heads; ++h) {
         const std::byte* data = block + layout.v_data(h);
