@@ -98,7 +98,10 @@ namespace cpu {
 void Linear(const LinearArgs& args, Stream& stream);
 }
 namespace cuda {
+// By the shape's layout one of the two below.
 OCTET_CUDA_OP void Linear(const LinearArgs& args, Stream& stream);
+OCTET_CUDA_OP void Linear16(const LinearArgs& args, Stream& stream);  // kCuda16
+OCTET_CUDA_OP void Linear8(const LinearArgs& args, Stream& stream);   // kCuda8
 }  // namespace cuda
 
 }  // namespace octet::kernels
