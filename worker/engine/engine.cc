@@ -3,7 +3,8 @@
 #include <utility>
 
 #include "base/check.h"
-#include "worker/engine/host_sampler.h"
+#include "worker/engine/engine_parts.h"
+#include "worker/engine/row_buckets.h"
 
 namespace octet::worker {
 namespace {
@@ -13,6 +14,9 @@ int64_t RowsOf(const StepPlan& plan) {
   for (const PrefillChunk& chunk : plan.prefills) rows += static_cast<int64_t>(chunk.tokens.size());
   return rows;
 }
+
+// A step of decode rows alone.
+bool IsDecode(const StepPlan& plan) { return plan.prefills.empty() && !plan.decode_slots.empty(); }
 
 EngineMemory TakeOnCpu(const EngineConfig& config, ThreadPool* pool) {
   Stream stream(pool);
@@ -32,13 +36,15 @@ Engine::Engine(EngineConfig config, ResidentWeights weights, EngineMemory memory
                {.activations = config_.activations,
                 .kv = config_.kv_layout(),
                 .blocks = config_.kv_blocks},
-               TakeDecoderBuffers(), comm, &stream_),
+               MakeDecoderBuffers(config_, weights_.weights.shapes, taken_, stream_), comm,
+               &stream_),
       slots_({.slots = config_.slots,
               .context = config_.context,
               .blocks_per_slot = config_.blocks_per_sequence(),
               .blocks = config_.kv_blocks},
              taken_.OnHost<int32_t>(ActivationBuffer::kBlockTables)),
-      sampler_(MakeSampler(comm)) {
+      sampler_(MakeSampler({config_, taken_, &slots_, &decoder_, comm, &stream_})),
+      attention_(config_) {
   OCTET_CHECK(config_.device == stream_.device());
   OCTET_CHECK_EQ(config_.shard.ranks, comm->size());
   OCTET_CHECK_EQ(config_.shard.rank, comm->rank());
@@ -69,37 +75,17 @@ Engine::Engine(const EngineConfig& config, DecoderWeights weights, comm::Communi
   OCTET_CHECK_EQ(config_.threads, pool->threads());
 }
 
-DecoderBuffers Engine::TakeDecoderBuffers() const {
-  using enum ActivationBuffer;
-  return {.residual = taken_.Of<float>(kResidual),
-          .normed = taken_.Of<float>(kNormed),
-          .delta = taken_.Of<float>(kDelta),
-          .roots = taken_.Of<float>(kRoots),
-          .qkv = taken_.Of<float>(kQkv),
-          .attention = taken_.Of<float>(kAttention),
-          .gate_up = taken_.Of<float>(kGateUp),
-          .gated = taken_.Of<float>(kGated),
-          .cos = taken_.Of<float>(kCos),
-          .sin = taken_.Of<float>(kSin),
-          .inverse_frequency = taken_.Of<float>(kInverseFrequency),
-          .workspace = taken_.Of<std::byte>(kWorkspace)};
-}
-
-std::unique_ptr<TokenSampler> Engine::MakeSampler(comm::Communicator* comm) {
-  using enum ActivationBuffer;
-  const HostSamplerBuffers buffers = {
-      .history = {.last_tokens = taken_.Of<int32_t>(kLastTokens),
-                  .history = taken_.Of<int32_t>(kHistory),
-                  .logit_bias = taken_.Of<kernels::TokenBias>(kLogitBias),
-                  .end_ids = taken_.Of<int32_t>(kEndIds)},
-      .head_hidden = taken_.Of<float>(kHeadHidden),
-      .logits = taken_.Of<float>(kLogits),
-      .saved_logits = taken_.Of<float>(kSavedLogits),
-      .token_counts = taken_.Of<uint32_t>(kTokenCounts),
-      .send = taken_.Of<std::byte>(kSend),
-      .gather = taken_.Of<std::byte>(kGather),
-      .choice = taken_.Of<std::byte>(kChoice)};
-  return std::make_unique<HostSampler>(config_, buffers, &slots_, &decoder_, comm, &stream_);
+void Engine::RecordGraphs() {
+  buckets_ = RowBuckets(config_.slots);
+  for (const int64_t rows : buckets_) {
+    StepImage& image = images_[0];
+    image.Rewind();
+    step_ = StepRows::Take(rows, &image);
+    attention_.LayPlan(rows, {}, &image);
+    sampler_->RecordTail(rows, decoder_.hidden(), &image);
+    attention_.PlaceTables(&image);
+    layers_.push_back(Graph::Capture(stream_, [this] { RunLayers(); }));
+  }
 }
 
 const StepResult& Engine::Step(const StepPlan& plan) {
@@ -112,24 +98,46 @@ void Engine::Launch(const StepPlan& plan) {
   StepImage& image = images_[turn_];
   ApplyChanges(plan);
   image.Rewind();
-  step_ = StepRows::Take(RowsOf(plan), &image);
+  const bool recorded = IsDecode(plan) && !buckets_.empty();
+  step_ = StepRows::Take(StepRowsOf(plan), &image);
   LayRows(plan);
-  OCTET_CHECK_EQ(rows_, step_.rows);
-  sampler_->Lay(turn_, sampled_, prompt_rows_, &image);
+  step_.Pad(rows_);
+  attention_.LayPlan(step_.rows, sequences_, &image);
+  sampler_->Lay(
+      turn_,
+      {.sampled = sampled_, .prompt = prompt_rows_, .padded_rows = recorded ? step_.rows : 0},
+      &image);
+  attention_.LayTables(sequences_, &image);
+  sampler_->LayRest(&image);
   image.Upload(stream_);
-  sampler_->TakeTokens(step_);
-  const float* hidden = nullptr;
-  if (rows_ > 0) {
-    hidden = decoder_.Forward({.rows = step_.rows,
-                               .tokens = step_.tokens.device,
-                               .positions = step_.positions.device,
-                               .cache_slots = step_.cache_slots.device,
-                               .sequences = sequences_},
-                              taken_.cache());
+  sampler_->BeginStep();
+  if (recorded) {
+    layers_[BucketOf(buckets_, step_.rows)].Launch(stream_);
+  } else if (step_.rows > 0) {
+    RunLayers();
   }
-  sampler_->Run(turn_, hidden);
+  sampler_->Run(turn_, decoder_.hidden());
   turn_ = (turn_ + 1) % kStepsInFlight;
   ++in_flight_;
+}
+
+int64_t Engine::StepRowsOf(const StepPlan& plan) const {
+  const int64_t rows = RowsOf(plan);
+  if (buckets_.empty() || !IsDecode(plan)) return rows;
+  OCTET_CHECK_LE(rows, buckets_.back());
+  return buckets_[BucketOf(buckets_, rows)];
+}
+
+void Engine::RunLayers() {
+  sampler_->TakeTokens(step_);
+  decoder_.Forward({.rows = step_.rows,
+                    .tokens = step_.tokens.device,
+                    .positions = step_.positions.device,
+                    .cache_slots = step_.cache_slots.device,
+                    .sequences = sequences_,
+                    .attention_plan = attention_.plan(),
+                    .block_tables = attention_.block_tables()},
+                   taken_.cache());
 }
 
 const StepResult& Engine::Finish() {

@@ -16,6 +16,7 @@
 #include "comm/communicator.h"
 #include "kernels/attention/attention.h"
 #include "worker/cache/slot_table.h"
+#include "worker/engine/attention_image.h"
 #include "worker/engine/device_weights.h"
 #include "worker/engine/engine_config.h"
 #include "worker/engine/engine_memory.h"
@@ -56,7 +57,6 @@ class Engine {
   const MemoryPlan& memory() const { return memory_; }
 
  private:
-  DecoderBuffers TakeDecoderBuffers() const;
   void ApplyChanges(const StepPlan& plan);
   // Lays the rows of the plan out in the step's buffers.
   void LayRows(const StepPlan& plan);
@@ -66,7 +66,11 @@ class Engine {
   // The rows of a chunk that tell log-probabilities. REQUIRES: called before its rows are added.
   void AddPromptRows(const PrefillChunk& chunk);
 
-  std::unique_ptr<TokenSampler> MakeSampler(comm::Communicator* comm);
+  // Records what a decode step does for each bucket of rows, on a device.
+  void RecordGraphs();
+  // How many rows the plan's step computes: those of a decode step fill a bucket that was recorded.
+  int64_t StepRowsOf(const StepPlan& plan) const;
+  void RunLayers();
 
   EngineConfig config_;
   MemoryPlan memory_;
@@ -76,6 +80,9 @@ class Engine {
   Decoder decoder_;
   SlotTable slots_;
   std::unique_ptr<TokenSampler> sampler_;
+  AttentionImage attention_;
+  std::vector<int64_t> buckets_;  // of rows; none where nothing is recorded
+  std::vector<Graph> layers_;  // of each bucket: a decode step from its tokens to its hidden rows
   std::array<StepImage, kStepsInFlight> images_;
   std::array<StepResult, kStepsInFlight> results_;
   int turn_ = 0;  // of the step that is launched next

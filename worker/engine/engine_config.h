@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "base/device/device_info.h"
 #include "base/device/stream.h"
 #include "base/status.h"
 #include "comm/communicator.h"
@@ -25,6 +26,8 @@ inline constexpr int64_t kChoicesAtOnceMax = 16;
 
 struct EngineConfig {
   Device device = Device::kCpu;
+  DeviceInfo gpu;      // beside a CPU: nothing
+  bool graphs = true;  // on a GPU decode steps are recorded; off for tests alone
   ModelSpec spec;
   ShardPlan shard;
   WeightOptions weights;

@@ -31,6 +31,7 @@ Result<EngineMemory> EngineMemory::Take(const MemoryPlan& plan, Stream& stream) 
     FillBytes(memory.activations_ + activation_bytes, 0, plan.kv_bytes, stream);
   }
   memory.cache_ = memory.activations_ + activation_bytes;
+  memory.bytes_ = plan.activations;
   memory.begin_ = Begins(plan.activations);
   memory.pinned_begin_ = Begins(plan.pinned);
   memory.image_bytes_ = plan.step_image_bytes();

@@ -33,19 +33,21 @@ class EngineMemory {
   // is done before the next is laid out, and there is one.
   std::byte* HostImage(int turn) const;
   std::byte* cache() const { return cache_; }
+  int64_t bytes_of(ActivationBuffer buffer) const { return bytes_[static_cast<size_t>(buffer)]; }
   int64_t activation_bytes() const { return cache_ - activations_; }
   int64_t cache_bytes() const { return host_.bytes() + device_.bytes() - activation_bytes(); }
 
  private:
-  using Offsets = std::array<int64_t, static_cast<size_t>(ActivationBuffer::kCount)>;
+  using Sizes = std::array<int64_t, static_cast<size_t>(ActivationBuffer::kCount)>;
 
   Buffer host_;          // activations, then the cache
   DeviceBuffer device_;  // the same
   HostBuffer pinned_;
   std::byte* activations_ = nullptr;
   std::byte* cache_ = nullptr;
-  Offsets begin_{};
-  Offsets pinned_begin_{};
+  Sizes bytes_{};
+  Sizes begin_{};
+  Sizes pinned_begin_{};
   int64_t image_bytes_ = 0;
 };
 

@@ -75,10 +75,9 @@ void HostSampler::Read(int turn, StepResult* result) {
 }
 
 // Sampled rows first, then the prompts' rows.
-void HostSampler::Lay(int, std::span<const SampledRow> sampled, std::span<const PromptRow> prompt,
-                      StepImage*) {
-  sampled_ = sampled;
-  prompt_ = prompt;
+void HostSampler::Lay(int, const RowsAsked& asked, StepImage*) {
+  sampled_ = asked.sampled;
+  prompt_ = asked.prompt;
   params_.clear();
   positions_.clear();
   before_exchange_.clear();
@@ -88,7 +87,7 @@ void HostSampler::Lay(int, std::span<const SampledRow> sampled, std::span<const 
   told_before_.clear();
   layout_.Clear();
   int64_t told = 0;
-  for (const SampledRow& row : sampled) {
+  for (const SampledRow& row : sampled_) {
     const SlotTable::Slot& slot = (*slots_)[row.slot];
     const RowShare share = ShareOf(slot);
     const bool whole = share.logits;
@@ -105,7 +104,7 @@ void HostSampler::Lay(int, std::span<const SampledRow> sampled, std::span<const 
     layout_.Add(share);
     candidate_offsets_.push_back(layout_.candidates_before(i));
   }
-  for (const PromptRow& row : prompt) {
+  for (const PromptRow& row : prompt_) {
     layout_.Add(PromptShareOf((*slots_)[row.slot]));
   }
   layout_.Finish();

@@ -49,8 +49,10 @@ class HostSampler final : public TokenSampler {
               Decoder* decoder, comm::Communicator* comm, Stream* stream);
 
   void Admit(const worker::Admit& admit) override { history_.Admit(admit); }
-  void Lay(int turn, std::span<const SampledRow> sampled, std::span<const PromptRow> prompt,
-           StepImage* image) override;
+  void Lay(int turn, const RowsAsked& asked, StepImage* image) override;
+  void LayRest(StepImage*) override {}
+  void RecordTail(int64_t, const float*, StepImage*) override {}
+  void BeginStep() override {}
   void TakeTokens(const StepRows& rows) override;
   void Run(int turn, const float* hidden) override;
   void Read(int turn, StepResult* result) override;

@@ -26,6 +26,11 @@ enum class ActivationBuffer {
   kSin,
   kInverseFrequency,
   kWorkspace,
+  kNormedRows,
+  kAttentionRows,
+  kGatedRows,
+  kSegmentTables,
+  kAttentionWorkspace,
   kStepImage,
   kLastTokens,
   kBlockTables,
@@ -39,6 +44,9 @@ enum class ActivationBuffer {
   kSend,
   kGather,
   kChoice,
+  kSamplerState,
+  kOfferWorkspace,
+  kResults,
   kCount,
 };
 
@@ -61,10 +69,11 @@ struct MemoryPlan {
   // Of pinned host memory beside a device, not part of the total; nothing on the CPU.
   std::array<int64_t, static_cast<size_t>(ActivationBuffer::kCount)> pinned{};
 
-  int64_t activation_bytes() const;  // sum of the buffers, each aligned
-  int64_t pinned_bytes() const;      // likewise
-  int64_t step_image_bytes() const;  // of one
-  int64_t total_bytes() const;       // of the device that computes
+  int64_t& operator[](ActivationBuffer buffer);  // of activations
+  int64_t activation_bytes() const;              // sum of the buffers, each aligned
+  int64_t pinned_bytes() const;                  // likewise
+  int64_t step_image_bytes() const;              // of one
+  int64_t total_bytes() const;                   // of the device that computes
   static MemoryPlan Make(const EngineConfig& config);
 };
 

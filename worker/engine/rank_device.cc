@@ -36,7 +36,7 @@ Result<std::unique_ptr<Gpu>> OpenRankDevice(const WorkerOptions& options, int lo
 
 RankDevice Describe(const Gpu* gpu) {
   if (gpu == nullptr) return {};
-  return {.kind = Device::kCuda, .memory_bytes = gpu->info().total_bytes};
+  return {.kind = Device::kCuda, .gpu = gpu->info()};
 }
 
 Result<int> DeviceIndexOf(int local_rank, int device_count, bool share_gpu) {

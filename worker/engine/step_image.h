@@ -38,6 +38,8 @@ class StepImage {
     OCTET_CHECK_LE(taken_, bytes_);
     return {reinterpret_cast<T*>(host_ + begin), reinterpret_cast<T*>(device_ + begin)};
   }
+  // Gives back the end of what was taken last.
+  void Return(int64_t bytes) { taken_ -= bytes / kBufferAlignment * kBufferAlignment; }
   // What was taken, to the device.
   void Upload(Stream& stream) const {
     if (host_ != device_ && taken_ > 0) CopyToDevice(device_, host_, taken_, stream);

@@ -54,12 +54,12 @@ Result<int64_t> BlocksBesidePlan(EngineConfig config, int64_t ranks, const RankD
   for (int64_t rank = 0; rank < ranks; ++rank) {
     OCTET_ASSIGN_OR_RETURN(config.shard, ShardPlan::Make(config.spec, ranks, rank));
     const MemoryPlan plan = MemoryPlan::Make(config);
-    const int64_t left = device.memory_bytes - plan.total_bytes();
+    const int64_t left = device.gpu.total_bytes - plan.total_bytes();
     const int64_t block_bytes = config.spec.layers * config.kv_layout().block_bytes();
     if (left < kKvBlocksMin * block_bytes) {
       return ResourceExhausted("rank " + std::to_string(rank) + " needs " + DescribePlan(plan) +
                                " before any KV cache; the GPU has " +
-                               std::to_string(device.memory_bytes) + " bytes");
+                               std::to_string(device.gpu.total_bytes) + " bytes");
     }
     if (block_bytes > 0) blocks = std::min(blocks, left / block_bytes);
   }
@@ -70,7 +70,7 @@ Result<int64_t> KvBlocks(const WorkerOptions& options, const EngineConfig& confi
                          const RankDevice& device) {
   const int64_t block_bytes = KvBlockBytesMax(config.spec, ranks, config.kv);
   const int64_t wanted = config.slots * config.blocks_per_sequence();
-  if (options.kv_memory == "auto" && device.kind == Device::kCuda && device.memory_bytes > 0) {
+  if (options.kv_memory == "auto" && device.kind == Device::kCuda && device.gpu.total_bytes > 0) {
     OCTET_ASSIGN_OR_RETURN(const int64_t room, BlocksBesidePlan(config, ranks, device));
     return std::min(wanted, room);
   }
@@ -157,6 +157,7 @@ Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelS
   const auto kind = static_cast<size_t>(device.kind);
   EngineConfig config;
   config.device = device.kind;
+  config.gpu = device.gpu;
   config.spec = spec;
   config.weights = weights;
   OCTET_ASSIGN_OR_RETURN(config.shard, ShardPlan::Make(spec, ranks, rank));
@@ -199,6 +200,15 @@ std::string_view KvFormatName(kernels::KvFormat format) {
 std::string_view ActivationFormatName(kernels::ActivationFormat format) {
   static constexpr std::string_view kNames[] = {"f32", "bf16", "int8"};
   return kNames[static_cast<int>(format)];
+}
+
+DeviceInfo PlannedGpu() {
+  return {.name = "a planned GPU",
+          .major = 9,
+          .minor = 0,
+          .sm_count = 132,
+          .l2_bytes = int64_t{50} << 20,
+          .shared_bytes_per_block = 227 << 10};
 }
 
 std::string_view DeviceName(Device device) { return device == Device::kCuda ? "cuda" : "cpu"; }

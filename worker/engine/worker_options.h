@@ -30,11 +30,15 @@ struct WorkerOptions {
   std::vector<std::string> ToArguments() const;
 };
 
-// The device that a rank computes on, as far as a plan depends on it.
+// The device that a rank computes on.
 struct RankDevice {
   Device kind = Device::kCpu;
-  int64_t memory_bytes = 0;  // of a GPU, all of it; 0: not known
+  DeviceInfo gpu;  // total_bytes 0: not known
 };
+
+// What a plan assumes of a GPU that is not there: an H100 (132 processors, 227 KiB of shared memory
+// for a block), its memory unknown.
+DeviceInfo PlannedGpu();
 
 // What is taken when nobody says how much, by Device. A GPU reads the weights once a step, whatever
 // the number of sequences, and wants about a thousand rows to be kept busy by a prompt.
