@@ -21,7 +21,7 @@ struct OfferRowsArgs {
   // Device memory.
   const SamplingStep* step = nullptr;
   const SamplingRow* rows = nullptr;  // [rows_max]; those of one pass of the head
-  const float* logits = nullptr;      // [rows.logits_row, cut.held()] f32
+  const float* logits = nullptr;      // [rows.logits_row, cut.held()] f32, aligned to 16
   SlotState state;
   std::byte* workspace = nullptr;  // OfferWorkspaceBytes(rows_max, cut.held()), aligned to 8
   std::byte* send = nullptr;       // this rank's part of the exchange
