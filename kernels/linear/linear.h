@@ -78,9 +78,9 @@ struct LinearArgs {
   const float* bias = nullptr;  // [outputs] f32 or null. REQUIRES: null unless one root
   float* out = nullptr;         // [roots, rows, outputs] f32, dense; must not alias x
   ActivationFormat activation = ActivationFormat::kInt8;
+  std::byte* workspace = nullptr;  // LinearWorkspaceBytes(shape, activation, rows)
   // On a CUDA stream the rows come from here and x is ignored: in the format of the mode, or f32.
   ActivationRows activations;
-  std::byte* workspace = nullptr;  // LinearWorkspaceBytes(shape, activation, rows)
 };
 
 // Of the device that shape.layout is for.
