@@ -28,6 +28,14 @@
 #include "tests/support/emulator/emulator.h"
 #endif
 
+// A kernel's parameter that is indexed by a variable: `const OCTET_GRID_CONSTANT Struct s` is read
+// where it lies, without it each thread first copies it to its stack.
+#ifdef __CUDACC__
+#define OCTET_GRID_CONSTANT __grid_constant__
+#else
+#define OCTET_GRID_CONSTANT
+#endif
+
 // OCTET_LAUNCH(kernel, grid, block, shared_bytes, stream, args...): the arguments are converted to
 // the kernel's parameters and copied. shared_bytes is dynamic shared memory, see hw::SmemPlan.
 #define OCTET_LAUNCH(...) ::octet::hw::Launch(__FILE__, __LINE__, __VA_ARGS__)

@@ -78,9 +78,9 @@ struct LinearArgs {
   const float* bias = nullptr;  // [outputs] f32 or null. REQUIRES: null unless one root
   float* out = nullptr;         // [roots, rows, outputs] f32, dense; must not alias x
   ActivationFormat activation = ActivationFormat::kInt8;
+  std::byte* workspace = nullptr;  // LinearWorkspaceBytes(shape, activation, rows)
   // On a CUDA stream the rows come from here and x is ignored: in the format of the mode, or f32.
   ActivationRows activations;
-  std::byte* workspace = nullptr;  // LinearWorkspaceBytes(shape, activation, rows)
 };
 
 // Of the device that shape.layout is for.
@@ -98,7 +98,10 @@ namespace cpu {
 void Linear(const LinearArgs& args, Stream& stream);
 }
 namespace cuda {
+// By the shape's layout one of the two below.
 OCTET_CUDA_OP void Linear(const LinearArgs& args, Stream& stream);
+OCTET_CUDA_OP void Linear16(const LinearArgs& args, Stream& stream);  // kCuda16
+OCTET_CUDA_OP void Linear8(const LinearArgs& args, Stream& stream);   // kCuda8
 }  // namespace cuda
 
 }  // namespace octet::kernels
