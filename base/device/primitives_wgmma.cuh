@@ -19,12 +19,18 @@ template <int kNewest>
 OCTET_DEVICE void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kNewest) : "memory");
 }
+
 // Keeps the compiler from moving what uses d across this place: after wgmma_wait, before the first
 // use of d that is not a wgmma.
 template <int kCount>
 OCTET_DEVICE void wgmma_hold(float (&d)[kCount]) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
+}
+template <int kCount>
+OCTET_DEVICE void wgmma_hold(int32_t (&d)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+r"(d[i])::"memory");
 }
 
 // Registers 8i..8i+7 of d as operands, and their names.

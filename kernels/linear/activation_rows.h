@@ -39,10 +39,9 @@ inline constexpr int64_t kBlockPositions = 128;
 
 // The rows that int8 activations are padded to: whole tiles of the kernel that takes so many.
 constexpr int64_t PaddedActivationRows(int64_t rows) {
-  for (const int64_t tile : {8, 16, 32, 64}) {
-    if (rows <= tile) return tile;
-  }
-  return (rows + 127) / 128 * 128;
+  int64_t tile = 8;
+  while (tile < rows && tile < 128) tile *= 2;
+  return (rows + tile - 1) / tile * tile;
 }
 
 struct ActivationRows {

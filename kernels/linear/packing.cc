@@ -6,6 +6,7 @@
 #include "base/buffer.h"
 #include "base/check.h"
 #include "kernels/linear/cuda16_layout.h"
+#include "kernels/linear/cuda8_layout.h"
 #include "kernels/linear/segments.h"
 #include "kernels/linear/stored_scale.h"
 
@@ -133,9 +134,9 @@ int64_t PackedLinearBytes(const LinearShape& shape) {
     case WeightLayout::kCuda16:
       return Cuda16Bytes(shape);
     case WeightLayout::kCuda8:
-      break;
+      return Cuda8Bytes(shape);
   }
-  OCTET_CHECK_EQ(static_cast<int>(shape.layout), -1);  // not built yet
+  OCTET_CHECK_EQ(static_cast<int>(shape.layout), -1);
   return 0;
 }
 
@@ -148,7 +149,7 @@ void PackLinearRows(const LinearShape& shape, int64_t row_begin, const NeutralRo
     case WeightLayout::kCuda16:
       return PackCuda16Rows(shape, row_begin, rows, packed);
     case WeightLayout::kCuda8:
-      break;
+      return PackCuda8Rows(shape, row_begin, rows, packed);
   }
   OCTET_CHECK_EQ(static_cast<int>(shape.layout), -1);
 }
