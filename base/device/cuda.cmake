@@ -9,9 +9,13 @@ if(OCTET_CUDA AND NOT CMAKE_CXX_FLAGS MATCHES "fsanitize" AND CMAKE_CXX_COMPILER
     set(CMAKE_CUDA_COMPILER ${OCTET_NVCC})
     set(CMAKE_CUDA_ARCHITECTURES OFF)  # -gencode is spelled below
     enable_language(CUDA)
+    # CMake 3.25 does not know that nvcc has C++20.
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
     set(CMAKE_CUDA_STANDARD 20)
-    set(CMAKE_CUDA_STANDARD_REQUIRED ON)
     set(CMAKE_CUDA_EXTENSIONS OFF)
+    foreach(type DEBUG RELEASE RELWITHDEBINFO)
+      set(CMAKE_CUDA_FLAGS_${type} "")  # kernels are compiled one way in every preset
+    endforeach()
     find_package(CUDAToolkit REQUIRED)
     set(OCTET_HAVE_CUDA ON)
   endif()
@@ -22,7 +26,7 @@ endif()
 set(OCTET_GENCODE_SM80 "-gencode=arch=compute_80,code=[sm_80,compute_80]")
 set(OCTET_GENCODE_SM90 "-gencode=arch=compute_90a,code=sm_90a")
 # -fmad=false: see base/device/primitives.cuh.
-set(OCTET_NVCC_OPTIONS -O3 -fmad=false -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers
+set(OCTET_NVCC_OPTIONS -O3 -Xcompiler=-g1 -fmad=false -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers
                        -Xcompiler=-ffp-contract=off --generate-line-info -Xptxas=-v
                        --expt-relaxed-constexpr)
 
