@@ -40,6 +40,14 @@ OCTET_DEVICE void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row) {
                : "memory");
 }
 
+// A matrix of 8 x 8 16-bit elements, of which a lane holds (g, 2t) and (g, 2t+1), transposed: it
+// receives the elements (2t, g) and (2t+1, g).
+OCTET_DEVICE uint32_t movmatrix_trans(uint32_t a) {
+  uint32_t d;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(d) : "r"(a));
+  return d;
+}
+
 // d += a * b
 OCTET_DEVICE void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   asm volatile(
