@@ -41,8 +41,8 @@ void Decoder::Project(const kernels::LinearShape& shape, const std::byte* weight
                    .bias = bias,
                    .out = out,
                    .activation = options_.activations,
-                   .activations = x_rows,
-                   .workspace = buffers_.workspace},
+                   .workspace = buffers_.workspace,
+                   .activations = x_rows},
                   *stream_);
 }
 

@@ -76,6 +76,8 @@ void RunCopy(void* to, const void* from, int64_t bytes, backend::CopyKind kind) 
     CheckDeviceRange(from, bytes, "what a copy reads");
   }
   std::memmove(to, from, static_cast<size_t>(bytes));
+  if (kind == backend::CopyKind::kToDevice) ++MutableCounts().copies_to_device;
+  if (kind == backend::CopyKind::kToHost) ++MutableCounts().copies_to_host;
 }
 
 }  // namespace
@@ -106,6 +108,8 @@ Result<std::byte*> Allocate(MemoryKind kind, int64_t bytes) {
     OCTET_CHECK(data != nullptr);
     return data;
   }
+  const emulator::DeviceLock lock;
+  ++emulator::MutableCounts().allocations;
   std::byte* data = emulator::AllocateDeviceMemory(bytes);
   if (data == nullptr) return OutOfDeviceMemory(emulator::EmulatedInfo(0), bytes);
   return data;
