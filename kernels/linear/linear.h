@@ -83,8 +83,11 @@ struct LinearArgs {
   ActivationRows activations;
 };
 
-// Of the device that shape.layout is for.
+// Of the device that shape.layout is for. There, `rows_format` is that of LinearArgs::activations:
+// of the mode, or kF32, which takes more. Enough for any number of rows up to `rows`.
 int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows);
+int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows,
+                             ActivationFormat rows_format);
 
 // The table of segments of an ActivationRows of int8 for this linear (segment_bounds there, once
 // uploaded): bounds [segments + 1] from 0 to `inputs`, then positions [segments].
@@ -95,8 +98,9 @@ int64_t ActivationPositions(const LinearShape& shape);
 
 void Linear(const LinearArgs& args, Stream& stream);
 namespace cpu {
+int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows);
 void Linear(const LinearArgs& args, Stream& stream);
-}
+}  // namespace cpu
 namespace cuda {
 // By the shape's layout one of the two below.
 OCTET_CUDA_OP void Linear(const LinearArgs& args, Stream& stream);

@@ -17,8 +17,13 @@
 //   v[0] output 2g, token 2t   v[1] output 2g, token 2t + 1   v[2], v[3] the same of output 2g + 1
 #pragma once
 
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/device/device_info.h"
 #include "base/device/primitives.cuh"
 #include "kernels/linear/cuda16_layout.h"
+#include "kernels/linear/linear16_plan.h"
 
 namespace octet::kernels::cuda {
 
@@ -37,6 +42,7 @@ struct Linear16Kernel {
   int32_t panels;
   int32_t code_bytes;
   int32_t stage_bytes[2];
+  int32_t ring_bytes;  // from one stage of the ring to the next
   int32_t output_tiles;
   int32_t row_tiles;
   int32_t items;          // tiles times parts
@@ -288,21 +294,20 @@ OCTET_DEVICE void StoreSum(const Linear16Kernel& k, int64_t sum, int64_t output,
   }
 }
 
-// Where the parts of a stage of the ring lie, in bytes from its beginning.
+// Where the parts of a stage of the ring lie, in bytes from its beginning. Tokens come first, as
+// they must be aligned to 1024.
 struct Linear16Stage {
   int32_t weights_at;  // [panels][weight_bytes]
   int32_t weight_bytes;
   int32_t sums_at;
-  int32_t bytes;  // a multiple of 1024
+  int32_t bytes;
 
-  OCTET_HOST_DEVICE static Linear16Stage Of(const Linear16Kernel& k, int panels, int tokens) {
+  OCTET_DEVICE static Linear16Stage Of(const Linear16Kernel& k, int panels, int tokens) {
     Linear16Stage stage;
     stage.weights_at = tokens * 128;
-    stage.weight_bytes = k.stage_bytes[0] > k.stage_bytes[1] ? k.stage_bytes[0] : k.stage_bytes[1];
+    stage.weight_bytes = max(k.stage_bytes[0], k.stage_bytes[1]);
     stage.sums_at = stage.weights_at + panels * stage.weight_bytes;
-    const int slots = k.inputs.slots[0] > k.inputs.slots[1] ? k.inputs.slots[0] : k.inputs.slots[1];
-    const int sum_bytes = k.asymmetric ? slots * tokens * 4 : 0;
-    stage.bytes = (stage.sums_at + sum_bytes + 1023) / 1024 * 1024;
+    stage.bytes = k.ring_bytes;
     return stage;
   }
 };
@@ -362,6 +367,19 @@ OCTET_DEVICE void CopySums(const Linear16Kernel& k, int slots, int32_t segment, 
     hw::cp_async16(to + slot * kTokens + chunk * 4,
                    k.x_sums + (segment + slot) * k.x_sums_stride + token + chunk * 4);
   }
+}
+
+template <typename Tile>
+void CheckTile(const Linear16Plan& plan) {
+  OCTET_CHECK_EQ(plan.tile.outputs, Tile::kOutputs);
+  OCTET_CHECK_EQ(plan.tile.tokens, Tile::kTokens);
+  OCTET_CHECK_EQ(plan.tile.stages, Tile::kStages);
+}
+
+// Blocks of a launch: no more than can be resident, as each goes on to further items by itself.
+inline dim3 Linear16Grid(const Linear16Plan& plan, Stream& stream) {
+  const int64_t resident = int64_t{plan.tile.resident} * stream.info().sm_count;
+  return dim3(static_cast<unsigned>(std::min({plan.items, plan.grid_max, resident})));
 }
 
 }  // namespace octet::kernels::cuda

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "kernels/linear/linear16.cuh"
+#include "kernels/linear/linear16_launch.h"
 
 namespace octet::kernels::cuda {
 
@@ -247,6 +248,17 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     if (i != static_cast<int32_t>(blockIdx.x)) __syncthreads();  // the ring is free again
     MmaItem<Tile>(k, layout, ring, sums, ItemOf(k, i));
   }
+}
+
+template <typename Tile>
+void LaunchLinear16Mma(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
+  using Stack = SumStack<Tile::kM, Tile::kValues, Tile::kThreads>;
+  CheckTile<Tile>(plan);
+  hw::SmemPlan shared;
+  shared.add<std::byte>(Tile::kStages * plan.stage_bytes, 1024);
+  shared.add<float>(k.shared_levels * Stack::kLevelFloats);
+  OCTET_LAUNCH(Linear16MmaKernel<Tile>, Linear16Grid(plan, stream), dim3(Tile::kThreads),
+               shared.bytes(), stream, k);
 }
 
 }  // namespace octet::kernels::cuda

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "kernels/linear/linear16.cuh"
+#include "kernels/linear/linear16_launch.h"
 
 namespace octet::kernels::cuda {
 
@@ -354,6 +355,18 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     WgmmaGroup<Tile> own = {k, layout, ring, thread % 128, thread / 128};
     for (int32_t i = blockIdx.x; i < k.items; i += gridDim.x) WgmmaItem(own, sums, ItemOf(k, i));
   }
+}
+
+template <typename Tile>
+void LaunchLinear16Wgmma(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
+  CheckTile<Tile>(plan);
+  hw::SmemPlan shared;
+  shared.add<std::byte>(Tile::kStages * plan.stage_bytes, 1024);
+  shared.add<float>(k.shared_levels * Tile::Stack::kLevelFloats);
+  shared.add<uint64_t>(Tile::kStages);
+  shared.add<uint64_t>(Tile::kStages);
+  OCTET_LAUNCH(Linear16WgmmaKernel<Tile>, Linear16Grid(plan, stream), dim3(Tile::kThreads),
+               shared.bytes(), stream, k);
 }
 
 }  // namespace octet::kernels::cuda

@@ -1,0 +1,21 @@
+// The kernels of the linear with bf16 activations, one function per weight format and instruction
+// family, so that each is a file of its own to compile.
+#pragma once
+
+#include "base/device/stream.h"
+#include "kernels/linear/linear16_plan.h"
+
+namespace octet::kernels::cuda {
+
+struct Linear16Kernel;  // linear16.cuh
+
+void LaunchLinear16MmaInt4(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream);
+void LaunchLinear16MmaInt8(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream);
+void LaunchLinear16MmaFloat(WeightFormat format, const Linear16Plan& plan, const Linear16Kernel& k,
+                            Stream& stream);
+void LaunchLinear16WgmmaInt4(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream);
+void LaunchLinear16WgmmaInt8(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream);
+void LaunchLinear16WgmmaFloat(WeightFormat format, const Linear16Plan& plan,
+                              const Linear16Kernel& k, Stream& stream);
+
+}  // namespace octet::kernels::cuda
