@@ -87,10 +87,11 @@ void CallOnHost(void (*function)(void*), void* data, Stream& stream);
 // Waits until all work enqueued so far is done.
 void Synchronize(Stream& stream);
 
-// A point in one queue that the host or another queue can wait for.
+// A point in one queue that the host or another queue can wait for. One that was never recorded, or
+// on a CPU stream, is over at once.
 class Event {
  public:
-  Event();  // REQUIRES: a Gpu is current
+  Event() = default;
   ~Event();
   Event(Event&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
   Event& operator=(Event&& other) noexcept {

@@ -43,6 +43,7 @@ Status CheckDeviceIndex(const DriverReport& report, int index);
 Status CheckCapability(const DeviceInfo& info);
 Status CheckMemory(const DeviceInfo& info, int64_t needed_bytes);
 Status DeviceBusy(int index, const std::string& reason);
+Status OutOfDeviceMemory(const DeviceInfo& info, int64_t bytes);  // info.free_bytes: now
 std::string Describe(const DeviceInfo& info);  // "NVIDIA H100 (compute capability 9.0, ...)"
 
 }  // namespace octet

@@ -34,6 +34,8 @@
 
 namespace octet::hw {
 
+inline constexpr uint32_t kAllLanes = 0xFFFFFFFFu;
+
 // How many bytes of dynamic shared memory a kernel takes: add() in the order of its Smem::take().
 class SmemPlan {
  public:

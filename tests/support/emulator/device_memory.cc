@@ -1,0 +1,102 @@
+#include "tests/support/emulator/device_memory.h"
+
+#include <sanitizer/asan_interface.h>
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
+#include "base/check.h"
+#include "tests/support/emulator/launch.h"
+
+namespace octet::emulator {
+namespace {
+
+constexpr int64_t kPageBytes = 4096;
+constexpr int64_t kAlignment = 256;
+
+std::byte* Reserve() {
+  void* memory = mmap(nullptr, kDeviceMemoryBytes, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  OCTET_CHECK(memory != MAP_FAILED);
+  return static_cast<std::byte*>(memory);
+}
+
+// What is given out so far, and who works with it.
+struct State {
+  std::mutex mutex;
+  int64_t top = 0;  // addresses below were given out or are gaps
+  int64_t live_bytes = 0;
+  int users = 0;
+  bool guarded = true;
+};
+State& TheState() {
+  static State* state = [] {
+    auto* made = new State;
+    const char* guard = std::getenv("OCTET_EMULATOR_GUARD");
+    made->guarded = guard == nullptr || std::strcmp(guard, "0") != 0;
+    return made;
+  }();
+  return *state;
+}
+
+void Protect(State& state, int protection) {
+  if (!state.guarded || state.top == 0) return;
+  OCTET_CHECK_EQ(mprotect(device_memory, static_cast<size_t>(state.top), protection), 0);
+}
+
+}  // namespace
+
+std::byte* const device_memory = Reserve();
+
+DeviceMemoryAccess::DeviceMemoryAccess() {
+  State& state = TheState();
+  const std::lock_guard lock(state.mutex);
+  if (state.users++ == 0) Protect(state, PROT_READ | PROT_WRITE);
+}
+
+DeviceMemoryAccess::~DeviceMemoryAccess() {
+  State& state = TheState();
+  const std::lock_guard lock(state.mutex);
+  if (--state.users == 0) Protect(state, PROT_NONE);
+}
+
+int64_t FreeDeviceBytes() {
+  State& state = TheState();
+  const std::lock_guard lock(state.mutex);
+  return CurrentSettings().device_bytes - state.live_bytes;
+}
+
+std::byte* AllocateDeviceMemory(int64_t bytes) {
+  State& state = TheState();
+  const DeviceMemoryAccess access;
+  std::lock_guard lock(state.mutex);
+  const int64_t room = (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
+  if (state.live_bytes + bytes > CurrentSettings().device_bytes ||
+      state.top + room + 2 * kPageBytes > kDeviceMemoryBytes)
+    return nullptr;
+  std::byte* gap = device_memory + state.top;
+  // The end of the last page is the gap behind, and one page more.
+  std::byte* data = gap + kPageBytes;
+  const int64_t taken = kPageBytes + room + kPageBytes;
+  OCTET_CHECK_EQ(mprotect(gap, static_cast<size_t>(taken), PROT_READ | PROT_WRITE), 0);
+  state.top += taken;
+  state.live_bytes += bytes;
+  __asan_poison_memory_region(gap, static_cast<size_t>(taken));
+  __asan_unpoison_memory_region(data, static_cast<size_t>(bytes));
+  std::memset(data, 0xFF, static_cast<size_t>(bytes));
+  static_assert(kPageBytes % kAlignment == 0);
+  return data;
+}
+
+void FreeDeviceMemory(std::byte* data, int64_t bytes) {
+  State& state = TheState();
+  const std::lock_guard lock(state.mutex);
+  const int64_t room = (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
+  __asan_poison_memory_region(data, static_cast<size_t>(room));
+  madvise(data, static_cast<size_t>(room), MADV_DONTNEED);
+  state.live_bytes -= bytes;
+}
+
+}  // namespace octet::emulator

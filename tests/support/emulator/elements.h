@@ -1,0 +1,31 @@
+// Elements packed in registers, and one step of a dot product.
+#pragma once
+
+#include <cstdint>
+
+#include "base/dtype.h"
+#include "tests/support/emulator/hw_matrix.h"
+
+namespace octet::emulator {
+
+template <typename Value>
+Value ElementOf(uint32_t word, int index, Element type) {
+  switch (type) {
+    case Element::kBF16:
+      return static_cast<Value>(BF16ToFloat(static_cast<uint16_t>(word >> (16 * index))));
+    case Element::kF16:
+      return static_cast<Value>(F16ToFloat(static_cast<uint16_t>(word >> (16 * index))));
+    case Element::kS8:
+      return static_cast<Value>(static_cast<int8_t>(word >> (8 * index)));
+    case Element::kU8:
+      return static_cast<Value>(static_cast<uint8_t>(word >> (8 * index)));
+  }
+  return {};
+}
+
+inline float AddProduct(float sum, float a, float b) { return sum + a * b; }
+inline int32_t AddProduct(int32_t sum, int32_t a, int32_t b) {  // wraps, as the hardware does
+  return static_cast<int32_t>(static_cast<uint32_t>(sum) + static_cast<uint32_t>(a * b));
+}
+
+}  // namespace octet::emulator
