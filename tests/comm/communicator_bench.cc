@@ -35,9 +35,7 @@ void Measure(Communicator& comm, const char* kind, int64_t bytes, const Call& ca
               comm.size(), static_cast<long>(bytes), us[kBatches / 2], us[0]);
 }
 
-void MeasureAll(Communicator& comm) {
-  ThreadPool pool(1);
-  Stream stream(&pool);
+void MeasureAll(Communicator& comm, Stream& stream) {
   const SumTree tree = SumTree::OverInputs(8192);
   std::vector<LeafRange> ranges;
   const auto bounds = DealUnits(tree.leaf_count(), comm.size(), true);

@@ -9,6 +9,7 @@
 #include "comm/counting.h"
 #include "comm/shared_group.h"
 #include "tests/comm/mpi_main.h"
+#include "tests/comm/rank_array.h"
 #include "tests/comm/tree_cases.h"
 
 namespace octet::comm {
@@ -34,11 +35,12 @@ bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 void CheckReduce(Communicator& comm, const TreeCase& sum, Stream& stream) {
-  std::vector<float> out(sum.sum.size(), -1.0f);
-  comm.TreeAllReduce(sum.exchange, sum.roots[comm.rank()].data(), out.data(),
-                     static_cast<int64_t>(out.size()), stream);
-  EXPECT_TRUE(SameBits(out, sum.sum))
-      << "rank " << comm.rank() << " of " << comm.size() << ", count " << out.size();
+  const auto count = static_cast<int64_t>(sum.sum.size());
+  const RankArray<float> roots(sum.roots[comm.rank()], stream);
+  RankArray<float> out(std::vector<float>(count, -1.0f), stream);
+  comm.TreeAllReduce(sum.exchange, roots.data(), out.data(), count, stream);
+  EXPECT_TRUE(SameBits(out.Read(stream), sum.sum))
+      << "rank " << comm.rank() << " of " << comm.size() << ", count " << count;
 }
 
 // Parts of [ranks] bytes whose content follows from `seed`.
@@ -48,11 +50,12 @@ void CheckGather(Communicator& comm, const std::vector<int64_t>& bytes_of_rank, 
   const std::vector<std::byte> expected = RandomBytes(total, seed);
   const int64_t begin =
       std::accumulate(bytes_of_rank.begin(), bytes_of_rank.begin() + comm.rank(), int64_t{0});
-  const std::span<const std::byte> send(expected.data() + begin, bytes_of_rank[comm.rank()]);
-  std::vector<std::byte> recv(total, std::byte{0});
-  comm.AllGather(send, bytes_of_rank, recv, stream);
-  EXPECT_TRUE(recv == expected) << "rank " << comm.rank() << " of " << comm.size() << ", " << total
-                                << " bytes";
+  const auto own = expected.begin() + begin;
+  const RankArray<std::byte> send({own, own + bytes_of_rank[comm.rank()]}, stream);
+  RankArray<std::byte> recv(std::vector<std::byte>(total, std::byte{0}), stream);
+  comm.AllGather(send.span(), bytes_of_rank, recv.span(), stream);
+  EXPECT_TRUE(recv.Read(stream) == expected)
+      << "rank " << comm.rank() << " of " << comm.size() << ", " << total << " bytes";
 }
 
 void CheckBroadcast(Communicator& comm, int64_t bytes, int root, uint64_t seed) {
@@ -66,14 +69,7 @@ void CheckBroadcast(Communicator& comm, int64_t bytes, int root, uint64_t seed) 
 
 class CommunicatorParity : public testing::TestWithParam<World> {
  protected:
-  // Each rank's body gets a pool of one thread, as ranks on few cores have.
-  void OnRanks(const std::function<void(Communicator&, Stream&)>& body) {
-    RunOnRanks(GetParam(), kLimits, [&](Communicator& comm) {
-      ThreadPool pool(1);
-      Stream stream(&pool);
-      body(comm, stream);
-    });
-  }
+  void OnRanks(const RankBody& body) { RunOnRanks(GetParam(), kLimits, body); }
 };
 
 TEST_P(CommunicatorParity, RanksAreNumbered) {
@@ -129,11 +125,10 @@ TEST_P(CommunicatorParity, LargeTreeAllReduceHasTheSameBits) {
 TEST_P(CommunicatorParity, PoolThreadsDoNotChangeBits) {
   const TreeCase sum =
       MakeTreeCase(SumTree::OverInputs(256), GetParam().ranks, Deal::kEven, 70001, 7);
-  RunOnRanks(GetParam(), kLimits, [&](Communicator& comm) {
-    ThreadPool pool(3);
-    Stream stream(&pool);
-    CheckReduce(comm, sum, stream);
-  });
+  RunOnRanks(
+      GetParam(), kLimits,
+      [&](Communicator& comm, Stream& stream) { CheckReduce(comm, sum, stream); },
+      /*pool_threads=*/3);
 }
 
 TEST_P(CommunicatorParity, AllGatherPutsPartsSideBySide) {

@@ -1,18 +1,12 @@
 // Finding NCCL, and the sentences where there is none that will do.
 #include "comm/nccl/nccl_library.h"
 
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
-#include "tests/comm/nccl/fake_nccl.h"
+#include "tests/comm/nccl/loaded_fake.h"
 
 namespace octet::comm {
 namespace {
-
-FakeNccl& Fake() {
-  static void* const library = dlopen(OCTET_FAKE_NCCL, RTLD_NOW | RTLD_LOCAL);
-  return *reinterpret_cast<FakeNcclSwitches>(dlsym(library, kFakeNcclSwitches))();
-}
 
 TEST(NcclLibraryTest, LoadsWhatHasAllFunctions) {
   const Result<NcclLibrary> library = NcclLibrary::Load(OCTET_FAKE_NCCL);
