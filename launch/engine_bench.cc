@@ -3,13 +3,17 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <functional>
 #include <memory>
 #include <thread>
 
 #include "comm/threads.h"
-#include "kernels/roofline/roofline.h"
+#include "launch/bench_machine.h"
 #include "launch/shapes.h"
+#include "worker/engine/device_group.h"
 #include "worker/engine/engine.h"
+#include "worker/engine/rank_device.h"
 #include "worker/engine/worker_flags.h"
 #include "worker/model/families/families.h"
 #include "worker/weights/checkpoint.h"
@@ -27,11 +31,14 @@ double Seconds(Clock::time_point since) {
   return std::chrono::duration<double>(Clock::now() - since).count();
 }
 
+// Of a sequence; two steps more than asked for are timed on a device.
+int64_t TokensOf(const BenchOptions& options) { return options.prompt + options.generate + 2; }
+
 // The plans of one batch: admit all, prefill in chunks under the token budget, decode, release.
 std::vector<worker::StepPlan> PrefillPlans(const BenchOptions& options,
                                            const worker::EngineConfig& config, int64_t batch) {
   std::vector<worker::StepPlan> plans(1);
-  const int64_t tokens = options.prompt + options.generate;
+  const int64_t tokens = TokensOf(options);
   const int64_t blocks = (tokens + kernels::kKvBlockTokens - 1) / kernels::kKvBlockTokens;
   int64_t room = config.step_rows;
   for (int64_t i = 0; i < batch; ++i) {
@@ -66,11 +73,42 @@ std::vector<worker::StepPlan> PrefillPlans(const BenchOptions& options,
   return plans;
 }
 
-BatchResult RunBatch(const BenchOptions& options, worker::Engine& engine, int64_t batch) {
-  BatchResult result{.batch = batch, .prefill_s = 0, .step_s = {}};
+// Runs `count` steps, each launched while the one before is computed where the device allows that.
+void RunAhead(
+    worker::Engine& engine, size_t count,
+    const std::function<const worker::StepPlan&(size_t)>& plan_of,
+    const std::function<void()>& on_finish = [] {}) {
+  const auto finish = [&] {
+    engine.Finish();
+    on_finish();
+  };
+  for (size_t i = 0; i < count; ++i) {
+    if (engine.in_flight() == engine.steps_in_flight_max()) finish();
+    engine.Launch(plan_of(i));
+  }
+  while (engine.in_flight() > 0) finish();
+}
+
+// How long the device itself takes for a step that waits for nothing but the one before.
+double DeviceSeconds(worker::Engine& engine, Stream& stream, const worker::StepPlan& plan) {
+  Event begin, end;
+  engine.Launch(plan);
+  begin.Record(stream);
+  engine.Launch(plan);
+  end.Record(stream);
+  engine.Finish();
+  engine.Finish();
+  end.Synchronize();
+  return Event::MillisecondsBetween(begin, end) / 1e3;
+}
+
+BatchResult RunBatch(const BenchOptions& options, worker::Engine& engine, Stream& stream,
+                     int64_t batch) {
+  BatchResult result{.batch = batch};
   const std::vector<worker::StepPlan> prefills = PrefillPlans(options, engine.config(), batch);
   const Clock::time_point start = Clock::now();
-  for (const worker::StepPlan& plan : prefills) engine.Step(plan);
+  RunAhead(engine, prefills.size(),
+           [&](size_t i) -> const worker::StepPlan& { return prefills[i]; });
   result.prefill_s = Seconds(start);
 
   worker::StepPlan decode;
@@ -79,55 +117,97 @@ BatchResult RunBatch(const BenchOptions& options, worker::Engine& engine, int64_
     decode.decode_slots.push_back(static_cast<int32_t>(i));
     release.release_slots.push_back(static_cast<int32_t>(i));
   }
-  // The prefill drew the first token.
-  for (int64_t step = 1; step < options.generate; ++step) {
-    const Clock::time_point step_start = Clock::now();
-    engine.Step(decode);
-    result.step_s.push_back(Seconds(step_start));
+  // The prefill drew the first token. Steps are served one ahead, so a step's time is that from the
+  // end of the one before.
+  Clock::time_point last = Clock::now();
+  RunAhead(
+      engine, static_cast<size_t>(options.generate - 1),
+      [&](size_t) -> const worker::StepPlan& { return decode; },
+      [&] {
+        result.step_s.push_back(Seconds(last));
+        last = Clock::now();
+      });
+  if (stream.device() == Device::kCuda) {
+    result.device_step_s = DeviceSeconds(engine, stream, decode);
   }
   engine.Step(release);
   return result;
 }
 
 Result<worker::EngineConfig> MakeConfig(const BenchOptions& options, const worker::ModelSpec& spec,
-                                        const worker::WeightOptions& weights, int64_t rank) {
+                                        const worker::WeightOptions& weights, int64_t rank,
+                                        const worker::RankDevice& device) {
   worker::WorkerOptions worker = options.worker;
   worker.max_num_seqs = *std::max_element(options.batches.begin(), options.batches.end());
-  worker.max_num_batched_tokens = std::max(worker.max_num_batched_tokens, worker.max_num_seqs);
-  worker.max_model_len = options.prompt + options.generate;
-  return worker::MakeEngineConfig(worker, spec, weights, options.ranks, rank);
+  if (worker.max_num_batched_tokens != 0) {
+    worker.max_num_batched_tokens = std::max(worker.max_num_batched_tokens, worker.max_num_seqs);
+  }
+  worker.max_model_len = TokensOf(options);
+  return worker::MakeEngineConfig(worker, spec, weights, options.ranks, rank, device);
+}
+
+// Where a rank computes, opened by its thread.
+struct BenchRank {
+  std::unique_ptr<Gpu> gpu;  // null: the CPU
+  worker::EngineConfig config;
+};
+
+// Weights where the rank computes. Made-up ones of a GPU repeat one layer, so that the host never
+// holds a model of any size.
+Result<worker::ResidentWeights> MakeWeights(const worker::Checkpoint* checkpoint,
+                                            const BenchRank& rank, ThreadPool& pool,
+                                            Stream& stream) {
+  const worker::EngineConfig& config = rank.config;
+  if (checkpoint != nullptr) {
+    OCTET_ASSIGN_OR_RETURN(worker::DecoderWeights loaded,
+                           worker::LoadDecoderWeights(*checkpoint, config.spec, config.shard,
+                                                      config.weights, pool, nullptr));
+    if (rank.gpu == nullptr) return worker::ResidentWeights(std::move(loaded));
+    return worker::UploadWeights(std::move(loaded), stream);
+  }
+  worker::ModelSpec spec = config.spec;
+  if (rank.gpu != nullptr) spec.layers = 1;
+  worker::DecoderWeights made =
+      worker::MakeRandomWeights(spec, config.shard, config.weights, kWeightSeed, pool);
+  if (rank.gpu == nullptr) return worker::ResidentWeights(std::move(made));
+  return worker::UploadRepeated(std::move(made), config.spec.layers, stream);
 }
 
 // What every rank does; rank 0 measures.
 Status RunRank(const BenchOptions& options, const worker::Checkpoint* checkpoint,
-               const worker::EngineConfig& config, comm::Communicator& comm, Measured* measured) {
+               const BenchRank& rank, comm::Communicator& comm, Measured* measured) {
+  const worker::EngineConfig& config = rank.config;
+  const worker::MemoryPlan plan = worker::MemoryPlan::Make(config);
   ThreadPool pool(config.threads);
-  Stream stream(&pool);
-  worker::DecoderWeights weights;
-  if (checkpoint != nullptr) {
-    OCTET_ASSIGN_OR_RETURN(
-        weights, worker::LoadDecoderWeights(*checkpoint, config.spec, config.shard, config.weights,
-                                            pool, nullptr));
-  } else {
-    weights =
-        worker::MakeRandomWeights(config.spec, config.shard, config.weights, kWeightSeed, pool);
-  }
-  worker::Engine engine(config, std::move(weights), &comm, &pool);
+  Stream stream = rank.gpu != nullptr ? rank.gpu->stream() : Stream(&pool);
   const bool speaks = comm.rank() == 0;
+  if (rank.gpu != nullptr) {
+    rank.gpu->MakeCurrent();
+    OCTET_RETURN_IF_ERROR(worker::CheckPlanFits(plan, rank.gpu->info(), comm.rank()));
+  }
   if (speaks) {
     std::fprintf(stderr, "octet: measuring the machine\n");
-    measured->memory = engine.memory();
-    measured->read_bandwidth = kernels::MeasureReadBandwidth(stream);
-    measured->int8_peak = kernels::MeasureInt8Peak(stream);
+    OCTET_RETURN_IF_ERROR(MeasureMachine(rank.gpu.get(), stream, &measured->machine));
   }
+  OCTET_ASSIGN_OR_RETURN(worker::ResidentWeights weights,
+                         MakeWeights(checkpoint, rank, pool, stream));
+  OCTET_ASSIGN_OR_RETURN(worker::EngineMemory memory, worker::EngineMemory::Take(plan, stream));
+  std::unique_ptr<worker::DeviceGroup> group;
+  if (rank.gpu != nullptr) {
+    OCTET_ASSIGN_OR_RETURN(
+        group, worker::DeviceGroup::Join(config, *rank.gpu, options.worker.share_gpu, &comm));
+  }
+  worker::Engine engine(config, std::move(weights), std::move(memory),
+                        group != nullptr ? group->communicator() : &comm, stream);
+  if (speaks) measured->memory = engine.memory();
   comm.Barrier();
   for (const int64_t batch : options.batches) {
     if (speaks) std::fprintf(stderr, "octet: batch %lld\n", static_cast<long long>(batch));
     RunBatch({.batches = {batch},
               .prompt = options.prompt,
               .generate = std::min<int64_t>(options.generate, 3)},
-             engine, batch);  // warm
-    BatchResult result = RunBatch(options, engine, batch);
+             engine, stream, batch);  // warm
+    BatchResult result = RunBatch(options, engine, stream, batch);
     if (speaks) measured->results.push_back(std::move(result));
   }
   return {};
@@ -174,27 +254,34 @@ Status RunBench(const BenchOptions& options) {
     spec = shape.spec;
     OCTET_ASSIGN_OR_RETURN(weights, worker::ResolveWeightOptions(shape.stored, spec, request));
   }
-  spec.context = std::max(spec.context, options.prompt + options.generate);
+  spec.context = std::max(spec.context, TokensOf(options));
 
-  std::vector<worker::EngineConfig> configs;
+  std::vector<BenchRank> bench_ranks(static_cast<size_t>(options.ranks));
   for (int64_t rank = 0; rank < options.ranks; ++rank) {
-    OCTET_ASSIGN_OR_RETURN(worker::EngineConfig config, MakeConfig(options, spec, weights, rank));
-    configs.push_back(std::move(config));
+    BenchRank& of = bench_ranks[rank];
+    OCTET_ASSIGN_OR_RETURN(of.gpu, worker::OpenRankDevice(options.worker, static_cast<int>(rank)));
+    OCTET_ASSIGN_OR_RETURN(
+        of.config, MakeConfig(options, spec, weights, rank, worker::Describe(of.gpu.get())));
   }
   Measured measured;
-  std::vector<Status> statuses(configs.size());
-  comm::ThreadGroup group(static_cast<int>(options.ranks), worker::LimitsOf(configs[0]));
+  std::vector<Status> statuses(bench_ranks.size());
+  comm::ThreadGroup group(static_cast<int>(options.ranks), worker::LimitsOf(bench_ranks[0].config));
   std::vector<std::thread> ranks;
-  for (size_t rank = 0; rank < configs.size(); ++rank) {
+  for (size_t rank = 0; rank < bench_ranks.size(); ++rank) {
     ranks.emplace_back([&, rank] {
-      statuses[rank] = RunRank(options, checkpoint.get(), configs[rank],
+      statuses[rank] = RunRank(options, checkpoint.get(), bench_ranks[rank],
                                group.communicator(static_cast<int>(rank)), &measured);
+      // Alone it would leave the others waiting: they end with it.
+      if (!statuses[rank].ok() && bench_ranks.size() > 1) {
+        std::fprintf(stderr, "octet: rank %zu: %s\n", rank, statuses[rank].message().c_str());
+        std::_Exit(1);
+      }
     });
   }
   for (std::thread& rank : ranks) rank.join();
   for (const Status& status : statuses) OCTET_RETURN_IF_ERROR(status);
 
-  const nlohmann::ordered_json report = BenchReport(options, configs[0], name, measured);
+  const nlohmann::ordered_json report = BenchReport(options, bench_ranks[0].config, name, measured);
   if (options.json) {
     std::printf("%s\n", report.dump(2).c_str());
   } else {

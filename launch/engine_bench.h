@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "launch/bench_machine.h"
 #include "worker/engine/engine_config.h"
 #include "worker/engine/memory_plan.h"
 #include "worker/engine/worker_options.h"
@@ -36,12 +37,12 @@ struct BatchResult {
   int64_t batch = 0;
   double prefill_s = 0;
   std::vector<double> step_s;
+  double device_step_s = 0;  // of a decode step on a GPU that has no wait before it; else 0
 };
 
 struct Measured {
   worker::MemoryPlan memory;
-  double read_bandwidth = 0;  // bytes/s, all threads of rank 0
-  double int8_peak = 0;       // operations/s, all threads of rank 0
+  MachineSpeed machine;
   std::vector<BatchResult> results;
 };
 

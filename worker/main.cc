@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -20,12 +19,12 @@
 #include "comm/mpi_communicator.h"
 #include "comm/timed.h"
 #include "kernels/isa.h"
+#include "worker/engine/device_group.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/rank_device.h"
 #include "worker/engine/worker_flags.h"
 #include "worker/link/coordinator_link.h"
-#include "worker/link/plan_broadcast.h"
-#include "worker/link/plan_codec.h"
+#include "worker/link/run_steps.h"
 #include "worker/model/families/families.h"
 #include "worker/weights/checkpoint.h"
 #include "worker/weights/loader.h"
@@ -119,8 +118,8 @@ Result<LoadedModel> LoadModel(const RankOptions& options, Gpu* gpu, int rank, in
 
 // What bits are promised within: an instruction family, or an architecture of GPUs.
 std::string KindOfDevice(const Gpu* gpu) {
-  if (gpu == nullptr) return std::string(kernels::IsaName(kernels::ActiveIsa()));
-  return "cuda " + std::to_string(gpu->info().major) + "." + std::to_string(gpu->info().minor);
+  if (gpu != nullptr) return KindOf(gpu->info());
+  return std::string(kernels::IsaName(kernels::ActiveIsa()));
 }
 
 v1::Hello MakeHello(const RankOptions& options, const Gpu* gpu, int rank, int ranks) {
@@ -171,27 +170,9 @@ bool AllGoOn(const Status& own, const comm::MpiRuntime& mpi, CoordinatorLink& li
   return mpi.AllAgree(own.ok());
 }
 
-// Computes plans until the coordinator says that there are no more.
-void RunSteps(Engine& engine, comm::TimedCommunicator* comm, CoordinatorLink& link) {
-  PlanBroadcast broadcast(comm);
-  for (;;) {
-    std::optional<std::string> bytes;
-    if (comm->rank() == 0) bytes = link.NextPlan();
-    bytes = broadcast.Exchange(std::move(bytes));
-    if (!bytes.has_value()) return;
-    const auto start = std::chrono::steady_clock::now();
-    const Result<StepPlan> plan = DecodePlan(*bytes);
-    OCTET_CHECK(plan.ok());
-    const StepResult& result = engine.Step(*plan);
-    const auto elapsed = std::chrono::steady_clock::now() - start;
-    const int64_t step_us = std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count();
-    if (comm->rank() == 0) link.SendResult(EncodeResult(result, step_us));
-    link.CountStep(step_us, comm->collective_us());
-  }
-}
-
 // What a rank that has its weights still needs, and the steps until there are no more.
-int Serve(LoadedModel model, Gpu* gpu, const comm::MpiRuntime& mpi, CoordinatorLink& link) {
+int Serve(LoadedModel model, Gpu* gpu, bool share_gpu, const comm::MpiRuntime& mpi,
+          CoordinatorLink& link) {
   const EngineConfig config = model.config;
   const MemoryPlan plan = MemoryPlan::Make(config);
   ThreadPool pool(config.threads);
@@ -199,10 +180,14 @@ int Serve(LoadedModel model, Gpu* gpu, const comm::MpiRuntime& mpi, CoordinatorL
   Result<EngineMemory> memory = EngineMemory::Take(plan, stream);
   if (!AllGoOn(memory.status(), mpi, link)) return kExitRefused;
 
-  const std::unique_ptr<comm::Communicator> comm = comm::MakeMpiCommunicator(LimitsOf(config));
-  comm::TimedCommunicator timed(comm.get(), link.collectives());
+  const std::unique_ptr<comm::Communicator> control = comm::MakeMpiCommunicator(LimitsOf(config));
+  Result<std::unique_ptr<DeviceGroup>> group = std::make_unique<DeviceGroup>();
+  if (gpu != nullptr) group = DeviceGroup::Join(config, *gpu, share_gpu, control.get());
+  if (!AllGoOn(group.status(), mpi, link)) return kExitRefused;
+  comm::TimedCommunicator timed(gpu != nullptr ? (*group)->communicator() : control.get(),
+                                link.collectives());
   Engine engine(config, std::move(model.weights), std::move(*memory), &timed, stream);
-  if (gpu != nullptr) {
+  if (gpu != nullptr && !share_gpu) {
     const ReserveFound found = MeasureReserve(plan, gpu->info(), gpu->free_bytes());
     if (!AllGoOn(CheckReserve(plan, found, gpu->info(), mpi.rank()), mpi, link)) {
       return kExitRefused;
@@ -214,7 +199,7 @@ int Serve(LoadedModel model, Gpu* gpu, const comm::MpiRuntime& mpi, CoordinatorL
   ready.set_config_digest(ConfigDigest(config, model.config_json));
   if (mpi.rank() == 0) DescribeModel(config, ready.mutable_model());
   link.SayReady(ready);
-  RunSteps(engine, &timed, link);
+  RunSteps({engine, *control, timed, link, (*group)->watch()});
   return 0;
 }
 
@@ -245,7 +230,7 @@ int Run(const RankOptions& options, int* argc, char*** argv) {
 
   Result<LoadedModel> model = LoadModel(options, gpu, mpi->rank(), mpi->size(), &link);
   if (!AllGoOn(model.status(), *mpi, link)) return kExitRefused;
-  return Serve(std::move(*model), gpu, *mpi, link);
+  return Serve(std::move(*model), gpu, options.worker.share_gpu, *mpi, link);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "kernels/dispatch.h"
 #include "kernels/linear/linear16_plan.h"
+#include "kernels/linear/linear8_plan.h"
 #include "kernels/linear/panel.h"
 
 namespace octet::kernels {
@@ -29,7 +30,7 @@ void CheckShape(const LinearShape& shape) {
 
 void CheckRows(const ActivationRows& rows, int64_t inputs) {
   OCTET_CHECK(!rows.empty());
-  OCTET_CHECK_GE(rows.stride, inputs);
+  if (rows.format != ActivationFormat::kInt8) OCTET_CHECK_GE(rows.stride, inputs);
   OCTET_CHECK_EQ(rows.stride * ActivationBytes(rows.format) % kActivationRowAlignment, 0);
   OCTET_CHECK_EQ(reinterpret_cast<uintptr_t>(rows.values) % kActivationRowAlignment, 0u);
 }
@@ -83,9 +84,9 @@ int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activati
     case WeightLayout::kCuda16:
       return Linear16WorkspaceBytes(shape, rows, rows_format);
     case WeightLayout::kCuda8:
-      break;
+      return Linear8WorkspaceBytes(shape, rows);
   }
-  OCTET_CHECK_EQ(static_cast<int>(shape.layout), -1);  // not built yet
+  OCTET_CHECK_EQ(static_cast<int>(shape.layout), -1);
   return 0;
 }
 

@@ -142,7 +142,7 @@ void Engine::RunLayers() {
 
 const StepResult& Engine::Finish() {
   OCTET_CHECK_GT(in_flight_, 0);
-  const int turn = (turn_ + kStepsInFlight - in_flight_) % kStepsInFlight;
+  const int turn = oldest_turn();
   sampler_->Read(turn, &results_[turn]);
   --in_flight_;
   return results_[turn];

@@ -48,6 +48,9 @@ class Engine {
   // Waits for the oldest step that was launched. REQUIRES: there is one.
   const StepResult& Finish();
   int in_flight() const { return in_flight_; }
+  // How many may be in flight to any purpose: 1 where a launched step is a computed one.
+  int steps_in_flight_max() const { return config_.device == Device::kCpu ? 1 : kStepsInFlight; }
+  bool oldest_is_done() const { return sampler_->IsDone(oldest_turn()); }
 
   // The whole logits of sampled row i of the last step, where its sampling asked for them (route
   // kLogits); empty otherwise. [vocab] f32
@@ -57,6 +60,8 @@ class Engine {
   const MemoryPlan& memory() const { return memory_; }
 
  private:
+  // REQUIRES: a step is in flight.
+  int oldest_turn() const { return (turn_ + kStepsInFlight - in_flight_) % kStepsInFlight; }
   void ApplyChanges(const StepPlan& plan);
   // Lays the rows of the plan out in the step's buffers.
   void LayRows(const StepPlan& plan);

@@ -66,6 +66,8 @@ DecoderBuffers MakeDecoderBuffers(const EngineConfig& config, const DecoderShape
     b.gated = inputs.gated;
     b.gated.bytes = memory.Of<std::byte>(kGatedRows);
     b.attention_workspace = memory.Of<std::byte>(kAttentionWorkspace);
+    // Rows of padding are given no attention: what they hold stays finite.
+    FillBytes(b.attention.bytes, 0, memory.bytes_of(kAttentionRows), stream);
     FillBytes(b.attention_workspace, 0, memory.bytes_of(kAttentionWorkspace), stream);
   }
   b.normed.values = memory.Of<float>(kNormed);

@@ -55,6 +55,7 @@ class HostSampler final : public TokenSampler {
   void BeginStep() override {}
   void TakeTokens(const StepRows& rows) override;
   void Run(int turn, const float* hidden) override;
+  bool IsDone(int) const override { return true; }
   void Read(int turn, StepResult* result) override;
   std::span<const float> LogitsOf(int64_t sampled_row) override;
 

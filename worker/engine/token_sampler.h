@@ -59,7 +59,8 @@ class TokenSampler {
   virtual void TakeTokens(const StepRows& rows) = 0;
   // `hidden` is [rows of the step, hidden]. One collective if anything is asked, else none.
   virtual void Run(int turn, const float* hidden) = 0;
-  // The step's tokens and log-probabilities, in the order of Lay. REQUIRES: the step is done.
+  virtual bool IsDone(int turn) const = 0;
+  // The step's tokens and log-probabilities, in the order of Lay. Waits until it is done.
   virtual void Read(int turn, StepResult* result) = 0;
 
   // On a device: records what Run does in a decode step of so many rows that ask for tokens alone.

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "kernels/attention/attention_plan.h"
 #include "worker/engine/memory_plan.h"
 
 namespace octet::worker {
@@ -32,12 +33,6 @@ Result<kernels::ActivationFormat> ParseActivations(const std::string& text, Devi
         "on CUDA");
   }
   return InvalidArgument("--activations is '" + text + "'; expected auto, f32, bf16 or int8");
-}
-
-kernels::WeightLayout LayoutFor(Device device, kernels::ActivationFormat activations) {
-  if (device == Device::kCpu) return kernels::WeightLayout::kCpuPanels;
-  return activations == kernels::ActivationFormat::kInt8 ? kernels::WeightLayout::kCuda8
-                                                         : kernels::WeightLayout::kCuda16;
 }
 
 Status CheckRange(const char* flag, int64_t value, int64_t low, int64_t high) {
@@ -167,6 +162,12 @@ Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelS
                            std::to_string(spec.head_dim) + "; expected a multiple of " +
                            std::to_string(kernels::kKvInt4DimMultiple));
   }
+  const bool has_attention =
+      device.kind == Device::kCpu || kernels::AttentionWorkers(config.kv_layout(), config.gpu) > 0;
+  if (!has_attention) {
+    return Unimplemented("the model's head dimension is " + std::to_string(spec.head_dim) +
+                         ", which no attention kernel on CUDA has; use --device cpu");
+  }
   OCTET_ASSIGN_OR_RETURN(config.activations, ParseActivations(options.activations, device.kind));
   config.weights.layout = LayoutFor(device.kind, config.activations);
   config.context = options.max_model_len > 0 ? options.max_model_len : spec.context;
@@ -200,6 +201,12 @@ std::string_view KvFormatName(kernels::KvFormat format) {
 std::string_view ActivationFormatName(kernels::ActivationFormat format) {
   static constexpr std::string_view kNames[] = {"f32", "bf16", "int8"};
   return kNames[static_cast<int>(format)];
+}
+
+kernels::WeightLayout LayoutFor(Device device, kernels::ActivationFormat activations) {
+  if (device == Device::kCpu) return kernels::WeightLayout::kCpuPanels;
+  return activations == kernels::ActivationFormat::kInt8 ? kernels::WeightLayout::kCuda8
+                                                         : kernels::WeightLayout::kCuda16;
 }
 
 DeviceInfo PlannedGpu() {

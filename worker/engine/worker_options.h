@@ -61,6 +61,9 @@ Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelS
                                       const WeightOptions& weights, int64_t ranks, int64_t rank,
                                       const RankDevice& device = {});
 
+// How quantized weights lie for what computes with them.
+kernels::WeightLayout LayoutFor(Device device, kernels::ActivationFormat activations);
+
 std::string_view WeightFormatName(kernels::WeightFormat format);
 std::string_view KvFormatName(kernels::KvFormat format);
 std::string_view ActivationFormatName(kernels::ActivationFormat format);

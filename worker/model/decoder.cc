@@ -173,8 +173,10 @@ int64_t Decoder::WorkspaceBytes(const DecoderShapes& shapes, kernels::Activation
   const auto linear = [&](const kernels::LinearShape& shape, int64_t shape_rows) {
     return kernels::LinearWorkspaceBytes(shape, activations, shape_rows);
   };
+  const int64_t head = kernels::LinearWorkspaceBytes(shapes.head, activations, head_rows,
+                                                     kernels::ActivationFormat::kF32);
   return std::max({linear(shapes.qkv, rows), linear(shapes.o, rows), linear(shapes.gate_up, rows),
-                   linear(shapes.down, rows), linear(shapes.head, head_rows)});
+                   linear(shapes.down, rows), head});
 }
 
 int64_t Decoder::RootsMax(const ShardPlan& shard) {

@@ -1,0 +1,250 @@
+// The engine on a device, whole: its promises bit for bit, its agreement with the CPU, and what a
+// step may cost. The device is the emulator, so that every kernel's own source runs; ranks are
+// threads.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "comm/single.h"
+#include "tests/support/emulator/control.h"
+#include "tests/worker/engine/emulated_engine.h"
+#include "tests/worker/engine/odd_model.h"
+#include "worker/engine/rank_device.h"
+#include "worker/engine/worker_options.h"
+
+namespace octet::worker {
+namespace {
+
+using kernels::ActivationFormat;
+using kernels::KvFormat;
+using kernels::WeightFormat;
+using test::EmulatedEngine;
+using test::MakeTestConfig;
+using test::OddSpec;
+using test::Tokens;
+using test::Variant;
+using testing::Blocks;
+using testing::StepOutput;
+using testing::WithLogits;
+
+constexpr int64_t kPrompt = 70;  // a block of the cache and a part of the next
+
+constexpr Variant kDeviceVariants[] = {
+    {"int4_bf16", WeightFormat::kInt4, WeightFormat::kInt8, KvFormat::kInt8,
+     ActivationFormat::kBF16},
+    {"int4_int8", WeightFormat::kInt4, WeightFormat::kInt8, KvFormat::kInt8,
+     ActivationFormat::kInt8},
+    {"bf16_bf16", WeightFormat::kBF16, WeightFormat::kBF16, KvFormat::kBF16,
+     ActivationFormat::kBF16},
+};
+
+EngineConfig DeviceConfig(const Variant& variant, int64_t ranks, int64_t rank, bool graphs) {
+  EngineConfig config = MakeTestConfig(OddSpec(), variant, ranks, rank);
+  config.device = Device::kCuda;
+  config.weights.layout = LayoutFor(config.device, config.activations);
+  config.slots = 4;
+  config.step_rows = 80;
+  config.kv_blocks = 12;
+  config.graphs = graphs;
+  return config;
+}
+
+std::vector<StepOutput> RunDevices(const Variant& variant, int64_t ranks,
+                                   const std::vector<StepPlan>& plans, bool graphs = true) {
+  const auto config = [&](int64_t n, int64_t rank) {
+    return DeviceConfig(variant, n, rank, graphs);
+  };
+  return test::RunEmulatedGroup(ranks, config, test::MadeUpWeights, plans);
+}
+
+// A prompt cut into `chunk`s, then `decodes` steps.
+std::vector<StepPlan> AlonePlans(int64_t chunk, int decodes = 2) {
+  const std::vector<int32_t> prompt = Tokens(kPrompt, 1, OddSpec().vocab);
+  std::vector<StepPlan> plans;
+  for (int64_t begin = 0; begin < kPrompt; begin += chunk) {
+    const int64_t end = std::min<int64_t>(begin + chunk, kPrompt);
+    StepPlan plan;
+    if (begin == 0) {
+      plan.admits.push_back({.slot = 3, .sampling = WithLogits()});
+      plan.blocks.push_back(Blocks(3, 7, 2));
+    }
+    plan.prefills.push_back({.slot = 3,
+                             .first_position = begin,
+                             .tokens = {prompt.begin() + begin, prompt.begin() + end},
+                             .sample = end == kPrompt});
+    plans.push_back(plan);
+  }
+  for (int i = 0; i < decodes; ++i) plans.push_back({.decode_slots = {3}});
+  return plans;
+}
+
+// The same sequence in another slot and in scattered blocks, among two that start, decode and end
+// around it.
+std::vector<StepPlan> CrowdPlans() {
+  const std::vector<int32_t> prompt = Tokens(kPrompt, 1, OddSpec().vocab);
+  std::vector<StepPlan> plans(5);
+  for (int32_t slot = 0; slot < 2; ++slot) {
+    plans[0].admits.push_back({.slot = slot, .sampling = {.temperature = 0.7f, .seed = 9}});
+    plans[0].blocks.push_back(Blocks(slot, slot * 2, 2));
+    plans[0].prefills.push_back({.slot = slot,
+                                 .first_position = 0,
+                                 .tokens = Tokens(7 + slot * 5, slot + 2, OddSpec().vocab),
+                                 .sample = true});
+  }
+  plans[1].admits.push_back({.slot = 2, .sampling = WithLogits()});
+  plans[1].blocks.push_back({.slot = 2, .appended_blocks = {11, 5}});
+  plans[1].prefills.push_back(
+      {.slot = 2, .first_position = 0, .tokens = {prompt.begin(), prompt.begin() + 50}});
+  plans[1].decode_slots = {0, 1};
+  plans[2].prefills.push_back({.slot = 2,
+                               .first_position = 50,
+                               .tokens = {prompt.begin() + 50, prompt.end()},
+                               .sample = true});
+  plans[2].decode_slots = {1};
+  plans[3].decode_slots = {0, 2, 1};
+  plans[4].release_slots = {1};
+  plans[4].decode_slots = {2, 0};
+  return plans;
+}
+
+// Tokens and logits of a slot's sampled rows, in order.
+struct Trace {
+  std::vector<int32_t> tokens;
+  std::vector<std::vector<float>> logits;
+  bool operator==(const Trace&) const = default;
+};
+
+Trace TraceOf(const std::vector<StepOutput>& outputs, int32_t slot) {
+  Trace trace;
+  for (const StepOutput& output : outputs) {
+    for (size_t i = 0; i < output.result.slots.size(); ++i) {
+      if (output.result.slots[i] != slot) continue;
+      trace.tokens.push_back(output.result.tokens[i]);
+      trace.logits.push_back(output.logits[i]);
+    }
+  }
+  return trace;
+}
+
+class DeviceEngineTest : public ::testing::TestWithParam<Variant> {};
+
+// The root of the mean squared difference of the logits over their own deviation.
+double RelativeError(const std::vector<float>& a, const std::vector<float>& b) {
+  double error = 0, sum = 0, squares = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    error += (a[i] - b[i]) * (a[i] - b[i]);
+    sum += b[i];
+    squares += b[i] * b[i];
+  }
+  const auto n = static_cast<double>(a.size());
+  return std::sqrt(error / n) / std::sqrt(squares / n - sum / n * (sum / n));
+}
+
+TEST_P(DeviceEngineTest, AgreesWithTheCpu) {
+  const std::vector<StepPlan> plans = AlonePlans(80);
+  const Trace device = TraceOf(RunDevices(GetParam(), 1, plans), 3);
+  const auto config = [&](int64_t n, int64_t rank) {
+    return MakeTestConfig(OddSpec(), GetParam(), n, rank);
+  };
+  const Trace cpu = TraceOf(testing::RunGroup(1, config, nullptr, plans), 3);
+  ASSERT_EQ(device.logits.size(), 3u);
+  for (size_t step = 0; step < 3; ++step) {
+    ASSERT_EQ(device.logits[step].size(), cpu.logits[step].size());
+    EXPECT_LT(RelativeError(device.logits[step], cpu.logits[step]), 0.02) << "step " << step;
+  }
+}
+
+TEST_P(DeviceEngineTest, SameBitsAtEveryDegree) {
+  const std::vector<StepPlan> plans = AlonePlans(80, 1);
+  const Trace whole = TraceOf(RunDevices(GetParam(), 1, plans), 3);
+  ASSERT_EQ(whole.tokens.size(), 2u);
+  for (const int64_t ranks : {2, 3}) {
+    EXPECT_TRUE(TraceOf(RunDevices(GetParam(), ranks, plans), 3) == whole) << "tp " << ranks;
+  }
+}
+
+TEST_P(DeviceEngineTest, SameBitsHoweverThePromptIsCutAndInACrowd) {
+  const Trace whole = TraceOf(RunDevices(GetParam(), 1, AlonePlans(80)), 3);
+  EXPECT_TRUE(TraceOf(RunDevices(GetParam(), 1, AlonePlans(33)), 3) == whole);
+  EXPECT_TRUE(TraceOf(RunDevices(GetParam(), 1, CrowdPlans()), 2) == whole);
+}
+
+TEST_P(DeviceEngineTest, RecordedStepsHaveTheBitsOfOthers) {
+  const std::vector<StepOutput> recorded = RunDevices(GetParam(), 1, CrowdPlans(), true);
+  const std::vector<StepOutput> eager = RunDevices(GetParam(), 1, CrowdPlans(), false);
+  ASSERT_EQ(recorded.size(), eager.size());
+  for (size_t i = 0; i < recorded.size(); ++i) {
+    EXPECT_EQ(recorded[i].result.tokens, eager[i].result.tokens) << "step " << i;
+    EXPECT_TRUE(recorded[i].logits == eager[i].logits) << "step " << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, DeviceEngineTest, ::testing::ValuesIn(kDeviceVariants),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+StepPlan Prefill(int32_t slot, const kernels::SamplingParams& sampling) {
+  StepPlan plan;
+  plan.admits.push_back({.slot = slot, .sampling = sampling});
+  plan.blocks.push_back(Blocks(slot, 2 * slot, 1));
+  plan.prefills.push_back({.slot = slot,
+                           .first_position = 0,
+                           .tokens = Tokens(9, slot, OddSpec().vocab),
+                           .sample = true});
+  return plan;
+}
+
+// What is taken is what the plan says, and a step takes nothing more; what it brings and what it
+// tells go in one copy each, whatever it asks.
+TEST(DeviceStep, TakesThePlanAndCopiesOnceEachWay) {
+  const EngineConfig config = DeviceConfig(kDeviceVariants[0], 1, 0, true);
+  const std::unique_ptr<Gpu> probe = Gpu::Open({}).value();
+  const int64_t free_before = probe->free_bytes();
+  comm::SingleCommunicator comm;
+  EmulatedEngine device(config, test::MadeUpWeights, &comm);
+  const MemoryPlan& plan = device.engine->memory();
+  EXPECT_EQ(free_before - probe->free_bytes(), plan.total_bytes() - plan.reserve.bytes());
+  EXPECT_TRUE(CheckReserve(plan, MeasureReserve(plan, device.gpu->info(), probe->free_bytes()),
+                           device.gpu->info(), 0)
+                  .ok());
+
+  StepPlan told = Prefill(1, {.temperature = 1, .top_k = 5});
+  told.admits[0].logprobs = 3;
+  told.admits[0].prompt_logprobs = 2;
+  told.admits[0].prompt_tokens = 9;
+  told.prefills[0].logprob_row_end = 8;
+  const std::vector<StepPlan> plans = {Prefill(0, {.temperature = 0}), told,
+                                       {.decode_slots = {0}},          {.decode_slots = {1, 0}},
+                                       Prefill(2, WithLogits()),       {.decode_slots = {2, 0, 1}}};
+  for (size_t i = 0; i < plans.size(); ++i) {
+    const emulator::Counts before = emulator::CountsSoFar();
+    device.engine->Step(plans[i]);
+    const emulator::Counts after = emulator::CountsSoFar();
+    EXPECT_EQ(after.copies_to_device - before.copies_to_device, 1) << "step " << i;
+    EXPECT_EQ(after.copies_to_host - before.copies_to_host, 1) << "step " << i;
+    EXPECT_EQ(after.allocations, before.allocations) << "step " << i;
+  }
+}
+
+// The next step is launched before the last is read: its rows take their tokens on the device.
+TEST(DeviceStep, MayBeLaunchedBeforeTheLastIsRead) {
+  comm::SingleCommunicator comm;
+  EmulatedEngine device(DeviceConfig(kDeviceVariants[0], 1, 0, true), test::MadeUpWeights, &comm);
+  Engine& engine = *device.engine;
+  std::vector<int32_t> one_by_one = {engine.Step(Prefill(0, {.temperature = 0})).tokens[0]};
+  for (int i = 0; i < 3; ++i) one_by_one.push_back(engine.Step({.decode_slots = {0}}).tokens[0]);
+  engine.Step({.release_slots = {0}});
+
+  std::vector<int32_t> ahead;
+  engine.Launch(Prefill(0, {.temperature = 0}));
+  for (int i = 0; i < 3; ++i) {
+    engine.Launch({.decode_slots = {0}});
+    EXPECT_EQ(engine.in_flight(), 2);
+    ahead.push_back(engine.Finish().tokens[0]);
+  }
+  ahead.push_back(engine.Finish().tokens[0]);
+  EXPECT_EQ(ahead, one_by_one);
+}
+
+}  // namespace
+}  // namespace octet::worker
