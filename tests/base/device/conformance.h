@@ -25,6 +25,9 @@ void PackedFma(const uint32_t* in, uint32_t* out, Stream& stream);   // in [64, 
 // in [64, 4]; out [64, 4] and then [64, 2]
 void WideAccesses(const uint32_t* in, uint32_t* out, Stream& stream);
 
+// data[i] += *amount for 64 words: what varies comes from device memory.
+void AddAmount(const uint32_t* amount, uint32_t* data, Stream& stream);
+
 void AsyncCopies(const uint32_t* in, uint32_t* out, Stream& stream);  // in [1024], out [4, 256]
 
 // One warp. rows [4, 8, 8] 16-bit elements; out [4, 32, 4] words: x4, x4_trans, x2, x2_trans.

@@ -162,8 +162,15 @@ __global__ void WideAccessesKernel(const uint32_t* in, uint32_t* out) {
   hw::store8(out + 256 + 2 * i, make_uint2(a.z, a.x));
 }
 
+__global__ void AddAmountKernel(const uint32_t* amount, uint32_t* data) {
+  data[threadIdx.x] += *amount;
+}
+
 }  // namespace
 
+void AddAmount(const uint32_t* amount, uint32_t* data, Stream& stream) {
+  OCTET_LAUNCH(AddAmountKernel, 1, 64, 0, stream, amount, data);
+}
 void Coordinates(uint32_t* out, Stream& stream) {
   OCTET_LAUNCH(CoordinatesKernel, dim3(2, 3), dim3(4, 2, 2), 0, stream, out);
 }
