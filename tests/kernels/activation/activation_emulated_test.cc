@@ -48,6 +48,11 @@ TEST_F(ActivationEmulatedTest, WritesWhatALinearReads) {
         const std::vector<float> y = OnDevice(x, 2, width, written.view());
         EXPECT_TRUE(SameBits(y, OnCpu(x, 2, width)));
         written.ExpectHold(y);
+        const WrittenRows alone(format, width, 2, group);  // without plain floats
+        const DeviceArray<float> device(x);
+        SiluMul({.gate_up = device.data(), .rows = 2, .width = width, .out = alone.view()},
+                DeviceStream());
+        alone.ExpectHold(y);
       }
     }
   }

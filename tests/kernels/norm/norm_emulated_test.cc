@@ -122,6 +122,33 @@ TEST_F(NormEmulatedTest, WritesWhatALinearReads) {
   }
 }
 
+TEST_F(NormEmulatedTest, NeedNotWritePlainFloats) {
+  const int64_t rows = 3, hidden = 1000;
+  const std::vector<float> x = Normal(rows * hidden, 13);
+  const std::vector<float> weight = Normal(hidden, 14);
+  const DeviceArray<float> device_x(x), device_weight(weight), residual(x), delta(x);
+  const WrittenRows norm(ActivationFormat::kBF16, hidden, rows, 128);
+  RmsNorm({.x = device_x.data(),
+           .weight = device_weight.data(),
+           .rows = rows,
+           .hidden = hidden,
+           .eps = kEps,
+           .out = norm.view()},
+          DeviceStream());
+  norm.ExpectHold(Norm(x, weight));
+
+  const WrittenRows add(ActivationFormat::kInt8, hidden, rows, 128);
+  AddRmsNorm({.residual = residual.data(),
+              .delta = delta.data(),
+              .weight = device_weight.data(),
+              .rows = rows,
+              .hidden = hidden,
+              .eps = kEps,
+              .out = add.view()},
+             DeviceStream());
+  add.ExpectHold(Norm(residual.Read(), weight));
+}
+
 TEST_F(NormEmulatedTest, WhatIsNotFiniteStaysInItsRow) {
   const int64_t hidden = 1000;
   std::vector<float> x = Normal(2 * hidden, 11);
