@@ -9,8 +9,6 @@
 
 namespace octet::kernels::cuda {
 
-inline constexpr unsigned kAllLanes = 0xffffffffu;
-
 // kWidth neighbours: 4, one access of 16 bytes; or 1, for rows that are not aligned to 16 bytes.
 template <int kWidth>
 struct Floats {
@@ -71,7 +69,7 @@ OCTET_DEVICE void StoreActivations(const ActivationRows& rows, int64_t row, int6
 
 // The same bits in every lane: partners add the same two numbers, a sum commutes.
 OCTET_DEVICE float SumOfLanes(float a) {
-  for (int mask = 16; mask > 0; mask /= 2) a += __shfl_xor_sync(kAllLanes, a, mask);
+  for (int mask = 16; mask > 0; mask /= 2) a += __shfl_xor_sync(hw::kAllLanes, a, mask);
   return a;
 }
 

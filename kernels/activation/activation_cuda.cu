@@ -33,7 +33,9 @@ __global__ void __launch_bounds__(kThreads) SiluMulRows(const SiluMulArgs p) {
 #pragma unroll
   for (int j = 0; j < kSteps; ++j) {
     const int64_t index = begin + j * kThreads * kWidth;
+#if OCTET_PLANTED_BUG != 1
     if (index >= p.width) continue;
+#endif
     gate[j] = LoadFloats<kWidth>(p.gate_up + row * 2 * p.width + index);
     up[j] = LoadFloats<kWidth>(p.gate_up + row * 2 * p.width + p.width + index);
   }

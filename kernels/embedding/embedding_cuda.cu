@@ -43,7 +43,9 @@ __global__ void __launch_bounds__(kThreads) LookUp(const EmbeddingArgs p, int el
 #pragma unroll
   for (int j = 0; j < kSteps; ++j) {
     const int64_t index = begin + j * kThreads * kWidth;
+#if OCTET_PLANTED_BUG != 1
     if (index >= p.hidden) continue;
+#endif
     for (int k = 0; k < kWidth; ++k) a[j].v[k] += 0.0f;
     StoreFloats(p.out + row * p.hidden + index, a[j]);
   }

@@ -42,7 +42,7 @@ OCTET_DEVICE KvScale KvInt4ScaleOf(float min, float max, bool finite) {
   if (!finite) return KvScaleOfBits(kF16Nan, kF16Nan);
   const uint16_t zero_bits = NarrowDownward(min + 0.0f);
   const float zero = hw::float_of_f16(zero_bits);
-  return KvScaleOfBits(NarrowUpward(fmaxf(max - zero, 0.0f) / 15.0f), zero_bits);
+  return KvScaleOfBits(NarrowUpward((fmaxf(max - zero, 0.0f) + 0.0f) / 15.0f), zero_bits);
 }
 
 }  // namespace octet::kernels::cuda

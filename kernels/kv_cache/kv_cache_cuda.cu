@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kThreads) Append(const AppendParams p) {
     }
   }
   const bool append = live && !is_query;
-  if (!__any_sync(kAllLanes, append)) return;
+  if (!__any_sync(hw::kAllLanes, append)) return;
   StoreKvVector<kWidth, kLanes>(p.format, a, p.head_dim, append,
                                 PlaceOf(p, append ? slot : 0, append ? head : 0, is_value));
 }

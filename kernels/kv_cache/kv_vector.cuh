@@ -31,12 +31,12 @@ struct Extremes {
   template <int kLanes>
   OCTET_DEVICE void Gather() {
     for (int mask = kLanes / 2; mask > 0; mask /= 2) {
-      min = fminf(min, __shfl_xor_sync(kAllLanes, min, mask));
-      max = fmaxf(max, __shfl_xor_sync(kAllLanes, max, mask));
+      min = fminf(min, __shfl_xor_sync(hw::kAllLanes, min, mask));
+      max = fmaxf(max, __shfl_xor_sync(hw::kAllLanes, max, mask));
     }
     const unsigned lane = threadIdx.x % 32;
-    const unsigned neighbours = kAllLanes >> (32 - kLanes) << lane / kLanes * kLanes;
-    nan = (__ballot_sync(kAllLanes, nan) & neighbours) != 0;
+    const unsigned neighbours = hw::kAllLanes >> (32 - kLanes) << lane / kLanes * kLanes;
+    nan = (__ballot_sync(hw::kAllLanes, nan) & neighbours) != 0;
   }
   OCTET_DEVICE bool finite() const { return !nan && min > -INFINITY && max < INFINITY; }
 };
@@ -100,7 +100,7 @@ OCTET_DEVICE void StoreInt4(const Floats<kWidth> (&a)[kRuns], int head_dim, bool
     const KvScale s = KvInt4ScaleOf(extremes.min, extremes.max, extremes.finite());
     uint32_t codes = 0;
     for (int k = 0; k < kWidth; ++k) codes |= Int4Code(a[j].v[k], s) << 4 * k;
-    if constexpr (kWidth == 1) codes |= __shfl_xor_sync(kAllLanes, codes, 1) << 4;
+    if constexpr (kWidth == 1) codes |= __shfl_xor_sync(hw::kAllLanes, codes, 1) << 4;
     if (!live || index >= head_dim) continue;
     if (index % kKvInt4Group == 0)
       StorePair(place.pairs, index / static_cast<int>(kKvInt4Group), s);

@@ -21,7 +21,11 @@ OCTET_DEVICE Floats<kWidth> LoadRotated(const float* x, int index, const RowAngl
   if (index >= 2 * angles.half) return a;
   const bool low = index < angles.half;
   const int at = low ? index : index - angles.half;
+#if OCTET_PLANTED_BUG == 1
+  const Floats<kWidth> partner = LoadFloats<kWidth>(x + (low ? index + angles.half : index));
+#else
   const Floats<kWidth> partner = LoadFloats<kWidth>(x + (low ? index + angles.half : at));
+#endif
   const Floats<kWidth> cos = LoadFloats<kWidth>(angles.cos + at);
   const Floats<kWidth> sin = LoadFloats<kWidth>(angles.sin + at);
   for (int k = 0; k < kWidth; ++k) {

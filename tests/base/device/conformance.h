@@ -22,6 +22,8 @@ void LastBlock(uint32_t* counter, uint32_t* out, Stream& stream);    // 4 blocks
 void BitLogic(const uint32_t* in, uint32_t* out, Stream& stream);    // in [64, 3], out [6, 64]
 void Conversions(const float* in, uint32_t* out, Stream& stream);    // in [64], out [8, 64]
 void PackedFma(const uint32_t* in, uint32_t* out, Stream& stream);   // in [64, 3], out [3, 64]
+// in [64, 4]; out [64, 4] and then [64, 2]
+void WideAccesses(const uint32_t* in, uint32_t* out, Stream& stream);
 
 // data[i] += *amount for 64 words: what varies comes from device memory.
 void AddAmount(const uint32_t* amount, uint32_t* data, Stream& stream);

@@ -155,6 +155,13 @@ __global__ void PackedFmaKernel(const uint32_t* in, uint32_t* out) {
   out[128 + i] = hw::sub_f16x2(a, b);
 }
 
+__global__ void WideAccessesKernel(const uint32_t* in, uint32_t* out) {
+  const uint32_t i = threadIdx.x;
+  const uint4 a = hw::load16_once(in + 4 * i, hw::evict_first());
+  hw::store16(out + 4 * i, make_uint4(a.w, a.z, a.y, a.x));
+  hw::store8(out + 256 + 2 * i, make_uint2(a.z, a.x));
+}
+
 __global__ void AddAmountKernel(const uint32_t* amount, uint32_t* data) {
   data[threadIdx.x] += *amount;
 }
@@ -196,6 +203,9 @@ void Conversions(const float* in, uint32_t* out, Stream& stream) {
 }
 void PackedFma(const uint32_t* in, uint32_t* out, Stream& stream) {
   OCTET_LAUNCH(PackedFmaKernel, 1, 64, 0, stream, in, out);
+}
+void WideAccesses(const uint32_t* in, uint32_t* out, Stream& stream) {
+  OCTET_LAUNCH(WideAccessesKernel, 1, 64, 0, stream, in, out);
 }
 
 }  // namespace octet::conformance

@@ -204,5 +204,18 @@ TEST_F(ConformanceTest, PackedFma) {
   EXPECT_EQ(BF16ToFloat(half(a[0], 0)), 16640.0f);
 }
 
+TEST_F(ConformanceTest, WideAccesses) {
+  std::vector<uint32_t> in(256);
+  for (uint32_t i = 0; i < 256; ++i) in[i] = 3 * i + 7;
+  const DeviceBuffer device_in = test::ToDevice(in, stream());
+  const auto out =
+      Run(384, 0, [&](uint32_t* o) { WideAccesses(device_in.as<uint32_t>(), o, stream()); });
+  for (int i = 0; i < 64; ++i) {
+    for (int k = 0; k < 4; ++k) EXPECT_EQ(out[4 * i + k], in[4 * i + 3 - k]);
+    EXPECT_EQ(out[256 + 2 * i], in[4 * i + 2]);
+    EXPECT_EQ(out[256 + 2 * i + 1], in[4 * i]);
+  }
+}
+
 }  // namespace
 }  // namespace octet::conformance

@@ -11,6 +11,8 @@
 
 namespace octet::kernels::test {
 
+inline constexpr std::byte kUnwritten{0x77};  // what a cache holds before
+
 struct RopeAppendCase {
   KvFormat format;
   int64_t heads;
@@ -80,7 +82,7 @@ struct RopeAppendState {
       : inputs(&from),
         qkv(from.qkv),
         cache(static_cast<size_t>(RopeAppendInputs::kBlocks * from.shape.layout().block_bytes()),
-              std::byte{0x77}) {}
+              kUnwritten) {}
 
   RopeAppendKvArgs Args() {
     const RopeAppendCase& shape = inputs->shape;

@@ -123,6 +123,15 @@ uint4 load16_once(const void* global, CachePolicy, Place place) {
   return value;
 }
 
+void store16(void* global, uint4 value, Place place) {
+  CheckGlobal(global, sizeof(value), "store16", place);
+  std::memcpy(global, &value, sizeof(value));
+}
+void store8(void* global, uint2 value, Place place) {
+  CheckGlobal(global, sizeof(value), "store8", place);
+  std::memcpy(global, &value, sizeof(value));
+}
+
 uint32_t ld_acquire(const uint32_t* global, Place place) {
   Thread& self = Self(place);
   CheckGlobal(global, sizeof(uint32_t), "ld_acquire", place);

@@ -18,6 +18,8 @@ inline CachePolicy evict_first() { return {1}; }
 uint32_t smem_addr(const void* shared, Place place = Place::current());
 
 uint4 load16_once(const void* global, CachePolicy policy, Place place = Place::current());
+void store16(void* global, uint4 value, Place place = Place::current());
+void store8(void* global, uint2 value, Place place = Place::current());
 uint32_t ld_acquire(const uint32_t* global, Place place = Place::current());
 void red_release_add(uint32_t* global, uint32_t value, Place place = Place::current());
 uint32_t atom_add_acq_rel(uint32_t* global, uint32_t value, Place place = Place::current());
