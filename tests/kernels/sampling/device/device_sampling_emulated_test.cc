@@ -192,9 +192,9 @@ TEST_F(DeviceSamplingTest, StepsGoOnFromWhatTheDeviceKeeps) {
   constexpr int kSlots = 3;
   DeviceRanks ranks(Cuts()[1], kSlots);
   std::vector<Sequence> sequences;
-  for (int step = 0; step < 8; ++step) {
+  for (int step = 0; step < 6; ++step) {
     std::vector<int32_t> slots, given, positions;
-    if (step % 4 == 0) {  // admissions: the first third of the prompt is cached, the rest follows
+    if (step % 3 == 0) {  // admissions: the first third of the prompt is cached, the rest follows
       sequences.clear();
       std::vector<SlotAdmission> admissions;
       for (int32_t slot = 0; slot < kSlots; ++slot) {
