@@ -13,6 +13,7 @@
 
 #include "base/device/primitives.cuh"
 #include "kernels/sampling/device/candidate_key.cuh"
+#include "kernels/sampling/device/planted_bug.h"
 
 namespace octet::kernels {
 
@@ -39,7 +40,7 @@ OCTET_DEVICE void AddToBin(SelectShared& shared, uint32_t bin, uint64_t mass) {
   const auto low = static_cast<unsigned int>(mass);
   const unsigned int before = atomicAdd(&shared.low[bin], low);
   // Of all adds to a word, the one that overflows it sees so.
-  const unsigned int carry = before + low < before ? 1 : 0;
+  const unsigned int carry = kPlantedBug != kLostCarry && before + low < before ? 1 : 0;
   const unsigned int high = static_cast<unsigned int>(mass >> 32) + carry;
   if (high != 0) atomicAdd(&shared.high[bin], high);
   atomicAdd(&shared.counts[bin], 1u);

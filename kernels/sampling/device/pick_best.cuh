@@ -211,7 +211,7 @@ __global__ void __launch_bounds__(kPickThreads, 1) PickBest(OfferRowsArgs args) 
   }
   const ExchangePart part(args.step->totals, args.cut.held());
   auto* const out = reinterpret_cast<Candidate*>(args.send + part.CandidatesAt(row.before));
-  if (threadIdx.x < row.share.candidates) out[threadIdx.x] = Candidate{};
+  if (static_cast<int32_t>(threadIdx.x) < row.share.candidates) out[threadIdx.x] = Candidate{};
 }
 
 }  // namespace octet::kernels::cuda

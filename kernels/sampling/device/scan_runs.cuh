@@ -10,6 +10,7 @@
 #include "kernels/sampling/device/candidate_key.cuh"
 #include "kernels/sampling/device/gumbel_bound.cuh"
 #include "kernels/sampling/device/offer_rows.h"
+#include "kernels/sampling/device/planted_bug.h"
 #include "kernels/sampling/device/row_workspace.h"
 
 namespace octet::kernels::cuda {
@@ -18,15 +19,6 @@ inline constexpr int kScanThreads = 256;
 inline constexpr int kQuads = static_cast<int>(kRunTokens) / (4 * kScanThreads);
 inline constexpr int kTilesOfRun = static_cast<int>(kRunTokens / kSamplingTile);
 inline constexpr int kLanesOfTile = 16;  // as in kernels/lanes.h
-
-// What tests compile to see themselves fail: 1 a missing barrier, 2 a read past the last row's end
-// (3 is in ordered_select.cuh).
-#ifdef OCTET_PLANTED_BUG
-inline constexpr int kPlantedBug = OCTET_PLANTED_BUG;
-#else
-inline constexpr int kPlantedBug = 0;
-#endif
-inline constexpr int64_t kPlantedTail = kPlantedBug == 2 ? 1 : 0;
 
 struct ScanShared {
   float exps[kRunTokens];
@@ -61,7 +53,8 @@ OCTET_DEVICE RunLogits LoadRun(const float* row, int64_t begin, int64_t held) {
     }
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      run.of[quad][i] = place + i < held + kPlantedTail ? row[place + i] : kNoLogit;
+      const int64_t end = held + (kPlantedBug == kReadPastEnd ? 1 : 0);
+      run.of[quad][i] = place + i < end ? row[place + i] : kNoLogit;
     }
   }
   return run;
@@ -148,7 +141,7 @@ OCTET_DEVICE void TileSumsOfRun(ScanShared& shared, const RunLogits& run, int64_
       shared.exps[place + i] = beyond ? 0.0f : ExpOrZero(run.of[quad][i] - max);
     }
   }
-  if (kPlantedBug != 1) __syncthreads();
+  if (kPlantedBug != kMissingBarrier) __syncthreads();
   SumTiles(shared, begin, held, tiles);
   __syncthreads();
 }
