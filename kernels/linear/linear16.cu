@@ -92,13 +92,9 @@ void Launch(WeightFormat format, MatrixFamily family, const Linear16Plan& plan,
 
 }  // namespace
 
-void Linear16(const LinearArgs& args, Stream& stream) {
+void Linear16ByPlan(const LinearArgs& args, const Cuda16Layout& layout, const Linear16Plan& plan,
+                    MatrixFamily family, Stream& stream) {
   const LinearShape& shape = *args.shape;
-  if (args.rows == 0 || shape.outputs == 0 || shape.inputs == 0) return;
-  OCTET_CHECK(args.activations.format != ActivationFormat::kInt8);
-  const MatrixFamily family = stream.info().has_wgmma() ? MatrixFamily::kWgmma : MatrixFamily::kMma;
-  const Cuda16Layout layout = Cuda16Layout::Of(shape);
-  const Linear16Plan plan = PlanLinear16(shape, layout, args.rows, args.activations.format, family);
   const Workspace workspace(plan, args.workspace);
   PrepareRows(args, layout, plan, workspace, stream);
   Launch(shape.format, family, plan, MakeKernel(args, layout, plan, workspace), stream);
@@ -111,6 +107,16 @@ void Linear16(const LinearArgs& args, Stream& stream) {
   reduce.bias = args.bias;
   reduce.out = args.out;
   LinearReduce(reduce, stream);
+}
+
+void Linear16(const LinearArgs& args, Stream& stream) {
+  const LinearShape& shape = *args.shape;
+  if (args.rows == 0 || shape.outputs == 0 || shape.inputs == 0) return;
+  OCTET_CHECK(args.activations.format != ActivationFormat::kInt8);
+  const MatrixFamily family = stream.info().has_wgmma() ? MatrixFamily::kWgmma : MatrixFamily::kMma;
+  const Cuda16Layout layout = Cuda16Layout::Of(shape);
+  const Linear16Plan plan = PlanLinear16(shape, layout, args.rows, args.activations.format, family);
+  Linear16ByPlan(args, layout, plan, family, stream);
 }
 
 }  // namespace octet::kernels::cuda

@@ -9,6 +9,10 @@ namespace octet::kernels::cuda {
 
 struct Linear16Kernel;  // linear16.cuh
 
+// Linear16 with a plan of the caller's, whose workspace_bytes args.workspace has.
+OCTET_CUDA_OP void Linear16ByPlan(const LinearArgs& args, const Cuda16Layout& layout,
+                                  const Linear16Plan& plan, MatrixFamily family, Stream& stream);
+
 void LaunchLinear16MmaInt4(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream);
 void LaunchLinear16MmaInt8(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream);
 void LaunchLinear16MmaFloat(WeightFormat format, const Linear16Plan& plan, const Linear16Kernel& k,

@@ -1,7 +1,6 @@
 #include "kernels/linear/linear16_plan.h"
 
 #include <algorithm>
-#include <span>
 
 #include "base/buffer.h"
 #include "base/check.h"
@@ -37,16 +36,6 @@ constexpr Linear16Tile kWgmmaBf16[] = {
     {Name::k128x64, 128, 64, 4, 1, 1},
     {Name::k256x128, 256, 128, 3, 1, 2},
 };
-
-std::span<const Linear16Tile> Tiles(WeightFormat format, MatrixFamily family) {
-  if (family == MatrixFamily::kMma) {
-    if (IsQuantized(format)) return kMmaQuantized;
-    return kMmaFloat;
-  }
-  if (IsQuantized(format)) return kWgmmaQuantized;
-  if (format == WeightFormat::kBF16) return kWgmmaBf16;
-  return kWgmmaFloat;
-}
 
 // The nominal device of a family, per multiprocessor and clock: an A100 and an H200. Orders of
 // magnitude from data sheets and the design pages, to be replaced by measurements.
@@ -142,6 +131,25 @@ Linear16Plan Consider(const LinearShape& shape, const Cuda16Layout& layout, int6
 
 }  // namespace
 
+std::span<const Linear16Tile> Linear16Tiles(WeightFormat format, MatrixFamily family) {
+  if (family == MatrixFamily::kMma) {
+    if (IsQuantized(format)) return kMmaQuantized;
+    return kMmaFloat;
+  }
+  if (IsQuantized(format)) return kWgmmaQuantized;
+  if (format == WeightFormat::kBF16) return kWgmmaBf16;
+  return kWgmmaFloat;
+}
+
+Linear16Plan PlanLinear16With(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
+                              ActivationFormat rows_format, MatrixFamily family,
+                              const Linear16Tile& tile, int64_t parts) {
+  Linear16Plan plan =
+      Consider(shape, layout, rows, tile, parts, kMachines[static_cast<int>(family)]);
+  PlanWorkspace(shape, layout, rows, rows_format, &plan);
+  return plan;
+}
+
 Linear16Plan PlanLinear16(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
                           ActivationFormat rows_format, MatrixFamily family) {
   const Machine& machine = kMachines[static_cast<int>(family)];
@@ -149,7 +157,7 @@ Linear16Plan PlanLinear16(const LinearShape& shape, const Cuda16Layout& layout, 
       static_cast<double>(layout.block_bytes()) / (kCuda16PanelOutputs * kCuda16BlockInputs);
   Linear16Plan best;
   double least = 0;
-  for (const Linear16Tile& tile : Tiles(shape.format, family)) {
+  for (const Linear16Tile& tile : Linear16Tiles(shape.format, family)) {
     for (int64_t parts = 1; parts <= layout.inputs.leaves; parts *= 2) {
       const Linear16Plan plan = Consider(shape, layout, rows, tile, parts, machine);
       const int64_t partial_bytes = plan.parts.rest.count * rows * shape.outputs * 4;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "kernels/linear/cuda16_layout.h"
 #include "kernels/linear/leaf_parts.h"
@@ -70,7 +71,15 @@ constexpr int64_t Linear16StageBytes(const int32_t (&stage_bytes)[2], const int3
   return (tokens * 128 + panels * weights + sums + 1023) / 1024 * 1024;
 }
 
-// REQUIRES: rows, outputs and inputs are not 0.
+// The tiles that there are kernels for.
+std::span<const Linear16Tile> Linear16Tiles(WeightFormat format, MatrixFamily family);
+
+// With that tile and at most so many parts. REQUIRES: rows, outputs and inputs are not 0.
+Linear16Plan PlanLinear16With(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
+                              ActivationFormat rows_format, MatrixFamily family,
+                              const Linear16Tile& tile, int64_t parts);
+
+// With the tile and the parts that look best.
 Linear16Plan PlanLinear16(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
                           ActivationFormat rows_format, MatrixFamily family);
 
