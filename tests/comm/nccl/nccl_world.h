@@ -26,6 +26,10 @@ inline void RunOnNccl(Communicator& control, const CommunicatorLimits& limits, b
                       const std::function<void(Communicator&, Stream&)>& body) {
   const NcclOptions options =
       by_slices ? SlicingOptions() : NcclOptions{.library = OCTET_FAKE_NCCL};
+  Fake().enqueue = [](void* queue, void (*work)(void*), void* data) {
+    Stream stream(nullptr, queue);
+    CallOnHost(work, data, stream);
+  };
   Result<std::unique_ptr<Gpu>> gpu = Gpu::Open({});
   ASSERT_TRUE(gpu.ok()) << gpu.status().message();
   Result<DeviceBuffer> area =
