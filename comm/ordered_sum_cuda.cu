@@ -10,10 +10,20 @@ namespace {
 constexpr int kThreads = 128;    // small: a decode step's few elements still spread over the device
 constexpr int kRootsAtOnce = 8;  // loads in flight before the first addition
 
+OCTET_DEVICE int MergesAfter(const OrderedSumArgs& args, int root) {
+#if OCTET_PLANTED_BUG == 2  // from left to right, not up the tree
+  return root == 0 ? 0 : static_cast<int>(args.root_count > 0);
+#else
+  return args.merges[root];
+#endif
+}
+
 template <int kWidth, int kDepth>
 __global__ void OrderedSumKernel(const OrderedSumArgs args) {
   const int64_t first = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kWidth;
+#if OCTET_PLANTED_BUG != 1  // the last block reads and writes on
   if (first >= args.count) return;
+#endif
   SumStack<kWidth, kDepth> stack;
   for (int begin = 0; begin < args.root_count; begin += kRootsAtOnce) {
     Floats<kWidth> loaded[kRootsAtOnce];
@@ -24,7 +34,7 @@ __global__ void OrderedSumKernel(const OrderedSumArgs args) {
     }
 #pragma unroll
     for (int i = 0; i < kRootsAtOnce; ++i) {
-      if (begin + i < args.root_count) stack.Take(loaded[i], args.merges[begin + i]);
+      if (begin + i < args.root_count) stack.Take(loaded[i], MergesAfter(args, begin + i));
     }
   }
   stack.top().Store(args.out + first);

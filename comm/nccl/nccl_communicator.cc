@@ -10,6 +10,7 @@
 #include "base/build_id.h"
 #include "base/check.h"
 #include "base/host_identity.h"
+#include "comm/single.h"
 
 // The one way to call NCCL once the group has formed.
 #define OCTET_NCCL(call) Check((call), __FILE__, __LINE__, #call)
@@ -293,6 +294,16 @@ void NcclCommunicator::SumBySlices(const Piece& piece, Stream& stream) {
   for (int r = 0; r < size(); ++r) parts.Add(r, piece.Count(r) * kFloatBytes);
   Gather(reinterpret_cast<const std::byte*>(sum.out), parts,
          reinterpret_cast<std::byte*>(piece.out), stream);
+}
+
+Result<std::unique_ptr<Communicator>> MakeGpuCommunicator(const NcclCommunicator::Place& place,
+                                                          const CommunicatorLimits& limits,
+                                                          const NcclOptions& options) {
+  if (place.control->size() == 1) {
+    return std::unique_ptr<Communicator>(std::make_unique<SingleCommunicator>());
+  }
+  OCTET_ASSIGN_OR_RETURN(auto made, NcclCommunicator::Create(place, limits, options));
+  return std::unique_ptr<Communicator>(std::move(made));
 }
 
 }  // namespace octet::comm

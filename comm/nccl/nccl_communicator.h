@@ -101,4 +101,9 @@ class NcclCommunicator final : public Communicator {
   NcclComm* comm_ = nullptr;
 };
 
+// What ranks on GPUs compute with: a group of one needs no NCCL, and no area.
+Result<std::unique_ptr<Communicator>> MakeGpuCommunicator(const NcclCommunicator::Place& place,
+                                                          const CommunicatorLimits& limits,
+                                                          const NcclOptions& options);
+
 }  // namespace octet::comm

@@ -92,7 +92,7 @@ TEST_P(CommunicatorParity, TreeAllReduceHasTheBitsOfTheUnshardedSum) {
                               SumTree::OverInputs(29568), SumTree::OverHeads(14, 2, 64)}) {
     for (const Deal deal : {Deal::kEven, Deal::kEvenLast, Deal::kRandom, Deal::kRandom,
                             Deal::kFirstOnly, Deal::kLastOnly}) {
-      for (const int64_t count : {1, 7, 256, 4100}) {
+      for (const int64_t count : {1, 7, 256, kEmulated ? 260 : 4100}) {
         sums.push_back(MakeTreeCase(tree, GetParam().ranks, deal, count, 1 + sums.size()));
       }
     }
@@ -108,10 +108,10 @@ TEST_P(CommunicatorParity, LargeTreeAllReduceHasTheSameBits) {
   const SumTree narrow = SumTree::OverInputs(256);
   std::vector<TreeCase> sums;
   for (const Deal deal : {Deal::kEven, Deal::kRandom, Deal::kLastOnly}) {
-    sums.push_back(MakeTreeCase(wide, ranks, deal, 8192, 101 + sums.size()));
+    sums.push_back(MakeTreeCase(wide, ranks, deal, kEmulated ? 1200 : 8192, 101 + sums.size()));
   }
   // Just more than an area holds, so that they go in rounds.
-  const int64_t area_floats = AreaBytes(kLimits, ranks) / 4;
+  const int64_t area_floats = kEmulated ? 4096 : AreaBytes(kLimits, ranks) / 4;
   for (const Deal deal : {Deal::kEven, Deal::kFirstOnly}) {
     const TreeCase one = MakeTreeCase(narrow, ranks, deal, 1, 1);
     const int64_t count = area_floats / static_cast<int64_t>(one.exchange.merges.size()) + 1;
@@ -123,8 +123,8 @@ TEST_P(CommunicatorParity, LargeTreeAllReduceHasTheSameBits) {
 }
 
 TEST_P(CommunicatorParity, PoolThreadsDoNotChangeBits) {
-  const TreeCase sum =
-      MakeTreeCase(SumTree::OverInputs(256), GetParam().ranks, Deal::kEven, 70001, 7);
+  const TreeCase sum = MakeTreeCase(SumTree::OverInputs(256), GetParam().ranks, Deal::kEven,
+                                    kEmulated ? 701 : 70001, 7);
   RunOnRanks(
       GetParam(), kLimits,
       [&](Communicator& comm, Stream& stream) { CheckReduce(comm, sum, stream); },
@@ -178,13 +178,14 @@ TEST_P(CommunicatorParity, ThousandMixedCallsBackToBack) {
   const SumTree tree = SumTree::OverInputs(4096);
   std::vector<TreeCase> sums;
   for (int i = 0; i < 12; ++i) {
-    const int64_t count = std::vector<int64_t>{3, 256, 2048, 9000}[i % 4];
+    const int64_t count =
+        std::vector<int64_t>{3, 256, 2048, 9000}[i % 4] / (kEmulated ? 16 : 1) + 1;
     sums.push_back(MakeTreeCase(tree, GetParam().ranks, static_cast<Deal>(i % 5), count, 500 + i));
   }
   OnRanks([&](Communicator& comm, Stream& stream) {
     std::mt19937_64 random(99);  // the same stream of calls on every rank
     std::mt19937_64 delay(1234 + comm.rank());
-    for (int call = 0; call < 1000; ++call) {
+    for (int call = 0; call < (kEmulated ? 100 : 1000); ++call) {
       if (delay() % 32 == 0) std::this_thread::yield();
       const uint64_t draw = random();
       const auto size = static_cast<int64_t>(draw >> 8) % 2000;

@@ -25,6 +25,13 @@
 
 namespace octet::comm {
 
+// Kernels take their time there: tests are as many, but short.
+#ifdef OCTET_EMULATED
+inline constexpr bool kEmulated = true;
+#else
+inline constexpr bool kEmulated = false;
+#endif
+
 struct World {
   enum class Kind { kSingle, kThreads, kMpiWindow, kMpiMessages, kNccl, kNcclSlices };
   Kind kind;

@@ -58,6 +58,7 @@ void CopyToDevice(void* device, const void* host, int64_t bytes, Stream&) {
 void CopyToHost(void* host, const void* device, int64_t bytes, Stream&) {
   Copy(host, device, bytes);
 }
+void CallOnHost(void (*function)(void*), void* data, Stream&) { function(data); }
 void Synchronize(Stream&) {}
 
 namespace comm {

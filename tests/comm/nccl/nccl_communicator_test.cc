@@ -69,6 +69,25 @@ TEST(NcclGroupTest, FailsOnAllRanksWhenOneCanNotJoin) {
   EXPECT_EQ(Fake().aborts, aborts + 2);  // those that had joined leave without the others
 }
 
+TEST(NcclGroupTest, OneRankNeedsNoLibrary) {
+  SingleCommunicator control;
+  GroupWatch watch({});
+  const auto made = MakeGpuCommunicator({&control, &watch, nullptr}, kLimits,
+                                        {.library = "libnccl_of_nobody.so"});
+  ASSERT_TRUE(made.ok()) << made.status().message();
+  EXPECT_EQ((*made)->size(), 1);
+}
+
+TEST(NcclGroupTest, SeveralRanksComeToNccl) {
+  RunOnThreads(2, kLimits, [](Communicator& control) {
+    GroupWatch watch({.rank = control.rank()});
+    const auto made =
+        MakeGpuCommunicator({&control, &watch, nullptr}, kLimits, {.library = OCTET_FAKE_NCCL});
+    ASSERT_TRUE(made.ok()) << made.status().message();
+    EXPECT_EQ((*made)->size(), 2);
+  });
+}
+
 TEST(NcclGroupTest, AreaIsBoundedAndAFunctionOfTheLimits) {
   EXPECT_EQ(NcclAreaBytes({}, 8), 64 * 32 * 4);
   EXPECT_EQ(NcclAreaBytes({.reduce_floats_max = 1 << 10}, 4), (4 << 12) + 64 * 32 * 4);

@@ -21,11 +21,21 @@ inline NcclOptions SlicingOptions() {
           .area_bytes_max = int64_t{16} << 10};
 }
 
+// From now on what the fake does is work of the streams it is given, captured in graphs like the
+// rest.
+inline void QueueFakeNccl() {
+  Fake().enqueue = [](void* queue, void (*work)(void*), void* data) {
+    Stream stream(nullptr, queue);
+    CallOnHost(work, data, stream);
+  };
+}
+
 // Runs `body` on a rank of the group that all of `control`'s ranks form.
 inline void RunOnNccl(Communicator& control, const CommunicatorLimits& limits, bool by_slices,
                       const std::function<void(Communicator&, Stream&)>& body) {
   const NcclOptions options =
       by_slices ? SlicingOptions() : NcclOptions{.library = OCTET_FAKE_NCCL};
+  QueueFakeNccl();
   Result<std::unique_ptr<Gpu>> gpu = Gpu::Open({});
   ASSERT_TRUE(gpu.ok()) << gpu.status().message();
   Result<DeviceBuffer> area =
