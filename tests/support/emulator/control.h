@@ -19,7 +19,7 @@ struct Counts {
   int64_t allocations = 0;     // of device memory
   int64_t copies_to_device = 0;
   int64_t copies_to_host = 0;
-  int64_t bank_conflicts = 0;  // of ldmatrix: rows of 8 that share banks with another, summed up
+  int64_t bank_conflicts = 0;  // of ldmatrix: of the 8 rows of a matrix, those beyond one a bank
 };
 Counts CountsSoFar();
 
