@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/dtype.h"
 #include "kernels/formats/kv_layout.h"
 #include "tests/kernels/random.h"
 
@@ -55,6 +56,15 @@ inline std::vector<std::vector<float>> Vectors() {
   all.push_back(std::vector<float>(64, -0.0f));
   all.push_back(std::vector<float>(64, 7.125f));
   all.back()[3] = 7.0f;
+  // Scales that an f16 has exactly: a quotient that is rounded otherwise is narrowed otherwise.
+  for (int i = 1; i < 40; ++i) {
+    const float scale = F16ToFloat(static_cast<uint16_t>(0x3000 + 37 * i));
+    all.push_back(std::vector<float>(16, 0.0f));
+    all.back()[i % 16] = 127.5f * scale;
+    all.back()[(i + 5) % 16] = -127.5f * scale;
+    all.push_back(std::vector<float>(16, 0.0f));
+    all.back()[i % 16] = 15.0f * scale;
+  }
   all.push_back({0.0f, -0.0f, 0.0f, -0.0f});
   all.push_back({1e-30f, -1e-30f, 3e-39f});
   return all;
