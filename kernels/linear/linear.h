@@ -69,6 +69,8 @@ int64_t PackedLinearBytes(const LinearShape& shape);
 void PackLinearRows(const LinearShape& shape, int64_t row_begin, const NeutralRows& rows,
                     std::byte* packed);
 
+inline constexpr int64_t kLinearArrivals = 4096;
+
 struct LinearArgs {
   const LinearShape* shape = nullptr;
   const std::byte* weights = nullptr;  // packed
@@ -81,6 +83,9 @@ struct LinearArgs {
   std::byte* workspace = nullptr;  // LinearWorkspaceBytes(shape, activation, rows)
   // On a CUDA stream the rows come from here and x is ignored: in the format of the mode, or f32.
   ActivationRows activations;
+  // CUDA: [kLinearArrivals] zero before the first call that is given them, zero again after each,
+  // and of one stream. Null: what thread blocks leave is added by one more launch. The same bits.
+  uint32_t* arrivals = nullptr;
 };
 
 // Of the device that shape.layout is for. There, `rows_format` is that of LinearArgs::activations:

@@ -43,7 +43,6 @@ void PrepareRows(const LinearArgs& args, const Cuda16Layout& layout, const Linea
 
 Linear16Kernel MakeKernel(const LinearArgs& args, const Cuda16Layout& layout,
                           const Linear16Plan& plan, const Workspace& workspace) {
-  const bool whole = plan.parts.parts == 1;
   Linear16Kernel k = {};
   k.weights = args.weights;
   k.x_by_steps = plan.x_bytes > 0;
@@ -51,8 +50,10 @@ Linear16Kernel MakeKernel(const LinearArgs& args, const Cuda16Layout& layout,
   k.x_stride = k.x_by_steps ? layout.blocks() * kCuda16BlockInputs : args.activations.stride;
   k.x_sums = workspace.x_sums;
   k.x_sums_stride = plan.x_sums_stride;
-  k.bias = whole ? args.bias : nullptr;
-  k.out = whole ? args.out : workspace.partials;
+  k.bias = args.bias;
+  k.out = args.out;
+  k.partials = workspace.partials;
+  k.arrivals = plan.items <= kLinearArrivals * plan.parts.parts ? args.arrivals : nullptr;
   k.spill = workspace.spill;
   k.panel_bytes = layout.panel_bytes;
   k.outputs = args.shape->outputs;
@@ -97,8 +98,9 @@ void Linear16ByPlan(const LinearArgs& args, const Cuda16Layout& layout, const Li
   const LinearShape& shape = *args.shape;
   const Workspace workspace(plan, args.workspace);
   PrepareRows(args, layout, plan, workspace, stream);
-  Launch(shape.format, family, plan, MakeKernel(args, layout, plan, workspace), stream);
-  if (plan.parts.parts == 1) return;
+  const Linear16Kernel k = MakeKernel(args, layout, plan, workspace);
+  Launch(shape.format, family, plan, k, stream);
+  if (plan.parts.parts == 1 || k.arrivals != nullptr) return;
   LinearReduceArgs reduce;
   reduce.sums = workspace.partials;
   reduce.program = plan.parts.rest;

@@ -7,14 +7,15 @@ namespace {
 
 template <WeightFormat kFormat>
 void Launch(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
-  switch (plan.tile.name) {
-    case Linear16TileName::k64x8:
-      return LaunchLinear16Mma<MmaTile<kFormat, 4, 1, 1, 1, 4>>(plan, k, stream);
-    case Linear16TileName::k64x32:
-      return LaunchLinear16Mma<MmaTile<kFormat, 4, 1, 1, 4, 4>>(plan, k, stream);
-    default:
-      OCTET_CHECK_EQ(static_cast<int>(plan.tile.name), -1);  // not one of this format's
+  if (plan.tile.name == Linear16TileName::k64x8) {
+    return LaunchLinear16Mma<MmaTile<kFormat, 4, 1, 1, 1, 4>>(plan, k, stream);
   }
+  if constexpr (kFormat != WeightFormat::kF32) {
+    if (plan.tile.name == Linear16TileName::k64x32) {
+      return LaunchLinear16Mma<MmaTile<kFormat, 4, 1, 1, 4, 4>>(plan, k, stream);
+    }
+  }
+  OCTET_CHECK_EQ(static_cast<int>(plan.tile.name), -1);  // not one of this format's
 }
 
 }  // namespace

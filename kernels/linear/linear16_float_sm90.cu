@@ -7,22 +7,20 @@ namespace {
 
 template <WeightFormat kFormat>
 void Launch(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
-  if constexpr (kFormat == WeightFormat::kBF16) {
-    if (plan.tile.name == Linear16TileName::k128x64) {
-      return LaunchLinear16Wgmma<WgmmaTile<kFormat, 2, 1, 64, 4>>(plan, k, stream);
+  if (plan.tile.name == Linear16TileName::k64x8) {
+    return LaunchLinear16Wgmma<WgmmaTile<kFormat, 1, 1, 8, 5>>(plan, k, stream);
+  }
+  if constexpr (kFormat != WeightFormat::kF32) {
+    if (plan.tile.name == Linear16TileName::k64x32) {
+      return LaunchLinear16Wgmma<WgmmaTile<kFormat, 1, 1, 32, 5>>(plan, k, stream);
     }
+  }
+  if constexpr (kFormat == WeightFormat::kBF16) {
     if (plan.tile.name == Linear16TileName::k256x128) {
       return LaunchLinear16Wgmma<WgmmaTile<kFormat, 2, 2, 128, 3>>(plan, k, stream);
     }
   }
-  switch (plan.tile.name) {
-    case Linear16TileName::k64x8:
-      return LaunchLinear16Wgmma<WgmmaTile<kFormat, 1, 1, 8, 5>>(plan, k, stream);
-    case Linear16TileName::k64x32:
-      return LaunchLinear16Wgmma<WgmmaTile<kFormat, 1, 1, 32, 5>>(plan, k, stream);
-    default:
-      OCTET_CHECK_EQ(static_cast<int>(plan.tile.name), -1);  // not one of this format's
-  }
+  OCTET_CHECK_EQ(static_cast<int>(plan.tile.name), -1);  // not one of this format's
 }
 
 }  // namespace

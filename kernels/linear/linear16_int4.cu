@@ -8,8 +8,6 @@ void LaunchLinear16MmaInt4(const Linear16Plan& plan, const Linear16Kernel& k, St
   switch (plan.tile.name) {
     case Linear16TileName::k64x8:
       return LaunchLinear16Mma<MmaTile<WeightFormat::kInt4, 4, 1, 1, 1, 6>>(plan, k, stream);
-    case Linear16TileName::k128x8:
-      return LaunchLinear16Mma<MmaTile<WeightFormat::kInt4, 4, 1, 2, 1, 4>>(plan, k, stream);
     case Linear16TileName::k128x16:
       return LaunchLinear16Mma<MmaTile<WeightFormat::kInt4, 4, 1, 2, 2, 4>>(plan, k, stream);
     case Linear16TileName::k128x32:

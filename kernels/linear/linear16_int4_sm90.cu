@@ -10,16 +10,10 @@ void LaunchLinear16WgmmaInt4(const Linear16Plan& plan, const Linear16Kernel& k, 
       return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 1, 1, 8, 8>>(plan, k, stream);
     case Linear16TileName::k128x8:
       return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 1, 2, 8, 6>>(plan, k, stream);
-    case Linear16TileName::k64x16:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 1, 1, 16, 8>>(plan, k, stream);
     case Linear16TileName::k128x16:
       return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 1, 2, 16, 6>>(plan, k, stream);
-    case Linear16TileName::k128x32:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 1, 2, 32, 6>>(plan, k, stream);
     case Linear16TileName::k256x32:
       return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 2, 2, 32, 6>>(plan, k, stream);
-    case Linear16TileName::k128x64:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 2, 1, 64, 5>>(plan, k, stream);
     case Linear16TileName::k256x64:
       return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 2, 2, 64, 4>>(plan, k, stream);
     default:

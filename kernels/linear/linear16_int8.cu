@@ -8,14 +8,8 @@ void LaunchLinear16MmaInt8(const Linear16Plan& plan, const Linear16Kernel& k, St
   switch (plan.tile.name) {
     case Linear16TileName::k64x8:
       return LaunchLinear16Mma<MmaTile<WeightFormat::kInt8, 4, 1, 1, 1, 6>>(plan, k, stream);
-    case Linear16TileName::k128x8:
-      return LaunchLinear16Mma<MmaTile<WeightFormat::kInt8, 4, 1, 2, 1, 4>>(plan, k, stream);
-    case Linear16TileName::k128x16:
-      return LaunchLinear16Mma<MmaTile<WeightFormat::kInt8, 4, 1, 2, 2, 4>>(plan, k, stream);
     case Linear16TileName::k128x32:
       return LaunchLinear16Mma<MmaTile<WeightFormat::kInt8, 4, 1, 2, 4, 4>>(plan, k, stream);
-    case Linear16TileName::k128x64:
-      return LaunchLinear16Mma<MmaTile<WeightFormat::kInt8, 4, 1, 2, 8, 3>>(plan, k, stream);
     default:
       OCTET_CHECK_EQ(static_cast<int>(plan.tile.name), -1);  // not one of this format's
   }

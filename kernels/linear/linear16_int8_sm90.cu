@@ -8,18 +8,8 @@ void LaunchLinear16WgmmaInt8(const Linear16Plan& plan, const Linear16Kernel& k, 
   switch (plan.tile.name) {
     case Linear16TileName::k64x8:
       return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt8, 1, 1, 8, 8>>(plan, k, stream);
-    case Linear16TileName::k128x8:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt8, 1, 2, 8, 6>>(plan, k, stream);
-    case Linear16TileName::k64x16:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt8, 1, 1, 16, 8>>(plan, k, stream);
     case Linear16TileName::k128x16:
       return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt8, 1, 2, 16, 6>>(plan, k, stream);
-    case Linear16TileName::k128x32:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt8, 1, 2, 32, 6>>(plan, k, stream);
-    case Linear16TileName::k256x32:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt8, 2, 2, 32, 6>>(plan, k, stream);
-    case Linear16TileName::k128x64:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt8, 2, 1, 64, 5>>(plan, k, stream);
     case Linear16TileName::k256x64:
       return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt8, 2, 2, 64, 4>>(plan, k, stream);
     default:

@@ -11,30 +11,40 @@ namespace {
 using Name = Linear16TileName;
 
 // A tile of more outputs reads its tokens less often; one of fewer gives more blocks. What a tile
-// is good for is left to Cost(). All mma tiles fit in 99 KiB, what an sm_89 has.
-constexpr Linear16Tile kMmaQuantized[] = {
-    {Name::k64x8, 64, 8, 6, 6},     {Name::k128x8, 128, 8, 4, 3},   {Name::k128x16, 128, 16, 4, 3},
-    {Name::k128x32, 128, 32, 4, 3}, {Name::k128x64, 128, 64, 3, 2},
+// is good for is left to Cost(). All mma tiles fit in 99 KiB, what an sm_89 has. Few: each is a
+// kernel to build, twice.
+constexpr Linear16Tile kMmaInt4[] = {
+    {Name::k64x8, 64, 8, 6, 6},
+    {Name::k128x16, 128, 16, 4, 3},
+    {Name::k128x32, 128, 32, 4, 3},
+    {Name::k128x64, 128, 64, 3, 2},
+};
+constexpr Linear16Tile kMmaInt8[] = {
+    {Name::k64x8, 64, 8, 6, 4},
+    {Name::k128x32, 128, 32, 4, 2},
 };
 constexpr Linear16Tile kMmaFloat[] = {
     {Name::k64x8, 64, 8, 4, 4},
     {Name::k64x32, 64, 32, 4, 2},
 };
-constexpr Linear16Tile kWgmmaQuantized[] = {
+constexpr Linear16Tile kWgmmaInt4[] = {
     {Name::k64x8, 64, 8, 8, 4, 1},     {Name::k128x8, 128, 8, 6, 3, 2},
-    {Name::k64x16, 64, 16, 8, 3, 1},   {Name::k128x16, 128, 16, 6, 3, 2},
-    {Name::k128x32, 128, 32, 6, 2, 2}, {Name::k256x32, 256, 32, 6, 1, 2},
-    {Name::k128x64, 128, 64, 5, 1, 1}, {Name::k256x64, 256, 64, 4, 1, 2},
+    {Name::k128x16, 128, 16, 6, 3, 2}, {Name::k256x32, 256, 32, 6, 1, 2},
+    {Name::k256x64, 256, 64, 4, 1, 2},
 };
-constexpr Linear16Tile kWgmmaFloat[] = {
-    {Name::k64x8, 64, 8, 5, 3},
-    {Name::k64x32, 64, 32, 5, 2},
+constexpr Linear16Tile kWgmmaInt8[] = {
+    {Name::k64x8, 64, 8, 8, 4, 1},
+    {Name::k128x16, 128, 16, 6, 2, 2},
+    {Name::k256x64, 256, 64, 4, 1, 2},
 };
 constexpr Linear16Tile kWgmmaBf16[] = {
     {Name::k64x8, 64, 8, 5, 3},
     {Name::k64x32, 64, 32, 5, 2},
-    {Name::k128x64, 128, 64, 4, 1, 1},
     {Name::k256x128, 256, 128, 3, 1, 2},
+};
+constexpr Linear16Tile kWgmmaFloat[] = {
+    {Name::k64x8, 64, 8, 5, 2},
+    {Name::k64x32, 64, 32, 5, 2},
 };
 
 // The nominal device of a family, per multiprocessor and clock: an A100 and an H200. Orders of
@@ -119,8 +129,9 @@ Linear16Plan Consider(const LinearShape& shape, const Cuda16Layout& layout, int6
   plan.stage_bytes = Linear16StageBytes(layout.stage_bytes, layout.inputs.slots, shape.asymmetric,
                                         tile.outputs / kCuda16PanelOutputs, tile.tokens);
   const int64_t level_bytes = int64_t{tile.outputs} * tile.tokens * 4;
-  const int32_t levels = plan.parts.depth - 1;  // the topmost sum is in registers
-  constexpr int64_t kBarrierBytes = 1024;       // of the ring, and what the driver keeps
+  // The topmost sum is in registers.
+  const int32_t levels = std::max(plan.parts.depth, plan.parts.rest.depth) - 1;
+  constexpr int64_t kBarrierBytes = 1024;  // of the ring, and what the driver keeps
   const int64_t left = std::min(machine.block_shared_bytes, machine.shared_bytes / tile.resident) -
                        kBarrierBytes - tile.stages * plan.stage_bytes;
   plan.shared_levels = static_cast<int32_t>(std::clamp<int64_t>(left / level_bytes, 0, levels));
@@ -132,13 +143,18 @@ Linear16Plan Consider(const LinearShape& shape, const Cuda16Layout& layout, int6
 }  // namespace
 
 std::span<const Linear16Tile> Linear16Tiles(WeightFormat format, MatrixFamily family) {
-  if (family == MatrixFamily::kMma) {
-    if (IsQuantized(format)) return kMmaQuantized;
-    return kMmaFloat;
+  const bool wgmma = family == MatrixFamily::kWgmma;
+  switch (format) {
+    case WeightFormat::kInt4:
+      return wgmma ? std::span<const Linear16Tile>(kWgmmaInt4) : kMmaInt4;
+    case WeightFormat::kInt8:
+      return wgmma ? std::span<const Linear16Tile>(kWgmmaInt8) : kMmaInt8;
+    case WeightFormat::kBF16:
+      return wgmma ? std::span<const Linear16Tile>(kWgmmaBf16) : kMmaFloat;
+    default:  // f16 is rare, f32 is for tests: the first tile
+      return std::span<const Linear16Tile>(wgmma ? kWgmmaFloat : kMmaFloat)
+          .first(format == WeightFormat::kF16 ? 2 : 1);
   }
-  if (IsQuantized(format)) return kWgmmaQuantized;
-  if (format == WeightFormat::kBF16) return kWgmmaBf16;
-  return kWgmmaFloat;
 }
 
 Linear16Plan PlanLinear16With(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,

@@ -20,7 +20,6 @@ enum class MatrixFamily : uint8_t { kMma, kWgmma };
 enum class Linear16TileName : uint8_t {
   k64x8,
   k128x8,
-  k64x16,
   k128x16,
   k64x32,
   k128x32,

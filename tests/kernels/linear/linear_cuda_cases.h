@@ -14,7 +14,7 @@
 namespace octet::kernels {
 
 inline MatrixFamily DeviceFamily() {
-  return test::TestGpu()->info().has_wgmma() ? MatrixFamily::kWgmma : MatrixFamily::kMma;
+  return octet::test::TestGpu()->info().has_wgmma() ? MatrixFamily::kWgmma : MatrixFamily::kMma;
 }
 
 // A shape in the layout of the device's bf16 mode.
@@ -40,7 +40,7 @@ struct DeviceRows {
       const void* from = bytes == 2 ? static_cast<const void*>(&rounded) : &x[i];
       std::memcpy(placed.data() + (i / inputs * rows.stride + i % inputs) * bytes, from, bytes);
     }
-    values = test::ToDevice(placed, stream);
+    values = octet::test::ToDevice(placed, stream);
     rows.values = values.data();
   }
 };
@@ -48,6 +48,7 @@ struct DeviceRows {
 struct CudaTile {
   Linear16Tile tile;
   int64_t parts = 1;
+  bool arrivals = true;  // else another launch adds the parts
 };
 
 struct CudaRun {
@@ -62,12 +63,12 @@ struct CudaRun {
 
 // [roots, rows, outputs]. Workspace and output are NaN at first.
 inline std::vector<float> RunOnCuda(const CudaRun& run) {
-  Stream& stream = test::TestGpu()->stream();
+  Stream& stream = octet::test::TestGpu()->stream();
   const std::vector<std::byte> packed(run.packed.data(), run.packed.data() + run.packed.bytes());
-  const DeviceBuffer weights = test::ToDevice(packed, stream);
+  const DeviceBuffer weights = octet::test::ToDevice(packed, stream);
   const DeviceRows x(run.x, run.rows, run.shape.inputs, run.rows_format, stream);
-  const DeviceBuffer bias = test::ToDevice(run.bias, stream);
-  const DeviceBuffer out = test::ToDevice(
+  const DeviceBuffer bias = octet::test::ToDevice(run.bias, stream);
+  const DeviceBuffer out = octet::test::ToDevice(
       std::vector<float>(run.shape.root_count() * run.rows * run.shape.outputs, NAN), stream);
   LinearArgs args;
   args.shape = &run.shape;
@@ -77,6 +78,9 @@ inline std::vector<float> RunOnCuda(const CudaRun& run) {
   args.bias = run.bias.empty() ? nullptr : bias.as<float>();
   args.out = out.as<float>();
   args.activation = ActivationFormat::kBF16;
+  const DeviceBuffer arrivals =
+      octet::test::ToDevice(std::vector<uint32_t>(kLinearArrivals, 0), stream);
+  if (!run.with.has_value() || run.with->arrivals) args.arrivals = arrivals.as<uint32_t>();
   const auto allocate = [](int64_t bytes) {
     return DeviceBuffer::Allocate(std::max<int64_t>(bytes, 64)).value();
   };
@@ -95,7 +99,9 @@ inline std::vector<float> RunOnCuda(const CudaRun& run) {
     Linear(args, stream);
     Synchronize(stream);
   }
-  return test::ToHost<float>(out, stream);
+  for (const uint32_t count : octet::test::ToHost<uint32_t>(arrivals, stream))
+    OCTET_CHECK_EQ(count, 0u);
+  return octet::test::ToHost<float>(out, stream);
 }
 
 }  // namespace octet::kernels
