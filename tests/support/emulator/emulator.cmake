@@ -84,7 +84,7 @@ function(octet_gpu_test)
     return()
   endif()
   cmake_parse_arguments(ARG "" "NAME;TIMEOUT" "SOURCES;LIBRARIES" ${ARGN})
-  octet_test(NAME ${ARG_NAME} SOURCES ${ARG_SOURCES} LABELS cuda TIMEOUT ${ARG_TIMEOUT}
+  octet_test(NAME ${ARG_NAME} SOURCES ${ARG_SOURCES} LABELS cuda TIMEOUT "${ARG_TIMEOUT}"
              LIBRARIES ${ARG_LIBRARIES} octet_device)
   set_tests_properties(${ARG_NAME} PROPERTIES SKIP_REGULAR_EXPRESSION "no GPU to test on")
 endfunction()
