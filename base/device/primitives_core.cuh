@@ -9,6 +9,8 @@
 #include "base/device/stream.h"
 
 #define OCTET_DEVICE __device__ __forceinline__
+// The same for what is long: the emulator compiles it once instead of wherever it is called.
+#define OCTET_DEVICE_BODY __device__ __forceinline__
 #define OCTET_HOST_DEVICE __host__ __device__ __forceinline__
 // A variable in the static shared memory of a block: OCTET_SHARED(float[8], partial);
 #define OCTET_SHARED(type, name) __shared__ __align__(16)::std::type_identity_t<type> name

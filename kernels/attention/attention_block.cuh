@@ -25,20 +25,20 @@ struct BlockSums {
 
 // Which value of the head a lane holds for row g or g + 8 of a tile.
 template <class Shape>
-OCTET_DEVICE int ValueIndex(int tile, int half, int g) {
+OCTET_DEVICE_BODY int ValueIndex(int tile, int half, int g) {
   if constexpr (Shape::kInt8) return 16 * tile + 2 * g + half;
   if constexpr (Shape::kInt4) return 32 * (tile / 2) + 4 * g + 2 * (tile % 2) + half;
   return 16 * tile + 8 * half + g;
 }
 
-OCTET_DEVICE float2 PairAt(const unsigned char* pairs, int index) {
+OCTET_DEVICE_BODY float2 PairAt(const unsigned char* pairs, int index) {
   return hw::floats_of_f16x2(reinterpret_cast<const uint32_t*>(pairs)[index]);
 }
 
 // 16 rows from `row`, 32 bytes from chunk 2 `pair`: the first operand of a product with queries.
 template <class Shape>
-OCTET_DEVICE void LoadKeys(const unsigned char* half, int row, int pair, int lane,
-                           uint32_t (&a)[4]) {
+OCTET_DEVICE_BODY void LoadKeys(const unsigned char* half, int row, int pair, int lane,
+                                uint32_t (&a)[4]) {
   if (2 * pair + 1 < Shape::kChunks) {
     hw::ldmatrix_x4(a, half + Shape::Offset(row + lane % 16, 2 * pair + lane / 16));
     return;
@@ -53,9 +53,9 @@ OCTET_DEVICE void LoadKeys(const unsigned char* half, int row, int pair, int lan
 
 // Scores of tokens g + 8 j in powers of 2: s[n][j]. `half` holds the keys.
 template <class Shape, int kFragments, int kSharedSteps>
-OCTET_DEVICE void Scores(const unsigned char* half,
-                         const Queries<Shape, kFragments, kSharedSteps>& queries, int lane,
-                         float (&s)[kFragments][kLaneTokens]) {
+OCTET_DEVICE_BODY void Scores(const unsigned char* half,
+                              const Queries<Shape, kFragments, kSharedSteps>& queries, int lane,
+                              float (&s)[kFragments][kLaneTokens]) {
   const unsigned char* pairs = half + Shape::kDataBytes;
 #pragma unroll
   for (int m = 0; m < kBlockTokens / 16; ++m) {
@@ -118,14 +118,14 @@ OCTET_DEVICE void Scores(const unsigned char* half,
   }
 }
 
-OCTET_DEVICE float MostOfVector(float x) {
+OCTET_DEVICE_BODY float MostOfVector(float x) {
 #pragma unroll
   for (int other = 4; other <= 16; other *= 2) {
     x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, other));
   }
   return x;
 }
-OCTET_DEVICE float SumOfVector(float x) {
+OCTET_DEVICE_BODY float SumOfVector(float x) {
 #pragma unroll
   for (int other = 4; other <= 16; other *= 2) x = x + __shfl_xor_sync(kAllLanes, x, other);
   return x;
@@ -133,17 +133,17 @@ OCTET_DEVICE float SumOfVector(float x) {
 
 // Whether vector t of fragment n sees the lane's token j of the block at `position`.
 template <class Shape, int kFragments, int kSharedSteps>
-OCTET_DEVICE bool Sees(const Queries<Shape, kFragments, kSharedSteps>& queries, int n, int position,
-                       int j, int lane) {
+OCTET_DEVICE_BODY bool Sees(const Queries<Shape, kFragments, kSharedSteps>& queries, int n,
+                            int position, int j, int lane) {
   const int token = position + 8 * j + lane / 4;
   return token >= queries.oldest[n] && token <= queries.newest[n];
 }
 
 // Scores become weights relative to the block's greatest; those of tokens not seen become 0.
 template <bool kMasked, class Shape, int kFragments, int kSharedSteps>
-OCTET_DEVICE void Weights(const Queries<Shape, kFragments, kSharedSteps>& queries, int position,
-                          int lane, float (&s)[kFragments][kLaneTokens],
-                          BlockSums<Shape, kFragments>& sums) {
+OCTET_DEVICE_BODY void Weights(const Queries<Shape, kFragments, kSharedSteps>& queries,
+                               int position, int lane, float (&s)[kFragments][kLaneTokens],
+                               BlockSums<Shape, kFragments>& sums) {
 #pragma unroll
   for (int n = 0; n < kFragments; ++n) {
     float most = -kInfinity;
@@ -169,10 +169,11 @@ OCTET_DEVICE void Weights(const Queries<Shape, kFragments, kSharedSteps>& querie
 // times scale, as 16 bits relative to the greatest of the block, two bytes for the two columns.
 // Within a word the tokens are 2t of an octet and of the next, then 2t + 1 of both.
 template <bool kMasked, class Shape, int kFragments, int kSharedSteps>
-OCTET_DEVICE void WeightCodes(const unsigned char* pairs,
-                              const Queries<Shape, kFragments, kSharedSteps>& queries, int position,
-                              int group, int n, int lane, const float (&p)[kFragments][kLaneTokens],
-                              uint32_t (&words)[4], BlockSums<Shape, kFragments>& sums) {
+OCTET_DEVICE_BODY void WeightCodes(const unsigned char* pairs,
+                                   const Queries<Shape, kFragments, kSharedSteps>& queries,
+                                   int position, int group, int n, int lane,
+                                   const float (&p)[kFragments][kLaneTokens], uint32_t (&words)[4],
+                                   BlockSums<Shape, kFragments>& sums) {
   float scaled[kLaneTokens];
   float most = 0;
   float zeros = 0;
@@ -199,8 +200,9 @@ OCTET_DEVICE void WeightCodes(const unsigned char* pairs,
 
 // bf16 values: the weight as two bf16 terms.
 template <class Shape, int kFragments>
-OCTET_DEVICE void WeightFloats(int n, const float (&p)[kFragments][kLaneTokens],
-                               uint32_t (&words)[kLaneTokens], BlockSums<Shape, kFragments>& sums) {
+OCTET_DEVICE_BODY void WeightFloats(int n, const float (&p)[kFragments][kLaneTokens],
+                                    uint32_t (&words)[kLaneTokens],
+                                    BlockSums<Shape, kFragments>& sums) {
 #pragma unroll
   for (int j = 0; j < kLaneTokens; ++j) {
     const float high = hw::float_of_bf16(hw::bf16(p[n][j]));
@@ -212,8 +214,8 @@ OCTET_DEVICE void WeightFloats(int n, const float (&p)[kFragments][kLaneTokens],
 
 // Tiles of the values of one group, integer: sink(tile, n, group, first, second).
 template <class Shape, int kFragments, typename Sink>
-OCTET_DEVICE void WeighCodes(const unsigned char* half, int group, int lane,
-                             const uint32_t (&words)[kFragments][4], const Sink& sink) {
+OCTET_DEVICE_BODY void WeighCodes(const unsigned char* half, int group, int lane,
+                                  const uint32_t (&words)[kFragments][4], const Sink& sink) {
   // A chunk of 16 bytes is a tile of int8, two of int4.
   constexpr int kTilesPerChunk = Shape::kInt4 ? 2 : 1;
   constexpr int kChunks = Shape::kTilesPerGroup / kTilesPerChunk;
@@ -258,8 +260,9 @@ OCTET_DEVICE void WeighCodes(const unsigned char* half, int group, int lane,
 }
 
 template <class Shape, int kFragments, typename Sink>
-OCTET_DEVICE void WeighFloats(const unsigned char* half, int lane,
-                              const uint32_t (&words)[kFragments][kLaneTokens], const Sink& sink) {
+OCTET_DEVICE_BODY void WeighFloats(const unsigned char* half, int lane,
+                                   const uint32_t (&words)[kFragments][kLaneTokens],
+                                   const Sink& sink) {
 #pragma unroll
   for (int tile = 0; tile < Shape::kTiles; ++tile) {
     float values[kFragments][4] = {};
@@ -285,10 +288,11 @@ OCTET_DEVICE void WeighFloats(const unsigned char* half, int lane,
 // sums of a group are known, before its tiles.
 template <bool kMasked, class Shape, int kFragments, int kSharedSteps, typename Ready,
           typename Sink>
-OCTET_DEVICE void Weigh(const unsigned char* half,
-                        const Queries<Shape, kFragments, kSharedSteps>& queries, int position,
-                        int lane, const float (&p)[kFragments][kLaneTokens],
-                        BlockSums<Shape, kFragments>& sums, const Ready& ready, const Sink& sink) {
+OCTET_DEVICE_BODY void Weigh(const unsigned char* half,
+                             const Queries<Shape, kFragments, kSharedSteps>& queries, int position,
+                             int lane, const float (&p)[kFragments][kLaneTokens],
+                             BlockSums<Shape, kFragments>& sums, const Ready& ready,
+                             const Sink& sink) {
 #pragma unroll
   for (int group = 0; group < Shape::kGroups; ++group) {
     if constexpr (Shape::kBF16) {

@@ -9,8 +9,8 @@ namespace octet::kernels {
 
 // Rows [row_begin, row_end) of the keys (value == false) or values of kv head `head`.
 template <class Shape, int kThreads>
-OCTET_DEVICE void CopyHalf(unsigned char* half, const std::byte* block, int head, bool value,
-                           int row_begin, int row_end, int thread) {
+OCTET_DEVICE_BODY void CopyHalf(unsigned char* half, const std::byte* block, int head, bool value,
+                                int row_begin, int row_end, int thread) {
   const std::byte* of_head = block + int64_t{head} * Shape::kHeadBytes;
   const std::byte* data = of_head + (value ? Shape::kCacheDataBytes : 0);
   if constexpr (Shape::kRowBytes % 16 == 0) {
@@ -40,7 +40,7 @@ OCTET_DEVICE void CopyHalf(unsigned char* half, const std::byte* block, int head
 // Where rows do not fill their last chunk: the rest is read as codes of values that do not exist,
 // so anything will do, but something must be there.
 template <class Shape>
-OCTET_DEVICE void FillRests(unsigned char* halves, int64_t bytes) {
+OCTET_DEVICE_BODY void FillRests(unsigned char* halves, int64_t bytes) {
   if constexpr (Shape::kRowBytes % 16 != 0) {
     for (int64_t i = threadIdx.x; i < bytes / 16; i += kAttentionThreads) {
       *reinterpret_cast<uint4*>(halves + 16 * i) = make_uint4(0, 0, 0, 0);
@@ -50,7 +50,7 @@ OCTET_DEVICE void FillRests(unsigned char* halves, int64_t bytes) {
 }
 
 // Waits until at most stages - spare of this thread's copies are under way. 1 <= stages <= 4.
-OCTET_DEVICE void WaitForHalf(int newest) {
+OCTET_DEVICE_BODY void WaitForHalf(int newest) {
   if (newest <= 0) {
     hw::cp_async_wait<0>();
   } else if (newest == 1) {

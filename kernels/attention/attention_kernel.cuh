@@ -35,7 +35,9 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   shared.stages = args.stages;
   shared.halves = smem.take<unsigned char>(args.stages * Shape::kHalfBytes);
   shared.lanes = smem.take<float>(Shape::kWideLaneFloats * kAttentionThreads);
-  shared.queries = smem.take<uint2>(Shape::kWideQueryWords * kAttentionThreads);
+  if constexpr (Shape::kWideQueryWords > 0) {
+    shared.queries = smem.take<uint2>(Shape::kWideQueryWords * kAttentionThreads);
+  }
   shared.last = last;
   FillRests<Shape>(shared.halves, args.stages * Shape::kHalfBytes);
   AttendWideItems<Shape>(args, shared, args.begin[blockIdx.x], args.begin[blockIdx.x + 1]);

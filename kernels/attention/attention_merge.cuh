@@ -25,8 +25,8 @@ struct AttentionKernelArgs {
   float* states = nullptr;
 };
 
-OCTET_DEVICE TileVectors VectorsOf(const AttentionKernelArgs& args, const AttentionItem& item,
-                                   int group, int dim) {
+OCTET_DEVICE_BODY TileVectors VectorsOf(const AttentionKernelArgs& args, const AttentionItem& item,
+                                        int group, int dim) {
   TileVectors tile;
   const int64_t column = int64_t{args.groups[group].head_begin + item.head_first} * dim;
   tile.q = args.q + item.row * args.q_stride + column;
@@ -46,7 +46,7 @@ struct ItemRange {
   int begin = 0;
   int end = 0;
 };
-OCTET_DEVICE ItemRange RangeOf(const AttentionItem& item, int window) {
+OCTET_DEVICE_BODY ItemRange RangeOf(const AttentionItem& item, int window) {
   ItemRange range;
   range.end = item.first_position + item.rows;
   range.begin = window > 0 ? max(0, item.first_position + 1 - window) : 0;
@@ -62,7 +62,7 @@ struct MergeFactors {
   float keep = 1;
   float add = 0;
 };
-OCTET_DEVICE MergeFactors MergeMost(float& state_most, float most) {
+OCTET_DEVICE_BODY MergeFactors MergeMost(float& state_most, float most) {
   const float next = fmaxf(state_most, most);
   const float reference = next == -kInfinity ? 0.0f : next;
   MergeFactors factors;
@@ -79,8 +79,8 @@ struct QuadState {
   float zeros = 0;
   float values[4] = {};
 
-  OCTET_DEVICE void Add(float part_most, float part_sum, float part_zeros, float step,
-                        const float4& part) {
+  OCTET_DEVICE_BODY void Add(float part_most, float part_sum, float part_zeros, float step,
+                             const float4& part) {
     const MergeFactors factors = MergeMost(most, part_most);
     sum = fmaf(sum, factors.keep, part_sum * factors.add);
     zeros = fmaf(zeros, factors.keep, part_zeros * factors.add);
@@ -90,26 +90,26 @@ struct QuadState {
     values[2] = fmaf(values[2], factors.keep, part.z * scale);
     values[3] = fmaf(values[3], factors.keep, part.w * scale);
   }
-  OCTET_DEVICE void Add(const QuadState& part) {
+  OCTET_DEVICE_BODY void Add(const QuadState& part) {
     Add(part.most, part.sum, part.zeros, 1.0f,
         make_float4(part.values[0], part.values[1], part.values[2], part.values[3]));
   }
 };
 
-OCTET_DEVICE float Finished(float value, float zeros, float inverse) {
+OCTET_DEVICE_BODY float Finished(float value, float zeros, float inverse) {
   return (value + zeros) * inverse;
 }
 
 // Where vector `vector` of a tile begins in the output, in elements.
-OCTET_DEVICE int64_t OutputOf(const AttentionKernelArgs& args, const AttentionItem& item, int group,
-                              int vector, int dim) {
+OCTET_DEVICE_BODY int64_t OutputOf(const AttentionKernelArgs& args, const AttentionItem& item,
+                                   int group, int vector, int dim) {
   const int head = args.groups[group].head_begin + item.head_first + vector % item.heads;
   return (item.row + vector / item.heads) * args.out_stride + int64_t{head} * dim;
 }
 
 template <class Shape>
-OCTET_DEVICE void WriteQuad(const AttentionKernelArgs& args, int64_t vector_begin, int quad,
-                            const QuadState& state) {
+OCTET_DEVICE_BODY void WriteQuad(const AttentionKernelArgs& args, int64_t vector_begin, int quad,
+                                 const QuadState& state) {
   const float inverse = 1.0f / state.sum;
   float x[4];
 #pragma unroll
@@ -126,20 +126,20 @@ OCTET_DEVICE void WriteQuad(const AttentionKernelArgs& args, int64_t vector_begi
 // The state of (split, vector) of a cut tile in the workspace: values, maximum, sum, zeros
 // [groups].
 template <class Shape>
-OCTET_DEVICE float* StateOf(const AttentionKernelArgs& args, const AttentionItem& item, int split,
-                            int vector) {
+OCTET_DEVICE_BODY float* StateOf(const AttentionKernelArgs& args, const AttentionItem& item,
+                                 int split, int vector) {
   const int64_t index =
       item.state + int64_t{split - item.row_split_begin} * item.rows * item.heads + vector;
   return args.states + index * (Shape::kDim + kStateTail);
 }
 
 template <class Shape>
-OCTET_DEVICE int GroupOfQuad(int quad) {
+OCTET_DEVICE_BODY int GroupOfQuad(int quad) {
   return Shape::kInt4 ? quad / 8 : 0;
 }
 
 template <class Shape>
-OCTET_DEVICE void StoreQuad(float* state, int quad, const QuadState& quad_state) {
+OCTET_DEVICE_BODY void StoreQuad(float* state, int quad, const QuadState& quad_state) {
   *reinterpret_cast<float4*>(state + 4 * quad) = make_float4(
       quad_state.values[0], quad_state.values[1], quad_state.values[2], quad_state.values[3]);
   float* tail = state + Shape::kDim;
@@ -154,8 +154,8 @@ OCTET_DEVICE void StoreQuad(float* state, int quad, const QuadState& quad_state)
 // Called by the whole block when its part of a cut tile is in the workspace. The last to arrive
 // merges all splits in order and writes the rows.
 template <class Shape>
-OCTET_DEVICE void ArriveAndMerge(const AttentionKernelArgs& args, const AttentionItem& item,
-                                 uint32_t* last) {
+OCTET_DEVICE_BODY void ArriveAndMerge(const AttentionKernelArgs& args, const AttentionItem& item,
+                                      uint32_t* last) {
   const auto thread = static_cast<int>(threadIdx.x);
   __syncthreads();
   if (thread == 0) {

@@ -14,13 +14,14 @@ namespace octet::kernels {
 template <class Shape>
 class HalfStream {
  public:
-  OCTET_DEVICE HalfStream(const AttentionKernelArgs& args, int item_begin, int item_end, int warp)
+  OCTET_DEVICE_BODY HalfStream(const AttentionKernelArgs& args, int item_begin, int item_end,
+                               int warp)
       : args_(args), item_(item_begin - 1), item_end_(item_end), warp_(warp) {
     NextItem();
   }
 
   // Starts the copy of the next half into `half`, or of none at the end; one commit either way.
-  OCTET_DEVICE void Issue(unsigned char* half, int lane) {
+  OCTET_DEVICE_BODY void Issue(unsigned char* half, int lane) {
     if (item_ < item_end_) {
       const int begin = block_ * kBlockTokens;
       CopyHalf<Shape, 32>(half, args_.cache + block_id_ * args_.block_bytes, head_, value_,
@@ -31,7 +32,7 @@ class HalfStream {
   }
 
  private:
-  OCTET_DEVICE void Advance() {
+  OCTET_DEVICE_BODY void Advance() {
     value_ = !value_;
     if (value_) return;
     block_ += kAttentionWarps;
@@ -47,7 +48,7 @@ class HalfStream {
     }
   }
   // To the warp's first block in the next item that has one.
-  OCTET_DEVICE void NextItem() {
+  OCTET_DEVICE_BODY void NextItem() {
     while (++item_ < item_end_) {
       const AttentionItem& item = args_.items[item_];
       range_ = RangeOf(item, args_.window);
@@ -60,11 +61,11 @@ class HalfStream {
       }
     }
   }
-  OCTET_DEVICE int OwnBlock() const {
+  OCTET_DEVICE_BODY int OwnBlock() const {
     const int from = warp_ - range_.first % kAttentionWarps;
     return range_.first + (from + kAttentionWarps) % kAttentionWarps;
   }
-  OCTET_DEVICE void Rewind() {
+  OCTET_DEVICE_BODY void Rewind() {
     block_ = OwnBlock();
     block_id_ = args_.block_tables[table_ + block_];
     head_ = args_.groups[group_].kv_head;
@@ -92,10 +93,10 @@ struct NarrowShared {
   uint32_t* last = nullptr;
   int stages = 0;
 
-  OCTET_DEVICE unsigned char* half(int warp, int slot) const {
+  OCTET_DEVICE_BODY unsigned char* half(int warp, int slot) const {
     return halves + (warp * stages + slot) * Shape::kHalfBytes;
   }
-  OCTET_DEVICE float* tail(int warp, int vector) const {
+  OCTET_DEVICE_BODY float* tail(int warp, int vector) const {
     return tails + (warp * kNarrowVectors + vector) * Shape::kPartialTail;
   }
 };
@@ -105,17 +106,17 @@ struct NarrowShared {
 template <class Shape, int kFragments>
 class NarrowWarp {
  public:
-  OCTET_DEVICE NarrowWarp(const NarrowShared<Shape>& shared, HalfStream<Shape>& stream, int warp,
-                          int lane, int& slot)
+  OCTET_DEVICE_BODY NarrowWarp(const NarrowShared<Shape>& shared, HalfStream<Shape>& stream,
+                               int warp, int lane, int& slot)
       : shared_(shared), stream_(stream), warp_(warp), lane_(lane), slot_(slot) {}
 
-  OCTET_DEVICE void Prepare(const TileVectors& tile) {
+  OCTET_DEVICE_BODY void Prepare(const TileVectors& tile) {
     PrepareQueries<Shape>(tile, 0, lane_, queries_);
     newest_min_ = tile.newest(0);
     oldest_max_ = tile.oldest(tile.count - 1);
   }
 
-  OCTET_DEVICE void Attend(int position) {
+  OCTET_DEVICE_BODY void Attend(int position) {
     float s[kFragments][kLaneTokens];
     unsigned char* keys = NextHalf();
     Scores<Shape>(keys, queries_, lane_, s);
@@ -129,10 +130,10 @@ class NarrowWarp {
   }
 
   // When everyone has merged what Attend left.
-  OCTET_DEVICE void Release() { stream_.Issue(values_half_, lane_); }
+  OCTET_DEVICE_BODY void Release() { stream_.Issue(values_half_, lane_); }
 
  private:
-  OCTET_DEVICE unsigned char* NextHalf() {
+  OCTET_DEVICE_BODY unsigned char* NextHalf() {
     WaitForHalf(shared_.stages - 1);
     __syncwarp();
     const int slot = slot_;
@@ -141,7 +142,7 @@ class NarrowWarp {
   }
 
   template <bool kMasked>
-  OCTET_DEVICE void Finish(int position, float (&s)[kFragments][kLaneTokens]) {
+  OCTET_DEVICE_BODY void Finish(int position, float (&s)[kFragments][kLaneTokens]) {
     BlockSums<Shape, kFragments> sums;
     Weights<kMasked>(queries_, position, lane_, s, sums);
     if (lane_ == 0) shared_.slots[warp_] = slot_;
@@ -157,8 +158,8 @@ class NarrowWarp {
     Store(sums, values);
   }
 
-  OCTET_DEVICE void Store(const BlockSums<Shape, kFragments>& sums,
-                          const float (&values)[Shape::kTiles][kFragments][2]) {
+  OCTET_DEVICE_BODY void Store(const BlockSums<Shape, kFragments>& sums,
+                               const float (&values)[Shape::kTiles][kFragments][2]) {
     auto* floats = reinterpret_cast<float*>(values_half_);
     const int g = lane_ / 4;
 #pragma unroll
@@ -203,11 +204,13 @@ class NarrowWarp {
 template <class Shape, int kFragments>
 class NarrowMerger {
  public:
-  OCTET_DEVICE NarrowMerger(const AttentionKernelArgs& args, const AttentionItem& item, int group)
+  OCTET_DEVICE_BODY NarrowMerger(const AttentionKernelArgs& args, const AttentionItem& item,
+                                 int group)
       : args_(args), item_(item), group_(group) {}
 
   // The results of blocks [first, last] of the four that begin at `block`.
-  OCTET_DEVICE void AddBlocks(const NarrowShared<Shape>& shared, int block, int first, int last) {
+  OCTET_DEVICE_BODY void AddBlocks(const NarrowShared<Shape>& shared, int block, int first,
+                                   int last) {
 #pragma unroll
     for (int k = 0; k < kQuads; ++k) {
       if (!holds(k)) continue;
@@ -223,7 +226,7 @@ class NarrowMerger {
     }
   }
 
-  OCTET_DEVICE void EndSplit(int split) {
+  OCTET_DEVICE_BODY void EndSplit(int split) {
 #pragma unroll
     for (int k = 0; k < kQuads; ++k) {
       if (!holds(k)) continue;
@@ -236,7 +239,7 @@ class NarrowMerger {
     }
   }
 
-  OCTET_DEVICE void WriteRows() {
+  OCTET_DEVICE_BODY void WriteRows() {
 #pragma unroll
     for (int k = 0; k < kQuads; ++k) {
       if (!holds(k)) continue;
@@ -250,12 +253,12 @@ class NarrowMerger {
   static constexpr int kQuads =
       (kFragments * kFragmentVectors * kVectorQuads + kAttentionThreads - 1) / kAttentionThreads;
 
-  OCTET_DEVICE int index(int k) const {
+  OCTET_DEVICE_BODY int index(int k) const {
     return static_cast<int>(threadIdx.x) + k * kAttentionThreads;
   }
-  OCTET_DEVICE int vector(int k) const { return index(k) / kVectorQuads; }
-  OCTET_DEVICE int quad(int k) const { return index(k) % kVectorQuads; }
-  OCTET_DEVICE bool holds(int k) const { return vector(k) < item_.rows * item_.heads; }
+  OCTET_DEVICE_BODY int vector(int k) const { return index(k) / kVectorQuads; }
+  OCTET_DEVICE_BODY int quad(int k) const { return index(k) % kVectorQuads; }
+  OCTET_DEVICE_BODY bool holds(int k) const { return vector(k) < item_.rows * item_.heads; }
 
   const AttentionKernelArgs& args_;
   const AttentionItem& item_;
@@ -266,9 +269,9 @@ class NarrowMerger {
 
 // One tile over the blocks of an item, for one kv head.
 template <class Shape, int kFragments>
-OCTET_DEVICE void AttendNarrow(const AttentionKernelArgs& args, const AttentionItem& item,
-                               int group, const NarrowShared<Shape>& shared,
-                               HalfStream<Shape>& stream, int& slot) {
+OCTET_DEVICE_BODY void AttendNarrow(const AttentionKernelArgs& args, const AttentionItem& item,
+                                    int group, const NarrowShared<Shape>& shared,
+                                    HalfStream<Shape>& stream, int& slot) {
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const ItemRange range = RangeOf(item, args.window);
   NarrowWarp<Shape, kFragments> worker(shared, stream, warp, static_cast<int>(threadIdx.x) % 32,
@@ -296,9 +299,9 @@ OCTET_DEVICE void AttendNarrow(const AttentionKernelArgs& args, const AttentionI
 
 // All narrow items of a worker.
 template <class Shape>
-OCTET_DEVICE void AttendNarrowItems(const AttentionKernelArgs& args,
-                                    const NarrowShared<Shape>& shared, int item_begin,
-                                    int item_end) {
+OCTET_DEVICE_BODY void AttendNarrowItems(const AttentionKernelArgs& args,
+                                         const NarrowShared<Shape>& shared, int item_begin,
+                                         int item_end) {
   if (item_begin == item_end) return;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   HalfStream<Shape> stream(args, item_begin, item_end, warp);

@@ -24,15 +24,15 @@ struct TileVectors {
   int window = 0;
   float scale = 0;
 
-  OCTET_DEVICE bool holds(int vector) const { return vector < count; }
-  OCTET_DEVICE int newest(int vector) const {
+  OCTET_DEVICE_BODY bool holds(int vector) const { return vector < count; }
+  OCTET_DEVICE_BODY int newest(int vector) const {
     return holds(vector) ? first_position + vector / heads : -1;
   }
-  OCTET_DEVICE int oldest(int vector) const {
+  OCTET_DEVICE_BODY int oldest(int vector) const {
     const int end = newest(vector) + 1;
     return window > 0 && end > window ? end - window : 0;
   }
-  OCTET_DEVICE const float* source(int vector, int dim) const {
+  OCTET_DEVICE_BODY const float* source(int vector, int dim) const {
     return q + vector / heads * q_stride + vector % heads * dim;
   }
 };
@@ -49,7 +49,7 @@ struct Queries {
   int newest[kFragments];                  // positions [oldest, newest] are seen
   int oldest[kFragments];
 
-  OCTET_DEVICE void Put(int step, int n, uint32_t first, uint32_t second) {
+  OCTET_DEVICE_BODY void Put(int step, int n, uint32_t first, uint32_t second) {
     if (step < kSharedSteps) {
       shared[(step * kFragments + n) * kAttentionThreads] = make_uint2(first, second);
     } else {
@@ -57,7 +57,7 @@ struct Queries {
       words[step - kSharedSteps][n][1] = second;
     }
   }
-  OCTET_DEVICE void Get(int step, int n, uint32_t (&operand)[2]) const {
+  OCTET_DEVICE_BODY void Get(int step, int n, uint32_t (&operand)[2]) const {
     if (step < kSharedSteps) {
       const uint2 both = shared[(step * kFragments + n) * kAttentionThreads];
       operand[0] = both.x;
@@ -71,7 +71,7 @@ struct Queries {
 
 // The 8 values of the query that a lane's operands hold in a step, in the order of their bytes.
 template <class Shape>
-OCTET_DEVICE void LoadQueryStep(const float* source, int step, int t, float (&x)[8]) {
+OCTET_DEVICE_BODY void LoadQueryStep(const float* source, int step, int t, float (&x)[8]) {
   // int4: nibbles of the same byte lie side by side, even values in the first operand.
   const int width = Shape::kInt4 ? 8 : 4;
   const int first = 32 * step + width * t;
@@ -93,8 +93,8 @@ OCTET_DEVICE void LoadQueryStep(const float* source, int step, int t, float (&x)
 // Integer keys: fragment n of the queries. `source` is of this lane's column, null where it is
 // empty.
 template <class Shape, int kFragments, int kSharedSteps>
-OCTET_DEVICE void PrepareCodes(const float* source, float score_scale, int n, int lane,
-                               Queries<Shape, kFragments, kSharedSteps>& queries) {
+OCTET_DEVICE_BODY void PrepareCodes(const float* source, float score_scale, int n, int lane,
+                                    Queries<Shape, kFragments, kSharedSteps>& queries) {
   const int t = lane % 4;
   float x[Shape::kQuerySteps][8];
   float most = 0;
@@ -150,8 +150,8 @@ OCTET_DEVICE void PrepareCodes(const float* source, float score_scale, int n, in
 }
 
 template <class Shape, int kFragments, int kSharedSteps>
-OCTET_DEVICE void PrepareFloats(const float* source, float score_scale, int n, int lane,
-                                Queries<Shape, kFragments, kSharedSteps>& queries) {
+OCTET_DEVICE_BODY void PrepareFloats(const float* source, float score_scale, int n, int lane,
+                                     Queries<Shape, kFragments, kSharedSteps>& queries) {
   const bool low = lane / 4 % 2 == 1;
 #pragma unroll
   for (int step = 0; step < Shape::kQuerySteps; ++step) {
@@ -173,8 +173,8 @@ OCTET_DEVICE void PrepareFloats(const float* source, float score_scale, int n, i
 
 // Vectors [first, first + 4 kFragments) of the tile.
 template <class Shape, int kFragments, int kSharedSteps>
-OCTET_DEVICE void PrepareQueries(const TileVectors& tile, int first, int lane,
-                                 Queries<Shape, kFragments, kSharedSteps>& queries) {
+OCTET_DEVICE_BODY void PrepareQueries(const TileVectors& tile, int first, int lane,
+                                      Queries<Shape, kFragments, kSharedSteps>& queries) {
 #pragma unroll
   for (int n = 0; n < kFragments; ++n) {
     __syncwarp();  // keeps the compiler from loading all fragments at once

@@ -19,8 +19,8 @@ struct WideShared {
 template <class Shape>
 class WideStream {
  public:
-  OCTET_DEVICE WideStream(const AttentionKernelArgs& args, const AttentionItem& item, int group,
-                          const ItemRange& range, const WideShared& shared)
+  OCTET_DEVICE_BODY WideStream(const AttentionKernelArgs& args, const AttentionItem& item,
+                               int group, const ItemRange& range, const WideShared& shared)
       : args_(args),
         range_(range),
         shared_(shared),
@@ -31,7 +31,7 @@ class WideStream {
   }
 
   // The next half. Everyone is done with the one before the last.
-  OCTET_DEVICE const unsigned char* Next() {
+  OCTET_DEVICE_BODY const unsigned char* Next() {
     WaitForHalf(shared_.stages - 2);
     __syncthreads();
     Issue();
@@ -41,7 +41,7 @@ class WideStream {
   }
 
  private:
-  OCTET_DEVICE void Issue() {
+  OCTET_DEVICE_BODY void Issue() {
     if (block_ <= range_.last) {
       const int begin = block_ * kBlockTokens;
       CopyHalf<Shape, kAttentionThreads>(shared_.halves + issued_ * Shape::kHalfBytes,
@@ -70,8 +70,8 @@ class WideStream {
 template <class Shape, int kFragments>
 class WideWarp {
  public:
-  OCTET_DEVICE WideWarp(const AttentionKernelArgs& args, const AttentionItem& item, int group,
-                        const WideShared& shared)
+  OCTET_DEVICE_BODY WideWarp(const AttentionKernelArgs& args, const AttentionItem& item, int group,
+                             const WideShared& shared)
       : args_(args),
         item_(item),
         group_(group),
@@ -94,15 +94,15 @@ class WideWarp {
     }
   }
 
-  OCTET_DEVICE bool Sees(int position) const {
+  OCTET_DEVICE_BODY bool Sees(int position) const {
     return position <= newest_max_ && position + kBlockTokens - 1 >= oldest_min_;
   }
 
-  OCTET_DEVICE void AttendKeys(const unsigned char* keys) {
+  OCTET_DEVICE_BODY void AttendKeys(const unsigned char* keys) {
     Scores<Shape>(keys, queries_, lane_, s_);
   }
 
-  OCTET_DEVICE void AttendValues(const unsigned char* values, int position) {
+  OCTET_DEVICE_BODY void AttendValues(const unsigned char* values, int position) {
     if (position < oldest_max_ || position + kBlockTokens - 1 > newest_min_) {
       Add<true>(values, position);
     } else {
@@ -110,7 +110,7 @@ class WideWarp {
     }
   }
 
-  OCTET_DEVICE void EndSplit(int split) {
+  OCTET_DEVICE_BODY void EndSplit(int split) {
 #pragma unroll
     for (int n = 0; n < kFragments; ++n) {
       if (item_.state >= 0) {
@@ -122,7 +122,7 @@ class WideWarp {
     Clear();
   }
 
-  OCTET_DEVICE void WriteRows() {
+  OCTET_DEVICE_BODY void WriteRows() {
 #pragma unroll
     for (int n = 0; n < kFragments; ++n) {
       if (vector(n) >= count_) continue;
@@ -141,13 +141,13 @@ class WideWarp {
   }
 
  private:
-  OCTET_DEVICE int vector(int n) const { return first_ + kFragmentVectors * n + lane_ % 4; }
+  OCTET_DEVICE_BODY int vector(int n) const { return first_ + kFragmentVectors * n + lane_ % 4; }
   // Field 0: maximum, 1: sum, then zeros [groups], values [tiles, 2].
-  OCTET_DEVICE float& Row(int n, int field) {
+  OCTET_DEVICE_BODY float& Row(int n, int field) {
     return row_[(n * Shape::kLaneVectorFloats + field) * kAttentionThreads];
   }
 
-  OCTET_DEVICE void Clear() {
+  OCTET_DEVICE_BODY void Clear() {
 #pragma unroll
     for (int n = 0; n < kFragments; ++n) {
       most_[n] = -kInfinity;
@@ -163,7 +163,7 @@ class WideWarp {
   }
 
   template <bool kMasked>
-  OCTET_DEVICE void Add(const unsigned char* half, int position) {
+  OCTET_DEVICE_BODY void Add(const unsigned char* half, int position) {
     BlockSums<Shape, kFragments> sums;
     Weights<kMasked>(queries_, position, lane_, s_, sums);
     MergeFactors factors[kFragments];
@@ -189,7 +189,7 @@ class WideWarp {
     Weigh<kMasked>(half, queries_, position, lane_, s_, sums, ready, sink);
   }
 
-  OCTET_DEVICE void MergeIntoRow(int n) {
+  OCTET_DEVICE_BODY void MergeIntoRow(int n) {
     float most = Row(n, 0);
     const MergeFactors factors = MergeMost(most, most_[n]);
     Row(n, 0) = most;
@@ -205,7 +205,7 @@ class WideWarp {
     }
   }
 
-  OCTET_DEVICE void StoreState(int n, int split) {
+  OCTET_DEVICE_BODY void StoreState(int n, int split) {
     if (vector(n) >= count_) return;
     float* state = StateOf<Shape>(args_, item_, split, vector(n));
     const int g = lane_ / 4;
@@ -222,7 +222,7 @@ class WideWarp {
     for (int group = 0; group < Shape::kGroups; ++group) tail[2 + group] = zeros_[n][group];
   }
 
-  OCTET_DEVICE void WritePair(int64_t first_at, int64_t second_at, float first, float second) {
+  OCTET_DEVICE_BODY void WritePair(int64_t first_at, int64_t second_at, float first, float second) {
     if (args_.out_bf16 != nullptr) {
       if constexpr (Shape::kBF16) {
         args_.out_bf16[first_at] = hw::bf16(first);
@@ -256,8 +256,8 @@ class WideWarp {
 };
 
 template <class Shape, int kFragments>
-OCTET_DEVICE void AttendWide(const AttentionKernelArgs& args, const AttentionItem& item, int group,
-                             const WideShared& shared) {
+OCTET_DEVICE_BODY void AttendWide(const AttentionKernelArgs& args, const AttentionItem& item,
+                                  int group, const WideShared& shared) {
   const ItemRange range = RangeOf(item, args.window);
   WideStream<Shape> stream(args, item, group, range, shared);
   WideWarp<Shape, kFragments> worker(args, item, group, shared);
@@ -283,8 +283,8 @@ OCTET_DEVICE void AttendWide(const AttentionKernelArgs& args, const AttentionIte
 
 // All wide items of a worker.
 template <class Shape>
-OCTET_DEVICE void AttendWideItems(const AttentionKernelArgs& args, const WideShared& shared,
-                                  int item_begin, int item_end) {
+OCTET_DEVICE_BODY void AttendWideItems(const AttentionKernelArgs& args, const WideShared& shared,
+                                       int item_begin, int item_end) {
   for (int i = item_begin; i < item_end; ++i) {
     const AttentionItem& item = args.items[i];
     for (int group = item.group_begin; group < item.group_end; ++group) {

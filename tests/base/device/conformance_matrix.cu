@@ -42,6 +42,9 @@ __global__ void LoadMatricesKernel(const uint16_t* rows, uint32_t* out) {
   for (int k = 0; k < 2; ++k) mine[256 + k] = pair[k];
   hw::ldmatrix_x2_trans(pair, tile + 8 * (lane % 16));
   for (int k = 0; k < 2; ++k) mine[384 + k] = pair[k];
+  // From registers: the first two matrices once more.
+  hw::ldmatrix_x4(r, tile + 8 * lane);
+  for (int k = 0; k < 2; ++k) mine[384 + 2 + k] = hw::movmatrix_trans(r[k]);
 }
 
 // Gathers fragments from dense matrices by the layouts of the PTX ISA.

@@ -52,6 +52,7 @@ TEST_F(ConformanceMatrixTest, LoadMatrices) {
       if (m < 2) {
         EXPECT_EQ(out[256 + 4 * lane + m], straight);
         EXPECT_EQ(out[384 + 4 * lane + m], transposed);
+        EXPECT_EQ(out[384 + 2 + 4 * lane + m], transposed);
       }
     }
   }

@@ -18,6 +18,7 @@
 #define __launch_bounds__(...)
 #define __align__(n) alignas(n)
 #define OCTET_DEVICE inline __attribute__((always_inline))
+#define OCTET_DEVICE_BODY inline __attribute__((noinline))
 #define OCTET_HOST_DEVICE inline
 
 #define threadIdx (::octet::emulator::ThreadIndex())

@@ -29,6 +29,7 @@ void ldmatrix_x4(uint32_t (&r)[4], const void* row, Place place = Place::current
 void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row, Place place = Place::current());
 void ldmatrix_x2(uint32_t (&r)[2], const void* row, Place place = Place::current());
 void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row, Place place = Place::current());
+uint32_t movmatrix_trans(uint32_t a, Place place = Place::current());
 
 void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                        Place place = Place::current());

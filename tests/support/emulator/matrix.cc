@@ -50,6 +50,22 @@ void LoadMatrices(uint32_t* r, const void* row, int matrices, bool transposed, c
   Meet("ldmatrix", 0xFFFFFFFFu, &arguments, ComputeLoad, false, place);
 }
 
+void ComputeTranspose(Warp& warp, uint32_t, const Place&) {
+  const auto word = [&](int lane) -> uint32_t& {
+    return *static_cast<uint32_t*>(warp.lanes[lane]->meeting_arguments);
+  };
+  uint32_t elements[8][8];
+  for (int lane = 0; lane < kWarpLanes; ++lane) {
+    for (int e = 0; e < 2; ++e) {
+      elements[lane / 4][lane % 4 * 2 + e] = word(lane) >> (16 * e) & 0xFFFFu;
+    }
+  }
+  for (int lane = 0; lane < kWarpLanes; ++lane) {
+    const int g = lane / 4, t = lane % 4;
+    word(lane) = elements[2 * t + 1][g] << 16 | elements[2 * t][g];
+  }
+}
+
 struct MultiplyArguments {
   void* d;
   const uint32_t* a;
@@ -109,6 +125,11 @@ void ldmatrix_x2(uint32_t (&r)[2], const void* row, Place place) {
 }
 void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row, Place place) {
   LoadMatrices(r, row, 2, true, place);
+}
+
+uint32_t movmatrix_trans(uint32_t a, Place place) {
+  Meet("movmatrix", 0xFFFFFFFFu, &a, ComputeTranspose, false, place);
+  return a;
 }
 
 #define OCTET_MMA(name, d_type, a_element, b_element)                                              \
