@@ -31,6 +31,16 @@ void PassForAHost(int rank) {
   setenv("NCCL_HOSTID", ("octet-rank-" + std::to_string(rank)).c_str(), 1);
 }
 
+// NCCL's own sockets listen on an interface of the network unless they are told not to. A group on
+// one host has no need of it; whoever has chosen an interface keeps it. REQUIRES: as above.
+void StayOnLoopback(std::span<const RankIdentity> ranks) {
+  const std::string_view host = ranks.front().host.view();
+  const bool one_host =
+      !host.empty() &&
+      std::all_of(ranks.begin(), ranks.end(), [&](const auto& r) { return r.host.view() == host; });
+  if (one_host) setenv("NCCL_SOCKET_IFNAME", "=lo", 0);
+}
+
 }  // namespace
 
 int64_t NcclAreaBytes(const CommunicatorLimits& limits, int ranks, int64_t area_bytes_max) {
@@ -87,6 +97,7 @@ Result<std::unique_ptr<NcclCommunicator>> NcclCommunicator::Create(const Place& 
   const std::vector<RankIdentity> ranks = ExchangeIdentities(control, own);
   OCTET_RETURN_IF_ERROR(CheckAgreement(ranks));
   OCTET_RETURN_IF_ERROR(CheckDevices(ranks, options.share_gpu));
+  StayOnLoopback(ranks);
   place.watch->SetPeers(PeersOf(ranks, control.rank()));
 
   std::unique_ptr<NcclCommunicator> made(

@@ -8,8 +8,10 @@
 // the slices: about ranks / 2 times less traffic, one more wait. Larger messages than the area
 // holds go in pieces.
 //
-// Nothing here waits on the host or allocates, so that calls can be captured in a graph. A call
-// that fails ends the process through the GroupWatch, which also ends it when a peer is lost.
+// Nothing here waits on the host or allocates, so that calls can be captured in a graph; NCCL
+// itself sets up its connections at the first call of a kind, so make one of each before the first
+// capture. A call that fails ends the process through the GroupWatch, which also ends it when a
+// peer is lost.
 #pragma once
 
 #include <functional>

@@ -88,6 +88,16 @@ TEST(NcclGroupTest, SeveralRanksComeToNccl) {
   });
 }
 
+TEST(NcclGroupTest, OnOneHostNcclListensOnLoopbackUnlessItIsTold) {
+  unsetenv("NCCL_SOCKET_IFNAME");
+  EXPECT_EQ(Refusals(2, [](int, NcclOptions*) {}), std::set<std::string>{"formed"});
+  EXPECT_STREQ(getenv("NCCL_SOCKET_IFNAME"), "=lo");
+  setenv("NCCL_SOCKET_IFNAME", "eth7", 1);
+  EXPECT_EQ(Refusals(2, [](int, NcclOptions*) {}), std::set<std::string>{"formed"});
+  EXPECT_STREQ(getenv("NCCL_SOCKET_IFNAME"), "eth7");
+  unsetenv("NCCL_SOCKET_IFNAME");
+}
+
 TEST(NcclGroupTest, AreaIsBoundedAndAFunctionOfTheLimits) {
   EXPECT_EQ(NcclAreaBytes({}, 8), 64 * 32 * 4);
   EXPECT_EQ(NcclAreaBytes({.reduce_floats_max = 1 << 10}, 4), (4 << 12) + 64 * 32 * 4);
