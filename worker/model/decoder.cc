@@ -46,9 +46,19 @@ void Decoder::Project(const kernels::LinearShape& shape, const std::byte* weight
                   *stream_);
 }
 
-// normed -> delta
-void Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
-                             std::byte* cache) {
+// A root that is alone is the sum, and a device reads it where it is.
+const float* Decoder::SumOfRoots(const ExchangeTree& tree, int64_t rows) {
+  const int64_t count = rows * spec_.hidden;
+  const bool is_alone = tree.merges.size() == 1;
+  const float* root =
+      is_alone ? comm_->GatherRoots(tree, buffers_.roots, count, *stream_) : nullptr;
+  if (root != nullptr) return root;
+  comm_->TreeAllReduce(tree, buffers_.roots, buffers_.delta, count, *stream_);
+  return buffers_.delta;
+}
+
+const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
+                                     std::byte* cache) {
   const DecoderBuffers& b = buffers_;
   const int64_t head_dim = spec_.head_dim;
   const int64_t q_width = shard_.heads() * head_dim;
@@ -83,12 +93,10 @@ void Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBatch& batc
                       .y = b.attention.Rows(batch.rows)},
                      *stream_);
   Project(weights_.shapes.o, layer.o, nullptr, b.attention, batch.rows, b.roots);
-  comm_->TreeAllReduce(shard_.attention_exchange, b.roots, b.delta, batch.rows * spec_.hidden,
-                       *stream_);
+  return SumOfRoots(shard_.attention_exchange, batch.rows);
 }
 
-// normed -> delta
-void Decoder::MlpBlock(const LayerWeights& layer, int64_t rows) {
+const float* Decoder::MlpBlock(const LayerWeights& layer, int64_t rows) {
   const DecoderBuffers& b = buffers_;
   Project(weights_.shapes.gate_up, layer.gate_up, nullptr, b.normed, rows, b.gate_up);
   kernels::SiluMul({.gate_up = b.gate_up,
@@ -98,7 +106,7 @@ void Decoder::MlpBlock(const LayerWeights& layer, int64_t rows) {
                     .out = b.gated.Rows(rows)},
                    *stream_);
   Project(weights_.shapes.down, layer.down, nullptr, b.gated, rows, b.roots);
-  comm_->TreeAllReduce(shard_.ffn_exchange, b.roots, b.delta, rows * spec_.hidden, *stream_);
+  return SumOfRoots(shard_.ffn_exchange, rows);
 }
 
 void Decoder::Forward(const ForwardBatch& batch, std::byte* cache) {
@@ -135,7 +143,6 @@ void Decoder::Forward(const ForwardBatch& batch, std::byte* cache) {
                    *stream_);
 
   kernels::AddRmsNormArgs add_norm{.residual = b.residual,
-                                   .delta = b.delta,
                                    .y = b.normed.ValuesUnlessRows(),
                                    .rows = rows,
                                    .hidden = spec_.hidden,
@@ -143,12 +150,12 @@ void Decoder::Forward(const ForwardBatch& batch, std::byte* cache) {
                                    .out = b.normed.Rows(rows)};
   for (int64_t i = 0; i < spec_.layers; ++i) {
     const LayerWeights& layer = weights_.layers[i];
-    AttentionBlock(layer, batch, cache + i * layer_cache_bytes);
+    add_norm.delta = AttentionBlock(layer, batch, cache + i * layer_cache_bytes);
     add_norm.delta_bias = layer.o_bias;
     add_norm.weight = layer.mlp_norm;
     kernels::AddRmsNorm(add_norm, *stream_);
 
-    MlpBlock(layer, rows);
+    add_norm.delta = MlpBlock(layer, rows);
     add_norm.delta_bias = nullptr;
     if (i + 1 < spec_.layers) {
       add_norm.weight = weights_.layers[i + 1].attention_norm;

@@ -76,8 +76,11 @@ class Decoder {
   static int64_t RootsMax(const ShardPlan& shard);
 
  private:
-  void AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch, std::byte* cache);
-  void MlpBlock(const LayerWeights& layer, int64_t rows);
+  // Both return where the block's [rows, hidden] are, to be added to the residual.
+  const float* AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
+                              std::byte* cache);
+  const float* MlpBlock(const LayerWeights& layer, int64_t rows);
+  const float* SumOfRoots(const ExchangeTree& tree, int64_t rows);
   // Empty `rows` have the linear read f32 values instead.
   void Project(const kernels::LinearShape& shape, const std::byte* weights, const float* bias,
                const float* x, const kernels::ActivationRows& x_rows, int64_t rows, float* out);

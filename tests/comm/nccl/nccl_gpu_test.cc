@@ -2,7 +2,8 @@
 // gathers, captured steps, and the end of a rank whose peer dies. Where there are fewer GPUs than
 // ranks they share them, which shows that it works, not how fast it is.
 //
-// CUDA does not survive a fork: this process never opens a device, its children do.
+// Skipped where no device opens or there is no NCCL. CUDA does not survive a fork: this process
+// never opens a device, its children do.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -48,7 +49,8 @@ int RunRank(Communicator& control, const std::function<bool(const Rank&)>& body)
   const Result<int> gpus = Gpu::Count();
   const auto has_gpu = gpus.ok() && *gpus > 0;
   Result<std::unique_ptr<Gpu>> gpu = Gpu::Open({.index = has_gpu ? control.rank() % *gpus : 0});
-  const RankIdentity own = {.problem = gpu.status().message()};
+  const Status nccl = NcclLibrary::Load().status();
+  const RankIdentity own = {.problem = gpu.ok() ? nccl.message() : gpu.status().message()};
   const Status agreed = CheckAgreement(ExchangeIdentities(control, own));
   if (!agreed.ok()) {
     if (control.rank() == 0) std::printf("no GPU to test on: %s\n", agreed.message().c_str());

@@ -10,6 +10,7 @@
 #include "tests/support/emulator/control.h"
 #include "tests/worker/engine/emulated_engine.h"
 #include "tests/worker/engine/odd_model.h"
+#include "worker/engine/device_sampler.h"
 #include "worker/engine/rank_device.h"
 #include "worker/engine/worker_options.h"
 
@@ -224,6 +225,27 @@ TEST(DeviceStep, TakesThePlanAndCopiesOnceEachWay) {
     EXPECT_EQ(after.copies_to_host - before.copies_to_host, 1) << "step " << i;
     EXPECT_EQ(after.allocations, before.allocations) << "step " << i;
   }
+}
+
+// Each request wants a token of its own, so that a lost admission shows.
+TEST(DeviceStep, AdmitsMoreThanItsImageHolds) {
+  constexpr int32_t kRequests = static_cast<int32_t>(kImageAdmissionsMax) + 3;
+  EngineConfig config = DeviceConfig(kDeviceVariants[0], 1, 0, false);
+  config.slots = kRequests;
+  config.kv_blocks = kRequests;
+  comm::SingleCommunicator comm;
+  EmulatedEngine device(config, test::MadeUpWeights, &comm);
+  StepPlan plan;
+  for (int32_t slot = 0; slot < kRequests; ++slot) {
+    Admit admit{.slot = slot, .sampling = {.temperature = 0}, .prompt_tokens = 1};
+    admit.adjustments.logit_bias = {{.token = 100 + slot, .bias = 1000.0f}};
+    plan.admits.push_back(admit);
+    plan.blocks.push_back(Blocks(slot, slot, 1));
+    plan.prefills.push_back({.slot = slot, .first_position = 0, .tokens = {7}, .sample = true});
+  }
+  const StepResult& result = device.engine->Step(plan);
+  ASSERT_EQ(result.tokens.size(), static_cast<size_t>(kRequests));
+  for (int32_t slot = 0; slot < kRequests; ++slot) EXPECT_EQ(result.tokens[slot], 100 + slot);
 }
 
 // The next step is launched before the last is read: its rows take their tokens on the device.
