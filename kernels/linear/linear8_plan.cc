@@ -9,8 +9,10 @@
 namespace octet::kernels {
 namespace {
 
-constexpr int64_t kItemsWanted = 264;       // blocks of at most 64 rows: two a multiprocessor
-constexpr int64_t kLargeItemsWanted = 132;  // blocks of 128 rows: one
+// A tile of 64 rows or more fills a multiprocessor, of smaller ones there is room for two or more.
+constexpr int64_t kLargeTile = 64;
+constexpr int64_t kItemsWanted = 264;
+constexpr int64_t kLargeItemsWanted = 132;
 constexpr int64_t kPartAlignment = 256;
 
 // What becomes of the sum that each leaf of a part ends in: it waits for its right neighbour, or it
@@ -39,21 +41,21 @@ void PlanSums(Linear8Plan& plan) {
 
 }  // namespace
 
-Linear8Plan Linear8Plan::Of(const LinearShape& shape, int64_t rows) {
+Linear8Plan Linear8Plan::Of(const LinearShape& shape, int64_t rows, int64_t parts) {
   Linear8Plan plan;
   const int64_t tile = std::min<int64_t>(PaddedActivationRows(rows), 128);
   const int64_t panels = (shape.outputs + kCuda8PanelOutputs - 1) / kCuda8PanelOutputs;
   plan.tile_tokens = static_cast<int32_t>(tile);
-  plan.tile_panels = tile <= 16 ? 1 : 2;
+  plan.tile_panels = tile <= 16 ? 1 : tile == 64 ? 4 : 2;
   plan.token_tiles = static_cast<int32_t>((rows + tile - 1) / tile);
   plan.panel_tiles = static_cast<int32_t>((panels + plan.tile_panels - 1) / plan.tile_panels);
   const int64_t items = int64_t{plan.token_tiles} * plan.panel_tiles;
-  const int64_t wanted = tile == 128 ? kLargeItemsWanted : kItemsWanted;
-  plan.parts = DealLeaves(shape.merges, (wanted + items - 1) / items);
+  const int64_t wanted = tile >= kLargeTile ? kLargeItemsWanted : kItemsWanted;
+  plan.parts = DealLeaves(shape.merges, parts > 0 ? parts : (wanted + items - 1) / items);
   PlanSums(plan);
   plan.waiting_bytes = tile * plan.tile_panels * kCuda8PanelOutputs * 4;
-  plan.waiting_blocks = static_cast<int32_t>(
-      std::min<int64_t>(plan.items(), tile == 128 ? kWaitingBlocksMax / 2 : kWaitingBlocksMax));
+  plan.waiting_blocks = static_cast<int32_t>(std::min<int64_t>(
+      plan.items(), tile >= kLargeTile ? kWaitingBlocksMax / 2 : kWaitingBlocksMax));
 
   const auto take = [&](int64_t& at, int64_t bytes) {
     at = plan.bytes;

@@ -33,8 +33,8 @@ struct Linear8Plan {
 
   int64_t items() const { return int64_t{token_tiles} * panel_tiles * parts.parts; }
 
-  // REQUIRES: rows, outputs and inputs above 0.
-  static Linear8Plan Of(const LinearShape& shape, int64_t rows);
+  // REQUIRES: rows, outputs and inputs above 0. parts: 0 for as many as fill a GPU.
+  static Linear8Plan Of(const LinearShape& shape, int64_t rows, int64_t parts = 0);
 };
 
 // LinearWorkspaceBytes of this layout: enough for any number of rows up to `rows`.

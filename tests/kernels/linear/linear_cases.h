@@ -112,6 +112,34 @@ inline NeutralRows Slice(const NeutralRows& whole, const LinearShape& shape, int
   return rows;
 }
 
+// The inputs of `part` of each row of x, which has those of `shape`.
+inline std::vector<float> InputsOf(const std::vector<float>& x, const LinearShape& shape,
+                                   const LinearShape& part) {
+  std::vector<float> own;
+  for (size_t row = 0; row < x.size(); row += static_cast<size_t>(shape.inputs)) {
+    const auto from = x.begin() + static_cast<int64_t>(row) + part.input_begin - shape.input_begin;
+    own.insert(own.end(), from, from + part.inputs);
+  }
+  return own;
+}
+
+// Adds the ranks' roots [roots][count] in the tree's order, as comm does.
+inline std::vector<float> AddAcross(const std::vector<float>& roots, int64_t count,
+                                    const std::vector<int32_t>& merges) {
+  std::vector<std::vector<float>> stack;
+  for (size_t root = 0; root < merges.size(); ++root) {
+    const auto begin = roots.begin() + static_cast<int64_t>(root) * count;
+    stack.emplace_back(begin, begin + count);
+    for (int32_t merge = 0; merge < merges[root]; ++merge) {
+      const std::vector<float> right = std::move(stack.back());
+      stack.pop_back();
+      for (int64_t i = 0; i < count; ++i) stack.back()[i] += right[i];
+    }
+  }
+  OCTET_CHECK_EQ(stack.size(), 1u);
+  return stack.front();
+}
+
 inline Buffer Pack(const LinearShape& shape, const NeutralRows& weights) {
   Buffer packed(PackedLinearBytes(shape));
   PackLinearRows(shape, 0, weights, packed.data());

@@ -49,6 +49,9 @@ void wgmma_wait(Place place = Place::current()) {
   emulator::WaitWgmma(kNewest, place);
 }
 
+template <typename D, int kCount>
+void wgmma_hold(D (&)[kCount]) {}
+
 #define OCTET_EMULATED_WGMMA(name, d_type, a_element, b_element)                                  \
   template <int kN>                                                                               \
   void name(d_type(&d)[kN / 2], const uint32_t(&a)[4], uint64_t b, bool accumulate,               \
