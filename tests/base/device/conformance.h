@@ -23,6 +23,9 @@ void BitLogic(const uint32_t* in, uint32_t* out, Stream& stream);    // in [64, 
 void Conversions(const float* in, uint32_t* out, Stream& stream);    // in [64], out [8, 64]
 void PackedFma(const uint32_t* in, uint32_t* out, Stream& stream);   // in [64, 3], out [3, 64]
 
+// data[i] += *amount for 64 words: what varies comes from device memory.
+void AddAmount(const uint32_t* amount, uint32_t* data, Stream& stream);
+
 void AsyncCopies(const uint32_t* in, uint32_t* out, Stream& stream);  // in [1024], out [4, 256]
 
 // One warp. rows [4, 8, 8] 16-bit elements; out [4, 32, 4] words: x4, x4_trans, x2, x2_trans.

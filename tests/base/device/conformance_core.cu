@@ -155,8 +155,15 @@ __global__ void PackedFmaKernel(const uint32_t* in, uint32_t* out) {
   out[128 + i] = hw::sub_f16x2(a, b);
 }
 
+__global__ void AddAmountKernel(const uint32_t* amount, uint32_t* data) {
+  data[threadIdx.x] += *amount;
+}
+
 }  // namespace
 
+void AddAmount(const uint32_t* amount, uint32_t* data, Stream& stream) {
+  OCTET_LAUNCH(AddAmountKernel, 1, 64, 0, stream, amount, data);
+}
 void Coordinates(uint32_t* out, Stream& stream) {
   OCTET_LAUNCH(CoordinatesKernel, dim3(2, 3), dim3(4, 2, 2), 0, stream, out);
 }
