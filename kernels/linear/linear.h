@@ -69,6 +69,8 @@ int64_t PackedLinearBytes(const LinearShape& shape);
 void PackLinearRows(const LinearShape& shape, int64_t row_begin, const NeutralRows& rows,
                     std::byte* packed);
 
+inline constexpr int64_t kLinearArrivals = 4096;
+
 struct LinearArgs {
   const LinearShape* shape = nullptr;
   const std::byte* weights = nullptr;  // packed
@@ -81,10 +83,16 @@ struct LinearArgs {
   std::byte* workspace = nullptr;  // LinearWorkspaceBytes(shape, activation, rows)
   // On a CUDA stream the rows come from here and x is ignored: in the format of the mode, or f32.
   ActivationRows activations;
+  // CUDA: [kLinearArrivals] zero before the first call that is given them, zero again after each,
+  // and of one stream. Null: what thread blocks leave is added by one more launch. The same bits.
+  uint32_t* arrivals = nullptr;
 };
 
-// Of the device that shape.layout is for.
+// Of the device that shape.layout is for. There, `rows_format` is that of LinearArgs::activations:
+// of the mode, or kF32, which takes more. Enough for any number of rows up to `rows`.
 int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows);
+int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows,
+                             ActivationFormat rows_format);
 
 // The table of segments of an ActivationRows of int8 for this linear (segment_bounds there, once
 // uploaded): bounds [segments + 1] from 0 to `inputs`, then positions [segments].
@@ -95,8 +103,9 @@ int64_t ActivationPositions(const LinearShape& shape);
 
 void Linear(const LinearArgs& args, Stream& stream);
 namespace cpu {
+int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows);
 void Linear(const LinearArgs& args, Stream& stream);
-}
+}  // namespace cpu
 namespace cuda {
 // By the shape's layout one of the two below.
 OCTET_CUDA_OP void Linear(const LinearArgs& args, Stream& stream);

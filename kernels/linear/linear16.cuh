@@ -17,8 +17,13 @@
 //   v[0] output 2g, token 2t   v[1] output 2g, token 2t + 1   v[2], v[3] the same of output 2g + 1
 #pragma once
 
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/device/device_info.h"
 #include "base/device/primitives.cuh"
 #include "kernels/linear/cuda16_layout.h"
+#include "kernels/linear/linear16_plan.h"
 
 namespace octet::kernels::cuda {
 
@@ -27,8 +32,10 @@ struct Linear16Kernel {
   const uint16_t* x;    // [rows, x_stride] bf16
   const float* x_sums;  // [segments, x_sums_stride] sums of x; asymmetric only
   const float* bias;
-  float* out;    // [sums, rows, outputs]: the roots, or with several parts what they leave
-  float* spill;  // [blocks of the grid, spill levels, tile]
+  float* out;          // [roots, rows, outputs]
+  float* partials;     // [sums, rows, outputs] what several parts leave
+  uint32_t* arrivals;  // [tiles] how many parts of a tile are done; null: another kernel adds them
+  float* spill;        // [blocks of the grid, spill levels, tile]
   int64_t x_stride;
   int64_t x_sums_stride;
   int64_t panel_bytes;
@@ -37,6 +44,7 @@ struct Linear16Kernel {
   int32_t panels;
   int32_t code_bytes;
   int32_t stage_bytes[2];
+  int32_t ring_bytes;  // from one stage of the ring to the next
   int32_t output_tiles;
   int32_t row_tiles;
   int32_t items;          // tiles times parts
@@ -251,58 +259,130 @@ class SumStack {
   int held_ = 0;
 };
 
-// Writes the values of one slab's row of tiles: sum `sum` of outputs [output, output + 16) and of
-// tokens from `token`. The bias belongs to a root, so it comes with a single part only.
-template <int kValues>
-OCTET_DEVICE void StoreSum(const Linear16Kernel& k, int64_t sum, int64_t output, int64_t token,
-                           int lane, const float (&values)[kValues]) {
-  const int64_t own = output + lane / 4 * 2;
-  if (own >= k.outputs) return;
-  const bool both = own + 1 < k.outputs;
-  float bias[2] = {0, 0};
-  if (k.bias != nullptr) {
-    bias[0] = k.bias[own];
-    if (both) bias[1] = k.bias[own + 1];
-  }
-  const bool by_two = both && k.outputs % 2 == 0;  // `out` is aligned to 8 bytes
+// Where a thread's values belong: slab m holds outputs from `output + m * output_step`, its tiles
+// tokens from `token`.
+struct ValuePlace {
+  int64_t output;
+  int64_t output_step;
+  int64_t token;
+  int lane;
+
+  // visit(row, own, v, e): values v + e and v + 2 + e belong to outputs own and own + 1 of that
+  // row.
+  template <int kValues, typename Visit>
+  OCTET_DEVICE void EachPair(const Linear16Kernel& k, int m, const Visit& visit) const {
+    const int64_t own = output + m * output_step + lane / 4 * 2;
+    if (own >= k.outputs) return;
 #pragma unroll
-  for (int i = 0; i < kValues; i += 4) {
+    for (int v = 0; v < kValues; v += 4) {
 #pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      const int64_t row = token + i * 2 + lane % 4 * 2 + e;
-      if (row >= k.rows) continue;
-      float first = values[i + e];
-      float second = values[i + 2 + e];
-      if (k.bias != nullptr) {
-        first += bias[0];
-        second += bias[1];
-      }
-      float* to = k.out + (sum * k.rows + row) * k.outputs + own;
-      if (by_two) {
-        *reinterpret_cast<float2*>(to) = make_float2(first, second);
-      } else {
-        to[0] = first;
-        if (both) to[1] = second;
+      for (int e = 0; e < 2; ++e) {
+        const int64_t row = token + v * 2 + lane % 4 * 2 + e;
+        if (row < k.rows) visit(row, own, v, e);
       }
     }
   }
+};
+
+// Writes a sum to `to` [rows, outputs], with the bias if there is one.
+template <int kTiles, int kValues>
+OCTET_DEVICE void StoreSum(const Linear16Kernel& k, const ValuePlace& place, float* to,
+                           const float* bias, const float (&values)[kTiles][kValues]) {
+  const bool by_two = k.outputs % 2 == 0;  // `to` is aligned to 8 bytes
+#pragma unroll
+  for (int m = 0; m < kTiles; ++m) {
+    place.EachPair<kValues>(k, m, [&](int64_t row, int64_t own, int v, int e) {
+      float first = values[m][v + e];
+      float second = values[m][v + 2 + e];
+      const bool both = own + 1 < k.outputs;
+      if (bias != nullptr) {
+        first += bias[own];
+        if (both) second += bias[own + 1];
+      }
+      float* at = to + row * k.outputs + own;
+      if (by_two) {
+        *reinterpret_cast<float2*>(at) = make_float2(first, second);
+      } else {
+        at[0] = first;
+        if (both) at[1] = second;
+      }
+    });
+  }
 }
 
-// Where the parts of a stage of the ring lie, in bytes from its beginning.
+// Reads a sum that StoreSum wrote.
+template <int kTiles, int kValues>
+OCTET_DEVICE void LoadSum(const Linear16Kernel& k, const ValuePlace& place, const float* from,
+                          float (&values)[kTiles][kValues]) {
+#pragma unroll
+  for (int m = 0; m < kTiles; ++m) {
+    place.EachPair<kValues>(k, m, [&](int64_t row, int64_t own, int v, int e) {
+      const float* at = from + row * k.outputs + own;
+      values[m][v + e] = at[0];
+      values[m][v + 2 + e] = own + 1 < k.outputs ? at[1] : 0.0f;
+    });
+  }
+}
+
+// Writes the sums on the stack and the one in `values`, which are `first_sum` and the ones after
+// it.
+template <typename Stack, int kTiles, int kValues>
+OCTET_DEVICE void StoreSums(const Linear16Kernel& k, const ValuePlace& place, float* to,
+                            const float* bias, int first_sum, Stack& stack,
+                            float (&values)[kTiles][kValues]) {
+  for (int sum = first_sum + stack.held();; --sum) {
+    StoreSum(k, place, to + sum * k.rows * k.outputs, bias, values);
+    if (sum == first_sum) break;
+    stack.Pop(values);
+  }
+}
+
+// The end of an item: writes the roots, or what its part leaves; then the block that is the last of
+// a tile's parts to get here adds what all of them left, in the tree's order. `sync` is a barrier
+// of the threads that compute, `is_last` a word of shared memory.
+template <typename Stack, int kTiles, int kValues, typename Sync>
+OCTET_DEVICE void EndItem(const Linear16Kernel& k, const Linear16Item& item,
+                          const ValuePlace& place, bool is_first_thread, uint32_t* is_last,
+                          const Sync& sync, Stack& stack, float (&values)[kTiles][kValues]) {
+  const int32_t parts = k.parts.parts;
+  if (parts == 1) {
+    StoreSums(k, place, k.out, k.bias, 0, stack, values);
+    return;
+  }
+  StoreSums(k, place, k.partials, nullptr, k.parts.sum_begin[item.part], stack, values);
+  if (k.arrivals == nullptr) return;
+  sync();
+  if (is_first_thread) {
+    uint32_t* arrived = &k.arrivals[item.row_tile * k.output_tiles + item.output_tile];
+    __threadfence();
+    const bool last = hw::atom_add_acq_rel(arrived, 1) + 1 == static_cast<uint32_t>(parts);
+    if (last) *arrived = 0;  // for the next call
+    *is_last = last ? 1 : 0;
+  }
+  sync();
+  if (*is_last == 0) return;
+  for (int sum = 0; sum < k.parts.rest.count; ++sum) {
+    if (sum > 0) stack.Push(values);
+    LoadSum(k, place, k.partials + sum * k.rows * k.outputs, values);
+    for (int merge = 0; merge < k.parts.rest.merges[sum]; ++merge) stack.PopAdd(values);
+  }
+  StoreSums(k, place, k.out, k.bias, 0, stack, values);
+}
+
+// Where the parts of a stage of the ring lie, in bytes from its beginning. Tokens come first, as
+// they must be aligned to 1024.
 struct Linear16Stage {
   int32_t weights_at;  // [panels][weight_bytes]
   int32_t weight_bytes;
   int32_t sums_at;
-  int32_t bytes;  // a multiple of 1024
+  int32_t bytes;
 
-  OCTET_HOST_DEVICE static Linear16Stage Of(const Linear16Kernel& k, int panels, int tokens) {
+  OCTET_DEVICE static Linear16Stage Of(const Linear16Kernel& k, int panels, int tokens) {
     Linear16Stage stage;
     stage.weights_at = tokens * 128;
-    stage.weight_bytes = k.stage_bytes[0] > k.stage_bytes[1] ? k.stage_bytes[0] : k.stage_bytes[1];
+    stage.weight_bytes = max(k.stage_bytes[0], k.stage_bytes[1]);
     stage.sums_at = stage.weights_at + panels * stage.weight_bytes;
-    const int slots = k.inputs.slots[0] > k.inputs.slots[1] ? k.inputs.slots[0] : k.inputs.slots[1];
-    const int sum_bytes = k.asymmetric ? slots * tokens * 4 : 0;
-    stage.bytes = (stage.sums_at + sum_bytes + 1023) / 1024 * 1024;
+    stage.bytes = k.ring_bytes;
     return stage;
   }
 };
@@ -362,6 +442,19 @@ OCTET_DEVICE void CopySums(const Linear16Kernel& k, int slots, int32_t segment, 
     hw::cp_async16(to + slot * kTokens + chunk * 4,
                    k.x_sums + (segment + slot) * k.x_sums_stride + token + chunk * 4);
   }
+}
+
+template <typename Tile>
+void CheckTile(const Linear16Plan& plan) {
+  OCTET_CHECK_EQ(plan.tile.outputs, Tile::kOutputs);
+  OCTET_CHECK_EQ(plan.tile.tokens, Tile::kTokens);
+  OCTET_CHECK_EQ(plan.tile.stages, Tile::kStages);
+}
+
+// Blocks of a launch: no more than can be resident, as each goes on to further items by itself.
+inline dim3 Linear16Grid(const Linear16Plan& plan, Stream& stream) {
+  const int64_t resident = int64_t{plan.tile.resident} * stream.info().sm_count;
+  return dim3(static_cast<unsigned>(std::min({plan.items, plan.grid_max, resident})));
 }
 
 }  // namespace octet::kernels::cuda

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "kernels/linear/linear16.cuh"
+#include "kernels/linear/linear16_launch.h"
 
 namespace octet::kernels::cuda {
 
@@ -41,7 +42,7 @@ struct MmaLoader {
   int32_t slot;     // of the ring
   int32_t panel;
   int64_t token;
-  hw::CachePolicy weights_policy;
+  hw::CachePolicy read_once;
 
   // Issues the copies of the next stage, if there is one; a group of copies in any case.
   OCTET_DEVICE void CopyNext() {
@@ -63,7 +64,12 @@ struct MmaLoader {
       std::byte* panel_to = to + layout.weights_at + p * layout.weight_bytes;
 #pragma unroll 1
       for (int at = threadIdx.x * 16; at < k.stage_bytes[half]; at += Tile::kThreads * 16) {
-        hw::cp_async16(panel_to + at, full ? panel_from + at : panel_from, full, weights_policy);
+        const std::byte* chunk = full ? panel_from + at : panel_from;
+        if (k.row_tiles == 1) {
+          hw::cp_async16(panel_to + at, chunk, full, read_once);
+        } else {
+          hw::cp_async16(panel_to + at, chunk, full);
+        }
       }
     }
     CopyTokens<Tile::kTokens>(k, cursor, token, threadIdx.x, Tile::kThreads, to);
@@ -175,7 +181,7 @@ struct MmaWarp {
 // A block's walk over the stages of one item.
 template <typename Tile>
 OCTET_DEVICE void MmaItem(const Linear16Kernel& k, const Linear16Stage& layout, std::byte* ring,
-                          float* shared_sums, const Linear16Item& item) {
+                          float* shared_sums, uint32_t* is_last, const Linear16Item& item) {
   const int thread = static_cast<int>(threadIdx.x);
   const int warp = thread / 32;
   const MmaWarp<Tile> own = {k, layout, thread % 32, warp % Tile::kWarpsO * Tile::kM,
@@ -221,18 +227,11 @@ OCTET_DEVICE void MmaItem(const Linear16Kernel& k, const Linear16Stage& layout, 
     for (int merge = 0; merge < k.parts.merges[i]; ++merge) stack.PopAdd(leaf);
   }
 
-  const int64_t output =
-      static_cast<int64_t>(item.output_tile) * Tile::kOutputs + own.first_slab * kCuda16SlabOutputs;
-  const int first_sum = k.parts.sum_begin[item.part];
-  for (int sum = first_sum + stack.held();; --sum) {
-#pragma unroll
-    for (int m = 0; m < Tile::kM; ++m) {
-      StoreSum(k, sum, output + m * kCuda16SlabOutputs, token + own.first_token, thread % 32,
-               leaf[m]);
-    }
-    if (sum == first_sum) break;
-    stack.Pop(leaf);
-  }
+  const ValuePlace place = {
+      static_cast<int64_t>(item.output_tile) * Tile::kOutputs + own.first_slab * kCuda16SlabOutputs,
+      kCuda16SlabOutputs, token + own.first_token, own.lane};
+  EndItem(
+      k, item, place, thread == 0, is_last, [] { __syncthreads(); }, stack, leaf);
 }
 
 template <typename Tile>
@@ -243,10 +242,23 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   auto* ring = shared.take<std::byte>(Tile::kStages * layout.bytes, 1024);
   auto* sums = shared.take<float>(k.shared_levels *
                                   SumStack<Tile::kM, Tile::kValues, Tile::kThreads>::kLevelFloats);
+  auto* is_last = shared.take<uint32_t>(1);
   for (int32_t i = blockIdx.x; i < k.items; i += gridDim.x) {
     if (i != static_cast<int32_t>(blockIdx.x)) __syncthreads();  // the ring is free again
-    MmaItem<Tile>(k, layout, ring, sums, ItemOf(k, i));
+    MmaItem<Tile>(k, layout, ring, sums, is_last, ItemOf(k, i));
   }
+}
+
+template <typename Tile>
+void LaunchLinear16Mma(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
+  using Stack = SumStack<Tile::kM, Tile::kValues, Tile::kThreads>;
+  CheckTile<Tile>(plan);
+  hw::SmemPlan shared;
+  shared.add<std::byte>(Tile::kStages * plan.stage_bytes, 1024);
+  shared.add<float>(k.shared_levels * Stack::kLevelFloats);
+  shared.add<uint32_t>(1);
+  OCTET_LAUNCH(Linear16MmaKernel<Tile>, Linear16Grid(plan, stream), dim3(Tile::kThreads),
+               shared.bytes(), stream, k);
 }
 
 }  // namespace octet::kernels::cuda

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "kernels/linear/linear16.cuh"
+#include "kernels/linear/linear16_launch.h"
 
 namespace octet::kernels::cuda {
 
@@ -62,7 +63,7 @@ struct WgmmaProducer {
   const Linear16Stage& layout;
   const WgmmaRing& ring;
   int thread;
-  hw::CachePolicy weights_policy;
+  hw::CachePolicy read_once;
   RingPlace<Tile::kStages> place;
   RingPlace<Tile::kStages> handed;
   int32_t behind = 0;  // stages issued and not handed over
@@ -107,9 +108,13 @@ struct WgmmaProducer {
     hw::mbar_arrive_expect_tx(&ring.full[place.slot], Tile::kPanels * bytes);
     for (int p = 0; p < Tile::kPanels; ++p) {
       // Past the last panel the last one comes again; no one stores what it gives.
-      hw::bulk_load(to + layout.weights_at + p * layout.weight_bytes,
-                    from + min(panel + p, k.panels - 1) * k.panel_bytes, bytes,
-                    &ring.full[place.slot], weights_policy);
+      std::byte* panel_to = to + layout.weights_at + p * layout.weight_bytes;
+      const std::byte* panel_from = from + min(panel + p, k.panels - 1) * k.panel_bytes;
+      if (k.row_tiles == 1) {
+        hw::bulk_load(panel_to, panel_from, bytes, &ring.full[place.slot], read_once);
+      } else {
+        hw::bulk_load(panel_to, panel_from, bytes, &ring.full[place.slot]);
+      }
     }
   }
   OCTET_DEVICE void HandOver() {
@@ -159,7 +164,6 @@ struct WgmmaGroup {
   // one by one.
   template <int kUnit>
   OCTET_DEVICE void Issue(int ends, bool fresh, Values& segment, Values& leaf) {
-    constexpr int kHalf = kUnit / Tile::kM;
     constexpr int kPanel = kUnit % Tile::kM;
     if constexpr (kQuantized) {
       if ((ends & 7) != 0) {
@@ -303,26 +307,21 @@ struct WgmmaWalk {
 };
 
 template <typename Tile>
-OCTET_DEVICE void WgmmaItem(WgmmaGroup<Tile>& own, float* shared_sums, const Linear16Item& item) {
+OCTET_DEVICE void WgmmaItem(WgmmaGroup<Tile>& own, float* shared_sums, uint32_t* is_last,
+                            const Linear16Item& item) {
   const Linear16Kernel& k = own.k;
-  typename Tile::Stack stack(k, shared_sums, own.group * 128 + own.thread);
+  const int thread = own.group * 128 + own.thread;
+  typename Tile::Stack stack(k, shared_sums, thread);
   WgmmaWalk<Tile> walk = {own, stack, k.parts.leaf_begin[item.part + 1]};
   walk.Run(k.parts.leaf_begin[item.part]);
-
-  const int64_t output =
+  const ValuePlace place = {
       static_cast<int64_t>(item.output_tile * Tile::kPanels + own.group * Tile::kM) *
-          kCuda16PanelOutputs +
-      own.thread / 32 * kCuda16SlabOutputs;
-  const int64_t token = static_cast<int64_t>(item.row_tile) * Tile::kTokens;
-  const int first_sum = k.parts.sum_begin[item.part];
-  for (int sum = first_sum + stack.held();; --sum) {
-#pragma unroll
-    for (int m = 0; m < Tile::kM; ++m) {
-      StoreSum(k, sum, output + m * kCuda16PanelOutputs, token, own.thread % 32, walk.leaf[m]);
-    }
-    if (sum == first_sum) break;
-    stack.Pop(walk.leaf);
-  }
+              kCuda16PanelOutputs +
+          own.thread / 32 * kCuda16SlabOutputs,
+      kCuda16PanelOutputs, static_cast<int64_t>(item.row_tile) * Tile::kTokens, own.thread % 32};
+  EndItem(
+      k, item, place, thread == 0, is_last, [] { hw::bar_sync(1, Tile::kComputing); }, stack,
+      walk.leaf);
 }
 
 template <typename Tile>
@@ -333,6 +332,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   WgmmaRing ring;
   ring.stages = shared.take<std::byte>(Tile::kStages * layout.bytes, 1024);
   auto* sums = shared.take<float>(k.shared_levels * Tile::Stack::kLevelFloats);
+  auto* is_last = shared.take<uint32_t>(1);
   ring.full = shared.take<uint64_t>(Tile::kStages);
   ring.empty = shared.take<uint64_t>(Tile::kStages);
   const int thread = static_cast<int>(threadIdx.x);
@@ -352,8 +352,23 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   } else {
     if constexpr (Tile::kGroups == 2) hw::setmaxnreg_inc<240>();
     WgmmaGroup<Tile> own = {k, layout, ring, thread % 128, thread / 128};
-    for (int32_t i = blockIdx.x; i < k.items; i += gridDim.x) WgmmaItem(own, sums, ItemOf(k, i));
+    for (int32_t i = blockIdx.x; i < k.items; i += gridDim.x) {
+      WgmmaItem(own, sums, is_last, ItemOf(k, i));
+    }
   }
+}
+
+template <typename Tile>
+void LaunchLinear16Wgmma(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
+  CheckTile<Tile>(plan);
+  hw::SmemPlan shared;
+  shared.add<std::byte>(Tile::kStages * plan.stage_bytes, 1024);
+  shared.add<float>(k.shared_levels * Tile::Stack::kLevelFloats);
+  shared.add<uint32_t>(1);
+  shared.add<uint64_t>(Tile::kStages);
+  shared.add<uint64_t>(Tile::kStages);
+  OCTET_LAUNCH(Linear16WgmmaKernel<Tile>, Linear16Grid(plan, stream), dim3(Tile::kThreads),
+               shared.bytes(), stream, k);
 }
 
 }  // namespace octet::kernels::cuda

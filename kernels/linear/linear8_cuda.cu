@@ -71,7 +71,7 @@ void Linear8(const LinearArgs& args, Stream& stream) {
   OCTET_CHECK(shape.layout == WeightLayout::kCuda8);
   OCTET_CHECK(IsQuantized(shape.format));
   if (args.rows == 0 || shape.outputs == 0 || shape.inputs == 0) return;
-  Linear8ByPlan(args, Linear8Plan::Of(shape, args.rows), stream);
+  Linear8ByPlan(args, Linear8Plan::Of(shape, args.rows, args.activations.format), stream);
 }
 
 void Linear8ByPlan(const LinearArgs& args, const Linear8Plan& plan, Stream& stream) {

@@ -41,7 +41,8 @@ void PlanSums(Linear8Plan& plan) {
 
 }  // namespace
 
-Linear8Plan Linear8Plan::Of(const LinearShape& shape, int64_t rows, int64_t parts) {
+Linear8Plan Linear8Plan::Of(const LinearShape& shape, int64_t rows, ActivationFormat rows_format,
+                            int64_t parts) {
   Linear8Plan plan;
   const int64_t tile = std::min<int64_t>(PaddedActivationRows(rows), 128);
   const int64_t panels = (shape.outputs + kCuda8PanelOutputs - 1) / kCuda8PanelOutputs;
@@ -61,23 +62,25 @@ Linear8Plan Linear8Plan::Of(const LinearShape& shape, int64_t rows, int64_t part
     at = plan.bytes;
     plan.bytes += AlignUp(bytes, kPartAlignment);
   };
-  take(plan.activations_at, ActivationRowsBytes(ActivationFormat::kInt8, ActivationPositions(shape),
-                                                ActivationSegmentCount(shape), rows));
+  const int64_t int8_bytes = ActivationRowsBytes(
+      ActivationFormat::kInt8, ActivationPositions(shape), ActivationSegmentCount(shape), rows);
+  take(plan.activations_at, rows_format == ActivationFormat::kInt8 ? 0 : int8_bytes);
   const int64_t sums = plan.parts.parts > 1 ? plan.parts.rest.count : 0;
   take(plan.sums_at, sums * rows * shape.outputs * 4);
   take(plan.waiting_at, plan.waiting_max * plan.waiting_bytes * plan.waiting_blocks);
   return plan;
 }
 
-int64_t Linear8WorkspaceBytes(const LinearShape& shape, int64_t rows) {
+int64_t Linear8WorkspaceBytes(const LinearShape& shape, int64_t rows,
+                              ActivationFormat rows_format) {
   if (rows == 0 || shape.outputs == 0 || shape.inputs == 0) return 0;
   // Fewer rows may be dealt to more parts. From one number of tiles to the next nothing shrinks.
-  int64_t bytes = Linear8Plan::Of(shape, rows).bytes;
+  int64_t bytes = Linear8Plan::Of(shape, rows, rows_format).bytes;
   for (int64_t less = 8; less < std::min<int64_t>(rows, 128); less *= 2) {
-    bytes = std::max(bytes, Linear8Plan::Of(shape, less).bytes);
+    bytes = std::max(bytes, Linear8Plan::Of(shape, less, rows_format).bytes);
   }
   for (int64_t less = 128; less < rows; less += 128) {
-    const Linear8Plan plan = Linear8Plan::Of(shape, less);
+    const Linear8Plan plan = Linear8Plan::Of(shape, less, rows_format);
     bytes = std::max(bytes, plan.bytes);
     if (plan.parts.parts == 1) break;
   }

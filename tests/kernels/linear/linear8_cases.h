@@ -33,12 +33,12 @@ inline DeviceBuffer DeviceBytes(int64_t bytes) {
 }
 
 // Int8 rows on the device, as a producer leaves them. Allocated for `capacity` rows.
-struct DeviceRows {
+struct Int8DeviceRows {
   DeviceBuffer bytes;
   ActivationRows rows;
 
-  DeviceRows(const LinearShape& shape, const std::vector<float>& x, int64_t row_count,
-             int64_t capacity, Stream& stream) {
+  Int8DeviceRows(const LinearShape& shape, const std::vector<float>& x, int64_t row_count,
+                 int64_t capacity, Stream& stream) {
     const int64_t positions = ActivationPositions(shape);
     const int64_t segments = ActivationSegmentCount(shape);
     bytes =
@@ -62,9 +62,11 @@ inline std::vector<float> RunOnDevice(const DeviceLinear& linear, const Activati
                                       int64_t rows, const std::vector<float>& bias, Stream& stream,
                                       int64_t parts = 0) {
   const LinearShape& shape = linear.shape;
-  const Linear8Plan plan = parts > 0 ? Linear8Plan::Of(shape, rows, parts) : Linear8Plan();
-  const DeviceBuffer workspace = DeviceBytes(
-      parts > 0 ? plan.bytes : LinearWorkspaceBytes(shape, ActivationFormat::kInt8, rows));
+  const Linear8Plan plan =
+      parts > 0 ? Linear8Plan::Of(shape, rows, x.format, parts) : Linear8Plan();
+  const DeviceBuffer workspace =
+      DeviceBytes(parts > 0 ? plan.bytes
+                            : LinearWorkspaceBytes(shape, ActivationFormat::kInt8, rows, x.format));
   const DeviceBuffer out = DeviceBytes(shape.root_count() * rows * shape.outputs * 4);
   const DeviceBuffer device_bias =
       bias.empty() ? DeviceBuffer() : octet::test::ToDevice(bias, stream);

@@ -164,7 +164,7 @@ TEST_F(Linear8, RowsWithRoom) {
   const LinearShape shape = WholeShape(SumTree::OverInputs(384), WeightFormat::kInt4, 40, 128);
   const NeutralRows weights = RandomWeights(shape, random);
   const std::vector<float> x = RandomFloats(5 * shape.inputs, 1.0f, random);
-  const DeviceRows rows(shape, x, 5, 200, stream());
+  const Int8DeviceRows rows(shape, x, 5, 200, stream());
   const DeviceLinear linear(shape, weights, stream());
   EXPECT_TRUE(SameBits(RunOnDevice(linear, rows.rows, 5, {}, stream()),
                        RunLinear({shape, Pack(shape, weights), x, 5, ActivationFormat::kInt8})));
@@ -177,7 +177,7 @@ TEST_F(Linear8, QuantizesAsDefined) {
       WholeShape(SumTree::OverHeads(6, 2, 80), WeightFormat::kInt4, 1, 128, true);
   constexpr int64_t kRows = 3;
   const std::vector<float> x = RandomFloats(kRows * shape.inputs, 1.0f, random);
-  const DeviceRows device(shape, x, kRows, kRows, stream());
+  const Int8DeviceRows device(shape, x, kRows, kRows, stream());
   const std::vector<std::byte> bytes = octet::test::ToHost<std::byte>(device.bytes, stream());
   const auto on_host = [&](const void* pointer) {
     return bytes.data() + (static_cast<const std::byte*>(pointer) - device.bytes.data());

@@ -16,7 +16,7 @@ TEST(Linear8Planted, MatchesTheCpu) {
   const int64_t rows = OCTET_PLANTED_BUG == 82 ? 65 : 3;
   const std::vector<float> x = RandomFloats(rows * shape.inputs, 1.0f, random);
   if (OCTET_PLANTED_BUG == 83) {
-    const DeviceRows quantized(shape, x, rows, rows, stream);
+    const Int8DeviceRows quantized(shape, x, rows, rows, stream);
     return;
   }
   const NeutralRows weights = RandomWeights(shape, random);

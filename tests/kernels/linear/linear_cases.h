@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/check.h"
 #include "base/dtype.h"
 #include "base/sum_tree.h"
 #include "kernels/linear/linear.h"
@@ -123,23 +124,6 @@ inline std::vector<float> InputsOf(const std::vector<float>& x, const LinearShap
   return own;
 }
 
-// Adds the ranks' roots [roots][count] in the tree's order, as comm does.
-inline std::vector<float> AddAcross(const std::vector<float>& roots, int64_t count,
-                                    const std::vector<int32_t>& merges) {
-  std::vector<std::vector<float>> stack;
-  for (size_t root = 0; root < merges.size(); ++root) {
-    const auto begin = roots.begin() + static_cast<int64_t>(root) * count;
-    stack.emplace_back(begin, begin + count);
-    for (int32_t merge = 0; merge < merges[root]; ++merge) {
-      const std::vector<float> right = std::move(stack.back());
-      stack.pop_back();
-      for (int64_t i = 0; i < count; ++i) stack.back()[i] += right[i];
-    }
-  }
-  OCTET_CHECK_EQ(stack.size(), 1u);
-  return stack.front();
-}
-
 inline Buffer Pack(const LinearShape& shape, const NeutralRows& weights) {
   Buffer packed(PackedLinearBytes(shape));
   PackLinearRows(shape, 0, weights, packed.data());
@@ -188,6 +172,23 @@ inline std::vector<float> RunLinear(const RunArgs& run) {
     OCTET_CHECK_EQ(static_cast<int>(workspace.data()[i]), 0xa5);
   }
   return out;
+}
+
+// Adds the ranks' roots [roots][count] in the tree's order, as comm does.
+inline std::vector<float> AddAcross(const std::vector<float>& roots, int64_t count,
+                                    const std::vector<int32_t>& merges) {
+  std::vector<std::vector<float>> stack;
+  for (size_t root = 0; root < merges.size(); ++root) {
+    const auto begin = roots.begin() + static_cast<int64_t>(root) * count;
+    stack.emplace_back(begin, begin + count);
+    for (int32_t merge = 0; merge < merges[root]; ++merge) {
+      const std::vector<float> right = std::move(stack.back());
+      stack.pop_back();
+      for (int64_t i = 0; i < count; ++i) stack.back()[i] += right[i];
+    }
+  }
+  OCTET_CHECK_EQ(stack.size(), 1u);
+  return stack.front();
 }
 
 inline std::string Describe(const LinearShape& shape, ActivationFormat activation, Isa isa) {

@@ -42,15 +42,15 @@ void mma_m16n8k32_s8u8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (
                        Place place = Place::current());
 
 void wgmma_fence(Place place = Place::current());
+// The compiler is the device's alone.
+template <typename D, int kCount>
+void wgmma_hold(D (&)[kCount]) {}
 void wgmma_commit(Place place = Place::current());
 template <int kNewest>
 void wgmma_wait(Place place = Place::current()) {
   static_assert(kNewest >= 0 && kNewest < 8);
   emulator::WaitWgmma(kNewest, place);
 }
-
-template <typename D, int kCount>
-void wgmma_hold(D (&)[kCount]) {}
 
 #define OCTET_EMULATED_WGMMA(name, d_type, a_element, b_element)                                  \
   template <int kN>                                                                               \
