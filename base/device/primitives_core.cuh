@@ -27,7 +27,8 @@ template <typename... Parameters, typename... Args>
 void Launch(const char* file, int line, void (*kernel)(Parameters...), dim3 grid, dim3 block,
             int64_t shared_bytes, Stream& stream, Args&&... args) {
   static_assert(sizeof...(Parameters) == sizeof...(Args), "one argument for each parameter");
-  if (shared_bytes > kSharedBytesUnasked) {
+  // The static part, which counts too, is not known here: any dynamic part is asked for.
+  if (shared_bytes > 0) {
     CheckCuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                    static_cast<int>(shared_bytes)),
               "cudaFuncSetAttribute", file, line);
