@@ -48,9 +48,9 @@ struct Thread {
   bool polls = false;  // waits for another block
   const void* polled = nullptr;
   uint32_t polled_line = 0;
-  int64_t polled_progress = -1;  // the scheduler's when the thread looked last
-  std::vector<AsyncCopy> open_copies;
-  std::deque<std::vector<AsyncCopy>> copy_groups;
+  int64_t polled_progress = -1;     // the scheduler's when the thread looked last
+  std::vector<AsyncCopy> copies;    // under way, oldest first
+  std::vector<size_t> copy_groups;  // where each committed group ends in `copies`
   Clock clock;
 };
 

@@ -76,12 +76,14 @@ void Meet(const char* what, uint32_t mask, void* arguments, Meeting compute, boo
   warp.meeting |= BitOf(self);
   if ((warp.meeting & mask) != mask) return current_scheduler->Sleep(what, place);
   if (compute != nullptr) compute(warp, mask, place);
-  std::vector<Thread*> lanes;
-  for (uint32_t left = mask; left != 0; left &= left - 1)
-    lanes.push_back(warp.lanes[std::countr_zero(left)]);
-  if (orders) JoinClocks(lanes, nullptr);
+  if (orders) {
+    std::vector<Thread*> lanes;
+    for (uint32_t left = mask; left != 0; left &= left - 1)
+      lanes.push_back(warp.lanes[std::countr_zero(left)]);
+    JoinClocks(lanes, nullptr);
+  }
   warp.meeting &= ~mask;
-  for (Thread* lane : lanes) current_scheduler->Wake(*lane);
+  warp.ready |= mask;
 }
 
 void MeetWarpgroup(const char* what, void* arguments, GroupMeeting compute, const Place& place) {
@@ -215,7 +217,7 @@ void SyncWarp(uint32_t mask, const Place& place) {
 
 namespace {
 
-void CompleteBarrier(Block& block, Barrier& barrier) {
+void CompleteBarrier(const Block& block, Barrier& barrier) {
   const bool everyone = static_cast<int>(barrier.waiting.size()) == block.thread_count;
   if (everyone) {
     const Time now = current_scheduler->NextTime() - 1;
@@ -231,7 +233,8 @@ void CompleteBarrier(Block& block, Barrier& barrier) {
   barrier.result = barrier.votes;
   barrier.waiting.clear();
   barrier.arrived = barrier.votes = barrier.expected = 0;
-  barrier.clock = Clock{0, std::vector<Time>(block.actors(), 0)};
+  barrier.clock.floor = 0;
+  std::fill(barrier.clock.known.begin(), barrier.clock.known.end(), 0);
 }
 
 void Arrive(const char* what, int index, int count, bool waits, bool vote, const Place& place) {

@@ -6,8 +6,8 @@
 
 namespace octet::emulator {
 
-thread_local Thread* current_thread = nullptr;
-thread_local Scheduler* current_scheduler = nullptr;
+constinit thread_local Thread* current_thread = nullptr;
+constinit thread_local Scheduler* current_scheduler = nullptr;
 
 namespace {
 
@@ -62,7 +62,7 @@ std::unique_ptr<Block> MakeBlock(const LaunchShape& shape, int64_t index) {
 }  // namespace
 
 Scheduler::Scheduler(const KernelCall& kernel, const LaunchShape& shape, uint64_t seed)
-    : kernel_(kernel), shape_(shape), seed_(seed), generator_(static_cast<uint32_t>(seed)) {
+    : kernel_(kernel), shape_(shape), seed_(seed), generator_(seed) {
   order_.resize(static_cast<size_t>(shape.block_count()));
   std::iota(order_.begin(), order_.end(), 0u);
   if (random()) std::shuffle(order_.begin(), order_.end(), generator_);
@@ -74,8 +74,8 @@ bool Scheduler::StartBlock() {
   if (next_block_ == order_.size()) return false;
   blocks_.push_back(MakeBlock(shape_, order_[next_block_++]));
   for (Warp& warp : blocks_.back()->warps) {
-    warp.priority = random() ? static_cast<uint32_t>(generator_()) : 0;
-    warp.next_lane = random() ? static_cast<int>(generator_() % kWarpLanes) : 0;
+    warp.priority = random() ? Random() : 0;
+    warp.next_lane = random() ? static_cast<int>(Random() % kWarpLanes) : 0;
   }
   return true;
 }
@@ -181,8 +181,8 @@ void Scheduler::Sleep(const char* what, const Place& place) {
 void Scheduler::MaybeGiveWay() {
   if (!OneIn(kGiveWayOneIn)) return;
   Thread& self = *current_thread;
-  self.warp->priority = static_cast<uint32_t>(generator_());
-  self.warp->next_lane = static_cast<int>(generator_() % kWarpLanes);
+  self.warp->priority = Random();
+  self.warp->next_lane = static_cast<int>(Random() % kWarpLanes);
   current_warp_ = nullptr;
   self.wait = {"its turn", Place::current()};
   SwitchTo(PickNext(), false);
@@ -203,7 +203,9 @@ void Scheduler::EndThread() {
   const int warpgroup = self.index / 128;
   if (warpgroup < static_cast<int>(self.block->warpgroups.size())) {
     const Warpgroup& group = self.block->warpgroups[warpgroup];
-    if (!group.open.empty() || !group.groups.empty())
+    const bool in_flight = std::any_of(group.groups.begin(), group.groups.end(),
+                                       [](const auto& products) { return !products.empty(); });
+    if (!group.open.empty() || in_flight)
       Fail("wgmma: the thread ends with a product in flight", Place::current());
   }
   self.done = true;
@@ -217,7 +219,7 @@ void Scheduler::EndThread() {
 bool Scheduler::DeliverOne() {
   for (auto& block : blocks_) {
     if (block->bulk_copies.empty()) continue;
-    const size_t i = random() ? generator_() % block->bulk_copies.size() : 0;
+    const size_t i = random() ? Random() % block->bulk_copies.size() : 0;
     const BulkCopy copy = block->bulk_copies[i];
     block->bulk_copies.erase(block->bulk_copies.begin() + static_cast<int64_t>(i));
     DeliverBulkCopy(*block, copy);
@@ -233,7 +235,8 @@ std::string Scheduler::Waiting() const {
     for (int begin = 0, end = 0; begin < block->thread_count; begin = end) {
       const Thread& first = block->threads[begin];
       const auto same = [&](const Thread& other) {
-        return other.done == first.done && other.wait.what == first.wait.what &&
+        if (first.done || other.done) return first.done == other.done;
+        return other.wait.what == first.wait.what &&
                other.wait.place.line() == first.wait.place.line();
       };
       while (end < block->thread_count && same(block->threads[end])) ++end;
