@@ -81,20 +81,20 @@ std::vector<StepPlan> AlonePlans(int64_t chunk, int decodes = 2) {
 }
 
 // The same sequence in another slot and in scattered blocks, among two that start, decode and end
-// around it.
+// around it. Its first key lies where a row of padding would write if it did.
 std::vector<StepPlan> CrowdPlans() {
   const std::vector<int32_t> prompt = Tokens(kPrompt, 1, OddSpec().vocab);
   std::vector<StepPlan> plans(5);
   for (int32_t slot = 0; slot < 2; ++slot) {
     plans[0].admits.push_back({.slot = slot, .sampling = {.temperature = 0.7f, .seed = 9}});
-    plans[0].blocks.push_back(Blocks(slot, slot * 2, 2));
+    plans[0].blocks.push_back(Blocks(slot, 2 + slot * 2, 2));
     plans[0].prefills.push_back({.slot = slot,
                                  .first_position = 0,
                                  .tokens = Tokens(7 + slot * 5, slot + 2, OddSpec().vocab),
                                  .sample = true});
   }
   plans[1].admits.push_back({.slot = 2, .sampling = WithLogits()});
-  plans[1].blocks.push_back({.slot = 2, .appended_blocks = {11, 5}});
+  plans[1].blocks.push_back({.slot = 2, .appended_blocks = {0, 11}});
   plans[1].prefills.push_back(
       {.slot = 2, .first_position = 0, .tokens = {prompt.begin(), prompt.begin() + 50}});
   plans[1].decode_slots = {0, 1};
