@@ -1,11 +1,9 @@
 // What a thread may touch. Every load and store of a kernel comes through here: the compiler calls
 // __asan_load and __asan_store for each, and the ones below take precedence over the library's.
 #include <sanitizer/asan_interface.h>
-#include <sys/mman.h>
 
 #include <cstring>
 
-#include "base/check.h"
 #include "tests/support/emulator/device_memory.h"
 #include "tests/support/emulator/scheduler.h"
 
@@ -13,11 +11,6 @@ extern "C" char __executable_start, end;  // the linker's bounds of the program
 
 namespace octet::emulator {
 namespace {
-
-std::vector<Arena*>& Arenas() {
-  static auto* arenas = new std::vector<Arena*>;
-  return *arenas;
-}
 
 bool Within(const void* address, int64_t bytes, const void* begin, int64_t size) {
   const auto* a = static_cast<const std::byte*>(address);
@@ -76,28 +69,6 @@ void CheckAccess(const CodeAccess& access) {
 }
 
 }  // namespace
-
-Arena* TakeArena(int64_t bytes, int threads) {
-  Arena* arena = nullptr;
-  if (Arenas().empty()) {
-    arena = new Arena;
-    void* memory = mmap(nullptr, Arena::kBytes + 4096, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    OCTET_CHECK(memory != MAP_FAILED);
-    arena->data = static_cast<std::byte*>(memory);
-    __asan_poison_memory_region(arena->data, Arena::kBytes + 4096);
-  } else {
-    arena = Arenas().back();
-    Arenas().pop_back();
-  }
-  arena->words.Reset(bytes, threads);
-  return arena;
-}
-
-void ReturnArena(Arena* arena, int64_t used_bytes) {
-  __asan_poison_memory_region(arena->data, static_cast<size_t>(used_bytes));
-  Arenas().push_back(arena);
-}
 
 namespace {
 
