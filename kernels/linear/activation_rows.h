@@ -71,7 +71,7 @@ struct ActivationRows {
 };
 
 // Elements from one row to the next; kInt8: from one block to the next.
-constexpr int64_t ActivationStride(ActivationFormat format, int64_t inputs, int64_t rows) {
+constexpr int64_t ActivationStride(ActivationFormat format, int64_t inputs, int64_t rows = 1) {
   if (format == ActivationFormat::kInt8) return kBlockPositions * PaddedActivationRows(rows);
   const int64_t elements = kActivationRowAlignment / ActivationBytes(format);
   return (inputs + elements - 1) / elements * elements;

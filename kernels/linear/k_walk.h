@@ -100,9 +100,10 @@ struct BlockCursor {
   constexpr void Look(const KWalk& walk) {
     const int32_t rest = walk.leaf[leaf].steps - step;
     steps = rest < kBlockSteps ? rest : kBlockSteps;
-    if (left > steps || (left == steps && rest > steps)) {  // no end but the last step's
-      ends = left == steps ? 1u << (steps - 1) : 0;
-      left_after = left == steps ? walk.group_steps : left - steps;
+    if (left >= steps) {  // no end but the last step's
+      const bool ended = left == steps || rest == steps;
+      ends = ended ? 1u << (steps - 1) : 0;
+      left_after = ended ? walk.group_steps : left - steps;
       return;
     }
     ends = 0;

@@ -28,9 +28,15 @@ void CheckShape(const LinearShape& shape) {
   }
 }
 
-void CheckRows(const ActivationRows& rows, int64_t inputs) {
+void CheckRows(const ActivationRows& rows, int64_t count, int64_t inputs) {
   OCTET_CHECK(!rows.empty());
-  if (rows.format != ActivationFormat::kInt8) OCTET_CHECK_GE(rows.stride, inputs);
+  if (rows.format == ActivationFormat::kInt8) {
+    OCTET_CHECK_EQ(rows.stride % kBlockPositions, 0);
+    OCTET_CHECK_GE(rows.padded_rows(), count);
+    OCTET_CHECK(rows.scales != nullptr && rows.sums != nullptr);
+  } else {
+    OCTET_CHECK_GE(rows.stride, inputs);
+  }
   OCTET_CHECK_EQ(rows.stride * ActivationBytes(rows.format) % kActivationRowAlignment, 0);
   OCTET_CHECK_EQ(reinterpret_cast<uintptr_t>(rows.values) % kActivationRowAlignment, 0u);
 }
@@ -47,7 +53,7 @@ void CheckArgs(const LinearArgs& args) {
     OCTET_CHECK(args.x != nullptr);
     OCTET_CHECK_GE(args.x_stride, args.shape->inputs);
   } else {
-    CheckRows(args.activations, args.shape->inputs);
+    CheckRows(args.activations, args.rows, args.shape->inputs);
   }
   OCTET_CHECK_EQ(reinterpret_cast<uintptr_t>(args.weights) % 64, 0u);
   OCTET_CHECK_EQ(reinterpret_cast<uintptr_t>(args.workspace) % 64, 0u);
@@ -84,7 +90,7 @@ int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activati
     case WeightLayout::kCuda16:
       return Linear16WorkspaceBytes(shape, rows, rows_format);
     case WeightLayout::kCuda8:
-      return Linear8WorkspaceBytes(shape, rows);
+      return Linear8WorkspaceBytes(shape, rows, rows_format);
   }
   OCTET_CHECK_EQ(static_cast<int>(shape.layout), -1);
   return 0;

@@ -60,8 +60,13 @@ template <bool kAsymmetric>
 OCTET_DEVICE void UnpackInt4(uint2 words, uint32_t (&a)[4]) {
   const uint32_t mask = kAsymmetric ? 0x0f0f0f0fu : 0xf0f0f0f0u;
   a[0] = (kAsymmetric ? words.x : words.x << 4) & mask;
+#if OCTET_PLANTED_BUG == 84
+  a[2] = (kAsymmetric ? words.y : words.y << 4) & mask;
+  a[1] = (kAsymmetric ? words.x >> 4 : words.x) & mask;
+#else
   a[1] = (kAsymmetric ? words.y : words.y << 4) & mask;
   a[2] = (kAsymmetric ? words.x >> 4 : words.x) & mask;
+#endif
   a[3] = (kAsymmetric ? words.y >> 4 : words.y) & mask;
 }
 
@@ -130,32 +135,26 @@ class WaitingSums {
   OCTET_DEVICE WaitingSums(const Linear8Params& p, float* shared, int thread)
       : p_(p), shared_(shared), thread_(thread) {}
 
-  // kFirst is where the `kCount` values lie among a thread's.
-  template <int kFirst, int kCount>
-  OCTET_DEVICE void Store(const float (&sum)[kCount]) {
-    float* to = Level(held_);
+  OCTET_DEVICE void Push(const float (&sum)[kValues]) {
+    float* to = Level(held_++);
 #pragma unroll
-    for (int i = 0; i < kCount; i += 4) {
-      *reinterpret_cast<float4*>(to + (kFirst + i) * kThreads) =
+    for (int i = 0; i < kValues; i += 4) {
+      *reinterpret_cast<float4*>(to + i * kThreads) =
           make_float4(sum[i], sum[i + 1], sum[i + 2], sum[i + 3]);
     }
   }
-  // sum = topmost + sum
-  template <int kFirst, int kCount>
-  OCTET_DEVICE void AddTopmost(float (&sum)[kCount]) {
-    const float* from = Level(held_ - 1);
+  // sum = topmost + sum, and the topmost is gone.
+  OCTET_DEVICE void AddTopmost(float (&sum)[kValues]) {
+    const float* from = Level(--held_);
 #pragma unroll
-    for (int i = 0; i < kCount; i += 4) {
-      const float4 left = *reinterpret_cast<const float4*>(from + (kFirst + i) * kThreads);
+    for (int i = 0; i < kValues; i += 4) {
+      const float4 left = *reinterpret_cast<const float4*>(from + i * kThreads);
       sum[i] = left.x + sum[i];
       sum[i + 1] = left.y + sum[i + 1];
       sum[i + 2] = left.z + sum[i + 2];
       sum[i + 3] = left.w + sum[i + 3];
     }
   }
-  // After all values of an entry were stored or added.
-  OCTET_DEVICE void Push() { ++held_; }
-  OCTET_DEVICE void Pop() { --held_; }
 
  private:
   OCTET_DEVICE float* Level(int level) const {

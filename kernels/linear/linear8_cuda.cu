@@ -71,7 +71,11 @@ void Linear8(const LinearArgs& args, Stream& stream) {
   OCTET_CHECK(shape.layout == WeightLayout::kCuda8);
   OCTET_CHECK(IsQuantized(shape.format));
   if (args.rows == 0 || shape.outputs == 0 || shape.inputs == 0) return;
-  const Linear8Plan plan = Linear8Plan::Of(shape, args.rows);
+  Linear8ByPlan(args, Linear8Plan::Of(shape, args.rows, args.activations.format), stream);
+}
+
+void Linear8ByPlan(const LinearArgs& args, const Linear8Plan& plan, Stream& stream) {
+  const LinearShape& shape = *args.shape;
   const ActivationRows x = Int8Rows(args, plan, stream);
   OCTET_CHECK_GE(x.padded_rows(), int64_t{plan.token_tiles} * plan.tile_tokens);
   OCTET_CHECK_EQ(x.segments, ActivationSegmentCount(shape));

@@ -35,8 +35,8 @@ struct Tiling {
 };
 using Tiling8 = Tiling<8, 4, 1, 1, 6, 6>;
 using Tiling16 = Tiling<16, 4, 1, 1, 6, 4>;
-using Tiling32 = Tiling<32, 8, 1, 1, 4, 2>;
-using Tiling64 = Tiling<64, 8, 1, 1, 4, 2>;
+using Tiling32 = Tiling<32, 4, 2, 1, 4, 3>;
+using Tiling64 = Tiling<64, 8, 2, 1, 4, 1>;
 using Tiling128 = Tiling<128, 4, 2, 2, 3, 1>;
 
 // The parts of a stage in shared memory.
@@ -74,15 +74,18 @@ struct Shared {
         smem.template take<std::byte>(int64_t{T::kStages} * T::kPanels * p.weight_bytes, 128);
     first.codes = smem.template take<int8_t>(kTokens * kBlockPositions, 1024);
     first.x_scales = smem.template take<float>(kTokens * p.walk.ends_max);
-    first.x_sums = smem.template take<float>(kAsymmetric ? kTokens * p.walk.ends_max : 0);
+    first.x_sums = kAsymmetric ? smem.template take<float>(kTokens * p.walk.ends_max) : nullptr;
     first.block = smem.template take<uint32_t>(T::kStages);
-    waiting = smem.template take<float>(int64_t{p.shared_levels} * T::kValues * T::kThreads);
+    waiting = p.shared_levels == 0
+                  ? nullptr
+                  : smem.template take<float>(int64_t{p.shared_levels} * T::kValues * T::kThreads);
   }
   OCTET_DEVICE Stage operator[](int stage) const {
     return {first.weights + stage * T::kPanels * p.weight_bytes,
             first.codes + stage * T::kTokens * static_cast<int>(kBlockPositions),
             first.x_scales + stage * T::kTokens * p.walk.ends_max,
-            first.x_sums + stage * T::kTokens * p.walk.ends_max, first.block + stage};
+            kAsymmetric ? first.x_sums + stage * T::kTokens * p.walk.ends_max : nullptr,
+            first.block + stage};
   }
 };
 
@@ -277,7 +280,9 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) MultiplyMma(const Lin
     int next = 0;
     for (int left = p.walk.leaf[leaf_end].block - p.walk.leaf[leaf_begin].block; left > 0; --left) {
       hw::cp_async_wait<T::kStages - 2>();
+#if OCTET_PLANTED_BUG != 81
       __syncthreads();  // the next stage has come, and the one used before it is free
+#endif
       fill(free);
       free = free + 1 == T::kStages ? 0 : free + 1;
       const Stage stage = shared[next];
@@ -286,13 +291,11 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) MultiplyMma(const Lin
       tile.MultiplyBlock(p, stage, block);
       if (!block.ends_leaf()) continue;
       for (int merge = 0; merge < p.parts.merges[block.leaf()]; ++merge) {
-        waiting.template AddTopmost<0>(tile.sum);
-        waiting.Pop();
+        waiting.AddTopmost(tile.sum);
       }
       const uint8_t left_sum = p.left_sum[block.leaf()];
       if (left_sum == kSumWaits) {
-        waiting.template Store<0>(tile.sum);
-        waiting.Push();
+        waiting.Push(tile.sum);
       } else {
         tile.Store(p, item, left_sum);
       }
@@ -305,7 +308,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) MultiplyMma(const Lin
 template <typename T, bool kInt4, bool kAsymmetric>
 void LaunchTiling(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
   // As many sums wait in shared memory as leave room for what else a multiprocessor should hold.
-  constexpr int64_t kSharedSumBytes = T::kTokens == 128 ? 64 * 1024 : 32 * 1024;
+  constexpr int64_t kSharedSumBytes = T::kBlocks == 1 ? 64 * 1024 : 32 * 1024;
   const int64_t limit = stream.info().shared_bytes_per_block;
   p.waiting_levels = plan.waiting_max;
   p.shared_levels = 0;
@@ -316,7 +319,7 @@ void LaunchTiling(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
       static_cast<int32_t>(std::clamp<int64_t>(room / plan.waiting_bytes, 0, plan.waiting_max));
   int64_t blocks = p.items;
   if (p.shared_levels < plan.waiting_max) {
-    constexpr int64_t kPerMultiprocessor = T::kTokens == 128 ? 1 : 2;
+    constexpr int64_t kPerMultiprocessor = T::kBlocks == 1 ? 1 : 2;
     blocks = std::min({blocks, int64_t{plan.waiting_blocks},
                        int64_t{stream.info().sm_count} * kPerMultiprocessor});
   }

@@ -33,11 +33,13 @@ struct Linear8Plan {
 
   int64_t items() const { return int64_t{token_tiles} * panel_tiles * parts.parts; }
 
+  // `rows_format` is what the caller brings: kInt8 or kF32. parts: 0 for as many as fill a GPU.
   // REQUIRES: rows, outputs and inputs above 0.
-  static Linear8Plan Of(const LinearShape& shape, int64_t rows);
+  static Linear8Plan Of(const LinearShape& shape, int64_t rows, ActivationFormat rows_format,
+                        int64_t parts = 0);
 };
 
 // LinearWorkspaceBytes of this layout: enough for any number of rows up to `rows`.
-int64_t Linear8WorkspaceBytes(const LinearShape& shape, int64_t rows);
+int64_t Linear8WorkspaceBytes(const LinearShape& shape, int64_t rows, ActivationFormat rows_format);
 
 }  // namespace octet::kernels

@@ -1,13 +1,14 @@
-// The linear with int8 activations for sm_90a, on wgmma m64n64k32: 128 rows by two panels of 64
-// outputs at a time, for shapes of whole blocks (linear8.h). Bits as linear8_mma.cu has them.
+// The linear with int8 activations for sm_90a, on wgmma m64nNk32: 128 rows by two panels of 64
+// outputs at a time, or 64 rows by four, for shapes of whole blocks (linear8.h). Bits as those of
+// linear8_mma.cu.
 //
-// One thread of the first warpgroup fills stages with bulk copies; each of the two others takes a
+// One thread of the first warpgroup fills stages with bulk copies; each of the others takes a
 // panel. Codes go from shared memory to registers, become operand A there, and are multiplied with
-// the rows in two halves of 64: while one half's sums are scaled into the f32 sums, the other half
-// and the other warpgroup keep the tensor cores busy. README.md has the count of instructions.
+// the rows; while one warpgroup scales its sums of a segment into f32, another keeps the tensor
+// cores busy. README.md has the count of instructions.
 //
-// Bytes moved: per block of K 64 or 128 bytes an output and 128 a row from L2, for 128 rows and 128
-// outputs. Operations: 2 * rows * outputs * inputs integer ones.
+// Bytes moved: per block of K 64 or 128 bytes an output and 128 a row from L2, for a tile.
+// Operations: 2 * rows * outputs * inputs integer ones.
 #include <algorithm>
 
 #include "base/check.h"
@@ -18,14 +19,21 @@
 namespace octet::kernels::cuda {
 namespace {
 
-constexpr int kTokens = 128;
-constexpr int kHalf = 64;      // rows of one instruction
-constexpr int kConsumers = 2;  // warpgroups, and panels
 constexpr int kWarpgroup = 128;
-constexpr int kThreads = kWarpgroup * (1 + kConsumers);
-constexpr int kValues = 64;  // sums of a consuming thread
 constexpr int kStagesMax = 8;
-constexpr int kCodeBytes = kTokens * static_cast<int>(kBlockPositions);
+
+template <int kTokens_, int kConsumers_, int kRegisters_>
+struct Tiling {
+  static constexpr int kTokens = kTokens_;        // rows of activations
+  static constexpr int kConsumers = kConsumers_;  // warpgroups, and panels
+  static constexpr int kRegisters = kRegisters_;  // of a consuming thread
+  static constexpr int kThreads = kWarpgroup * (1 + kConsumers);
+  static constexpr int kValues = kTokens / 2;  // sums of a consuming thread
+  static constexpr int kCodeBytes = kTokens * static_cast<int>(kBlockPositions);
+  using Waiting = WaitingSums<kValues, kWarpgroup * kConsumers>;
+};
+using Tiling64 = Tiling<64, 4, 120>;
+using Tiling128 = Tiling<128, 2, 240>;
 
 struct Stage {
   std::byte* weights;  // [panels][weight_bytes]
@@ -34,19 +42,19 @@ struct Stage {
   float* x_sums;       // [tokens], asymmetric only
 };
 
-template <bool kAsymmetric>
+template <typename T, bool kAsymmetric>
 hw::SmemPlan SharedPlan(const Linear8Params& p) {
   hw::SmemPlan plan;
   plan.add<uint64_t>(2 * kStagesMax);
-  plan.add<std::byte>(int64_t{p.stages} * kConsumers * p.weight_bytes, 128);
-  plan.add<int8_t>(int64_t{p.stages} * kCodeBytes, 1024);
-  plan.add<float>(int64_t{p.stages} * kTokens);
-  plan.add<float>(kAsymmetric ? int64_t{p.stages} * kTokens : 0);
-  plan.add<float>(int64_t{p.shared_levels} * kValues * kWarpgroup * kConsumers);
+  plan.add<std::byte>(int64_t{p.stages} * T::kConsumers * p.weight_bytes, 128);
+  plan.add<int8_t>(int64_t{p.stages} * T::kCodeBytes, 1024);
+  plan.add<float>(int64_t{p.stages} * T::kTokens);
+  plan.add<float>(kAsymmetric ? int64_t{p.stages} * T::kTokens : 0);
+  plan.add<float>(int64_t{p.shared_levels} * T::kValues * kWarpgroup * T::kConsumers);
   return plan;
 }
 
-template <bool kAsymmetric>
+template <typename T, bool kAsymmetric>
 struct Shared {
   uint64_t* full;   // [stages] its bytes have come
   uint64_t* empty;  // [stages] the warps that read it are done
@@ -56,17 +64,23 @@ struct Shared {
 
   OCTET_DEVICE explicit Shared(const Linear8Params& params) : p(params) {
     hw::Smem smem;
-    full = smem.take<uint64_t>(2 * kStagesMax);
+    full = smem.template take<uint64_t>(2 * kStagesMax);
     empty = full + kStagesMax;
-    first.weights = smem.take<std::byte>(int64_t{p.stages} * kConsumers * p.weight_bytes, 128);
-    first.codes = smem.take<int8_t>(int64_t{p.stages} * kCodeBytes, 1024);
-    first.x_scales = smem.take<float>(int64_t{p.stages} * kTokens);
-    first.x_sums = smem.take<float>(kAsymmetric ? int64_t{p.stages} * kTokens : 0);
-    waiting = smem.take<float>(int64_t{p.shared_levels} * kValues * kWarpgroup * kConsumers);
+    first.weights =
+        smem.template take<std::byte>(int64_t{p.stages} * T::kConsumers * p.weight_bytes, 128);
+    first.codes = smem.template take<int8_t>(int64_t{p.stages} * T::kCodeBytes, 1024);
+    first.x_scales = smem.template take<float>(int64_t{p.stages} * T::kTokens);
+    first.x_sums =
+        kAsymmetric ? smem.template take<float>(int64_t{p.stages} * T::kTokens) : nullptr;
+    waiting = p.shared_levels == 0
+                  ? nullptr
+                  : smem.template take<float>(int64_t{p.shared_levels} * T::kValues * kWarpgroup *
+                                              T::kConsumers);
   }
   OCTET_DEVICE Stage operator[](int stage) const {
-    return {first.weights + stage * kConsumers * p.weight_bytes, first.codes + stage * kCodeBytes,
-            first.x_scales + stage * kTokens, first.x_sums + stage * kTokens};
+    return {first.weights + stage * T::kConsumers * p.weight_bytes,
+            first.codes + stage * T::kCodeBytes, first.x_scales + stage * T::kTokens,
+            kAsymmetric ? first.x_sums + stage * T::kTokens : nullptr};
   }
 };
 
@@ -82,87 +96,69 @@ struct Ring {
   }
 };
 
-template <bool kAsymmetric>
+template <typename T, bool kAsymmetric>
 OCTET_DEVICE void FillStage(const Linear8Params& p, const Linear8Item& item,
                             const BlockCursor& block, const Stage& stage, uint64_t* full) {
   const auto bytes = static_cast<uint32_t>(block.bytes(p.walk));
-  const uint32_t scale_bytes = block.ends != 0 ? kTokens * 4 : 0;
-  hw::mbar_arrive_expect_tx(full,
-                            kConsumers * bytes + kCodeBytes + scale_bytes * (kAsymmetric ? 2 : 1));
+  const uint32_t scale_bytes = block.ends != 0 ? T::kTokens * 4 : 0;
+  hw::mbar_arrive_expect_tx(
+      full, T::kConsumers * bytes + T::kCodeBytes + scale_bytes * (kAsymmetric ? 2 : 1));
 #pragma unroll
-  for (int i = 0; i < kConsumers; ++i) {
+  for (int i = 0; i < T::kConsumers; ++i) {
     const int panel = min(item.panel + i, p.panels - 1);
     hw::bulk_load(stage.weights + i * p.weight_bytes, p.weights + panel * p.panel_bytes + block.at,
                   bytes, full);
   }
   const int64_t k = p.walk.leaf[block.leaf].block + block.step / kBlockSteps;
   hw::bulk_load(stage.codes, p.codes + k * p.block_stride + item.token * kBlockPositions,
-                kCodeBytes, full);
+                T::kCodeBytes, full);
   if (scale_bytes == 0) return;
   const int64_t from = int64_t{block.segment} * p.padded_rows + item.token;
   hw::bulk_load(stage.x_scales, p.x_scales + from, scale_bytes, full);
   if constexpr (kAsymmetric) hw::bulk_load(stage.x_sums, p.x_sums + from, scale_bytes, full);
 }
 
-template <bool kAsymmetric>
-OCTET_DEVICE void Produce(const Linear8Params& p, const Shared<kAsymmetric>& shared) {
+template <typename T, bool kAsymmetric>
+OCTET_DEVICE void Produce(const Linear8Params& p, const Shared<T, kAsymmetric>& shared) {
   Ring ring;
   for (int32_t i = static_cast<int32_t>(blockIdx.x); i < p.items;
        i += static_cast<int32_t>(gridDim.x)) {
-    const Linear8Item item = ItemOf(p, i, kTokens, kConsumers);
+    const Linear8Item item = ItemOf(p, i, T::kTokens, T::kConsumers);
     const int32_t leaf_end = p.parts.leaf_begin[item.part + 1];
     for (BlockCursor block(p.walk, p.parts.leaf_begin[item.part]); block.leaf < leaf_end;
          block.Next(p.walk)) {
       hw::mbar_wait(shared.empty + ring.stage, ring.parity ^ 1);
-      FillStage<kAsymmetric>(p, item, block, shared[ring.stage], shared.full + ring.stage);
+      FillStage<T, kAsymmetric>(p, item, block, shared[ring.stage], shared.full + ring.stage);
       ring.Next(p.stages);
     }
   }
 }
 
 // What a thread of a consuming warpgroup has of the product.
-template <bool kInt4, bool kAsymmetric>
+template <typename T, bool kInt4, bool kAsymmetric>
 struct Consumer {
-  int32_t exact[2][kHalf / 2];
-  float sum[2][kHalf / 2];
+  int32_t exact[T::kValues];
+  float sum[T::kValues];
   int warpgroup = static_cast<int>(threadIdx.x) / kWarpgroup - 1;
   int thread = static_cast<int>(threadIdx.x) % kWarpgroup;
   int lane = thread % 32;
 
   OCTET_DEVICE void ClearSum() {
 #pragma unroll
-    for (int i = 0; i < kHalf / 2; ++i) sum[0][i] = sum[1][i] = 0;
+    for (int i = 0; i < T::kValues; ++i) sum[i] = 0;
   }
 
-  template <int kHalfIndex>
-  OCTET_DEVICE void MultiplyHalf(const int8_t* codes, const uint32_t (&a)[kBlockSteps][4],
-                                 bool continues) {
-    const int8_t* rows = codes + kHalfIndex * kHalf * static_cast<int>(kBlockPositions);
-    hw::wgmma_fence();
-#pragma unroll
-    for (int i = 0; i < kBlockSteps; ++i) {
-      const uint64_t b = hw::smem_desc(rows + i * kStepPositions, 0, 1024, hw::Swizzle::k128);
-      if constexpr (kAsymmetric) {
-        hw::wgmma_u8s8<kHalf>(exact[kHalfIndex], a[i], b, i > 0 || continues);
-      } else {
-        hw::wgmma_s8s8<kHalf>(exact[kHalfIndex], a[i], b, i > 0 || continues);
-      }
-    }
-    hw::wgmma_commit();
-  }
-
-  template <int kHalfIndex>
   OCTET_DEVICE void EndSegment(const Stage& stage, const WeightScales& w) {
 #pragma unroll
-    for (int n = 0; n < kHalf / 8; ++n) {
-      const int at = kHalfIndex * kHalf + n * 8 + lane % 4 * 2;
+    for (int n = 0; n < T::kTokens / 8; ++n) {
+      const int at = n * 8 + lane % 4 * 2;
       const float2 x_scale = *reinterpret_cast<const float2*>(stage.x_scales + at);
       float2 x_sum = {};
       if constexpr (kAsymmetric) x_sum = *reinterpret_cast<const float2*>(stage.x_sums + at);
       float value[4];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) value[i] = static_cast<float>(exact[kHalfIndex][n * 4 + i]);
-      AddSegment<kAsymmetric>(sum[kHalfIndex] + n * 4, value, w, x_scale, x_sum);
+      for (int i = 0; i < 4; ++i) value[i] = static_cast<float>(exact[n * 4 + i]);
+      AddSegment<kAsymmetric>(sum + n * 4, value, w, x_scale, x_sum);
     }
   }
 
@@ -177,45 +173,52 @@ struct Consumer {
       LoadCodes<kInt4, kAsymmetric>(weights + i * kStepBytes + thread / 32 * (kStepBytes / 4), lane,
                                     a[i]);
     }
-    MultiplyHalf<0>(stage.codes, a, continues);
-    MultiplyHalf<1>(stage.codes, a, continues);
-    if (!ends) {
-      hw::wgmma_wait<0>();
-      return;
+    hw::wgmma_fence();
+#pragma unroll
+    for (int i = 0; i < kBlockSteps; ++i) {
+      const uint64_t b =
+          hw::smem_desc(stage.codes + i * kStepPositions, 0, 1024, hw::Swizzle::k128);
+      if constexpr (kAsymmetric) {
+        hw::wgmma_u8s8<T::kTokens>(exact, a[i], b, i > 0 || continues);
+      } else {
+        hw::wgmma_s8s8<T::kTokens>(exact, a[i], b, i > 0 || continues);
+      }
     }
-    const WeightScales w = LoadScales<kInt4, kAsymmetric>(p, weights + kBlockSteps * kStepBytes,
-                                                          thread / 32 * 16 + lane / 4);
-    hw::wgmma_wait<1>();
-    hw::wgmma_hold(exact[0]);
-    EndSegment<0>(stage, w);
-    hw::wgmma_hold(sum[0]);  // or it would wait for the other half first
-    hw::wgmma_wait<0>();
-    hw::wgmma_hold(exact[1]);
-    EndSegment<1>(stage, w);
+    hw::wgmma_commit();
+    if (ends) {
+      const WeightScales w = LoadScales<kInt4, kAsymmetric>(p, weights + kBlockSteps * kStepBytes,
+                                                            thread / 32 * 16 + lane / 4);
+#if OCTET_PLANTED_BUG == 82
+      hw::wgmma_wait<1>();
+#else
+      hw::wgmma_wait<0>();
+#endif
+      hw::wgmma_hold(exact);
+      EndSegment(stage, w);
+    } else {
+      hw::wgmma_wait<0>();
+      hw::wgmma_hold(exact);
+    }
   }
 
   OCTET_DEVICE void Store(const Linear8Params& p, const Linear8Item& item, int32_t sum_index) {
     const int32_t panel = item.panel + warpgroup;
     if (panel >= p.panels) return;
 #pragma unroll
-    for (int n = 0; n < kTokens / 8; ++n) {
+    for (int n = 0; n < T::kTokens / 8; ++n) {
       StoreTile(p, sum_index, panel * 64 + thread / 32 * 16 + lane / 4,
-                item.token + n * 8 + lane % 4 * 2, sum[n / (kHalf / 8)] + n % (kHalf / 8) * 4);
+                item.token + n * 8 + lane % 4 * 2, sum + n * 4);
     }
   }
 
   OCTET_DEVICE void EndLeaf(const Linear8Params& p, const Linear8Item& item, int32_t leaf,
-                            WaitingSums<kValues, kWarpgroup * kConsumers>& waiting) {
+                            typename T::Waiting& waiting) {
     for (int merge = 0; merge < p.parts.merges[leaf]; ++merge) {
-      waiting.template AddTopmost<0>(sum[0]);
-      waiting.template AddTopmost<kHalf / 2>(sum[1]);
-      waiting.Pop();
+      waiting.AddTopmost(sum);
     }
     const uint8_t left = p.left_sum[leaf];
     if (left == kSumWaits) {
-      waiting.template Store<0>(sum[0]);
-      waiting.template Store<kHalf / 2>(sum[1]);
-      waiting.Push();
+      waiting.Push(sum);
     } else {
       Store(p, item, left);
     }
@@ -223,16 +226,15 @@ struct Consumer {
   }
 };
 
-template <bool kInt4, bool kAsymmetric>
-OCTET_DEVICE void Consume(const Linear8Params& p, const Shared<kAsymmetric>& shared) {
-  Consumer<kInt4, kAsymmetric> consumer;
+template <typename T, bool kInt4, bool kAsymmetric>
+OCTET_DEVICE void Consume(const Linear8Params& p, const Shared<T, kAsymmetric>& shared) {
+  Consumer<T, kInt4, kAsymmetric> consumer;
   consumer.ClearSum();
   Ring ring;
   for (int32_t i = static_cast<int32_t>(blockIdx.x); i < p.items;
        i += static_cast<int32_t>(gridDim.x)) {
-    const Linear8Item item = ItemOf(p, i, kTokens, kConsumers);
-    WaitingSums<kValues, kWarpgroup * kConsumers> waiting(
-        p, shared.waiting, static_cast<int>(threadIdx.x) - kWarpgroup);
+    const Linear8Item item = ItemOf(p, i, T::kTokens, T::kConsumers);
+    typename T::Waiting waiting(p, shared.waiting, static_cast<int>(threadIdx.x) - kWarpgroup);
     for (int leaf = p.parts.leaf_begin[item.part]; leaf < p.parts.leaf_begin[item.part + 1];
          ++leaf) {
       int left = p.walk.leaf[leaf].head_steps;  // steps of the segment
@@ -253,27 +255,27 @@ OCTET_DEVICE void Consume(const Linear8Params& p, const Shared<kAsymmetric>& sha
   }
 }
 
-template <bool kInt4, bool kAsymmetric>
-__global__ void __launch_bounds__(kThreads, 1) MultiplyWgmma(const Linear8Params p) {
-  const Shared<kAsymmetric> shared(p);
+template <typename T, bool kInt4, bool kAsymmetric>
+__global__ void __launch_bounds__(T::kThreads, 1) MultiplyWgmma(const Linear8Params p) {
+  const Shared<T, kAsymmetric> shared(p);
   if (threadIdx.x == 0) {
     for (int i = 0; i < p.stages; ++i) {
       hw::mbar_init(shared.full + i, 1);
-      hw::mbar_init(shared.empty + i, kConsumers * kWarpgroup / 32);
+      hw::mbar_init(shared.empty + i, T::kConsumers * kWarpgroup / 32);
     }
     hw::fence_mbar_init();
   }
   __syncthreads();
   if (threadIdx.x < kWarpgroup) {
     hw::setmaxnreg_dec<24>();
-    if (threadIdx.x == 0) Produce<kAsymmetric>(p, shared);
+    if (threadIdx.x == 0) Produce<T, kAsymmetric>(p, shared);
   } else {
-    hw::setmaxnreg_inc<240>();
-    Consume<kInt4, kAsymmetric>(p, shared);
+    hw::setmaxnreg_inc<T::kRegisters>();
+    Consume<T, kInt4, kAsymmetric>(p, shared);
   }
 }
 
-template <bool kInt4, bool kAsymmetric>
+template <typename T, bool kInt4, bool kAsymmetric>
 void LaunchWgmma(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
   // Three stages hide the way to L2. What is left is for sums that wait, then for more stages.
   constexpr int kStagesMin = 3;
@@ -281,7 +283,7 @@ void LaunchWgmma(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
   p.waiting_levels = plan.waiting_max;
   p.shared_levels = 0;
   p.stages = kStagesMin;
-  const auto fits = [&] { return SharedPlan<kAsymmetric>(p).bytes() <= limit; };
+  const auto fits = [&] { return SharedPlan<T, kAsymmetric>(p).bytes() <= limit; };
   OCTET_CHECK(fits());
   while (p.shared_levels < plan.waiting_max && (++p.shared_levels, fits())) continue;
   if (!fits()) --p.shared_levels;
@@ -289,21 +291,24 @@ void LaunchWgmma(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
   if (!fits()) --p.stages;
   int64_t blocks = std::min<int64_t>(p.items, stream.info().sm_count);
   if (p.shared_levels < plan.waiting_max) blocks = std::min<int64_t>(blocks, plan.waiting_blocks);
-  OCTET_LAUNCH((MultiplyWgmma<kInt4, kAsymmetric>), dim3(static_cast<unsigned>(blocks)),
-               dim3(kThreads), SharedPlan<kAsymmetric>(p).bytes(), stream, p);
+  OCTET_LAUNCH((MultiplyWgmma<T, kInt4, kAsymmetric>), dim3(static_cast<unsigned>(blocks)),
+               dim3(T::kThreads), SharedPlan<T, kAsymmetric>(p).bytes(), stream, p);
 }
 
 }  // namespace
 
 void Linear8Sm90(Linear8Params& params, const Linear8Plan& plan, bool int4, bool asymmetric,
                  Stream& stream) {
-  if (int4) {
-    asymmetric ? LaunchWgmma<true, true>(params, plan, stream)
-               : LaunchWgmma<true, false>(params, plan, stream);
-  } else {
-    asymmetric ? LaunchWgmma<false, true>(params, plan, stream)
-               : LaunchWgmma<false, false>(params, plan, stream);
-  }
+  const auto launch = [&]<typename T>(T) {
+    if (int4) {
+      asymmetric ? LaunchWgmma<T, true, true>(params, plan, stream)
+                 : LaunchWgmma<T, true, false>(params, plan, stream);
+    } else {
+      asymmetric ? LaunchWgmma<T, false, true>(params, plan, stream)
+                 : LaunchWgmma<T, false, false>(params, plan, stream);
+    }
+  };
+  plan.tile_tokens == 64 ? launch(Tiling64()) : launch(Tiling128());
 }
 
 }  // namespace octet::kernels::cuda

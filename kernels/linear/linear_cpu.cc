@@ -10,7 +10,6 @@
 #include "base/dtype.h"
 #include "kernels/isa.h"
 #include "kernels/linear/linear.h"
-#include "kernels/linear/linear8_plan.h"
 #include "kernels/linear/panel.h"
 
 namespace octet::kernels {
@@ -129,7 +128,6 @@ void PrepareRows(const LinearArgs& args, const Workspace& workspace, const Famil
 namespace cpu {
 
 int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows) {
-  if (shape.layout == WeightLayout::kCuda8) return Linear8WorkspaceBytes(shape, rows);
   return Workspace(shape, activation, rows, nullptr).bytes;
 }
 

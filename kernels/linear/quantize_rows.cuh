@@ -49,7 +49,11 @@ OCTET_DEVICE void QuantizeInputs(const ActivationRows& out, const SegmentPlace& 
   int32_t sum = 0;
   for (int i = lane * kWidth; i < padded; i += 32 * kWidth) {
     uint32_t word = 0;
+#if OCTET_PLANTED_BUG == 83
+    if (i < padded) {
+#else
     if (i < inputs) {
+#endif
       const auto x = load.template operator()<kWidth>(at.begin + i);
       for (int k = 0; k < kWidth; ++k) {
         const int32_t code = hw::round_to_s8(x.v[k] * scale.inverse);

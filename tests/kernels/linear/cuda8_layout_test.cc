@@ -118,7 +118,7 @@ void ExpectUnpacks(const LinearShape& shape, std::mt19937& random) {
 std::vector<LinearShape> Shapes(WeightFormat format, bool asymmetric) {
   const SumTree trees[] = {
       SumTree::OverInputs(1848),      // the last grain is short
-      SumTree::OverInputs(4480),      // leaves of several grains
+      SumTree::OverInputs(2304),      // leaves of several grains
       SumTree::OverHeads(8, 2, 32),   // several leaves cut a group
       SumTree::OverHeads(14, 2, 64),  // uneven heads
       SumTree::OverHeads(8, 8, 80),   // groups and leaves share no boundary
@@ -126,8 +126,8 @@ std::vector<LinearShape> Shapes(WeightFormat format, bool asymmetric) {
   };
   std::vector<LinearShape> shapes;
   for (const SumTree& tree : trees) {
-    for (const int64_t group : {int64_t{32}, int64_t{64}, int64_t{128}, tree.inputs()}) {
-      LinearShape shape = WholeShape(tree, format, 70, group, asymmetric);
+    for (const int64_t group : {int64_t{48}, int64_t{64}, int64_t{128}, tree.inputs()}) {
+      LinearShape shape = WholeShape(tree, format, 67, group, asymmetric);
       shape.layout = WeightLayout::kCuda8;
       shape.scale_format = group == 64 ? ScaleFormat::kF32 : ScaleFormat::kF16;
       shapes.push_back(shape);

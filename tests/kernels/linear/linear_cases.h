@@ -113,6 +113,17 @@ inline NeutralRows Slice(const NeutralRows& whole, const LinearShape& shape, int
   return rows;
 }
 
+// The inputs of `part` of each row of x, which has those of `shape`.
+inline std::vector<float> InputsOf(const std::vector<float>& x, const LinearShape& shape,
+                                   const LinearShape& part) {
+  std::vector<float> own;
+  for (size_t row = 0; row < x.size(); row += static_cast<size_t>(shape.inputs)) {
+    const auto from = x.begin() + static_cast<int64_t>(row) + part.input_begin - shape.input_begin;
+    own.insert(own.end(), from, from + part.inputs);
+  }
+  return own;
+}
+
 inline Buffer Pack(const LinearShape& shape, const NeutralRows& weights) {
   Buffer packed(PackedLinearBytes(shape));
   PackLinearRows(shape, 0, weights, packed.data());

@@ -92,11 +92,7 @@ void ExpectRanksAgree(const SumTree& tree, const LinearShape& shape, std::mt1993
           ranges.push_back({bounds[rank], bounds[rank + 1]});
           const LinearShape part = WithLeaves(shape, tree, ranges.back());
           ASSERT_EQ(part.root_count(), static_cast<int64_t>(tree.Roots(ranges.back()).size()));
-          std::vector<float> own_x;
-          for (int64_t row = 0; row < kRows; ++row) {
-            const auto from = x.begin() + row * shape.inputs + part.input_begin;
-            own_x.insert(own_x.end(), from, from + part.inputs);
-          }
+          const std::vector<float> own_x = InputsOf(x, shape, part);
           const Buffer own = Pack(part, Slice(weights, shape, 0, shape.outputs, part));
           const std::vector<float> out = RunLinear({part, own, own_x, kRows, activation});
           roots.insert(roots.end(), out.begin(), out.end());

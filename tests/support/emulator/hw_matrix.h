@@ -44,8 +44,8 @@ void mma_m16n8k32_s8u8(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (
 
 void wgmma_fence(Place place = Place::current());
 // The compiler is the device's alone.
-template <int kCount>
-void wgmma_hold(float (&)[kCount]) {}
+template <typename D, int kCount>
+void wgmma_hold(D (&)[kCount]) {}
 void wgmma_commit(Place place = Place::current());
 template <int kNewest>
 void wgmma_wait(Place place = Place::current()) {

@@ -1,8 +1,9 @@
-// Times the linear with bf16 activations on a GPU, against what the same GPU can do in the same
-// run: its copy bandwidth, and cuBLASLt's product of bf16 matrices (loaded at run time; without it
-// that column is 0). Weights rotate, so that L2 holds none of them; launches are a CUDA graph.
+// Times the linear with bf16 and with int8 activations on a GPU, against what the same GPU can do
+// in the same run: its copy bandwidth, and cuBLASLt's product of bf16 matrices (loaded at run time;
+// without it that column is 0). Weights rotate, so that L2 holds none of them; launches are a CUDA
+// graph.
 //
-//   octet_linear16_cuda_bench [--rows M] [--quick]      one JSON object per line
+//   octet_linear_cuda_bench [--rows M] [--quick]      one JSON object per line
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -16,8 +17,10 @@
 #include "base/device/device.h"
 #include "base/sum_tree.h"
 #include "kernels/linear/cuda16_layout.h"
+#include "kernels/linear/cuda8_layout.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear/linear16_plan.h"
+#include "kernels/linear/linear8_plan.h"
 #include "tests/bench/cublas_lt.h"
 
 namespace octet::kernels {
@@ -48,12 +51,18 @@ struct Weights {
   const char* name;
   WeightFormat format;
   bool asymmetric;
+  ActivationFormat activation = ActivationFormat::kBF16;
+  int64_t group = 128;  // 0: a whole row
 };
 constexpr Weights kWeights[] = {
     {"int4 g128", WeightFormat::kInt4, false},
     {"int4 g128 asymmetric", WeightFormat::kInt4, true},
     {"int8 g128", WeightFormat::kInt8, false},
     {"bf16", WeightFormat::kBF16, false},
+    {"int4 g128 x int8", WeightFormat::kInt4, false, ActivationFormat::kInt8},
+    {"int4 g128 asymmetric x int8", WeightFormat::kInt4, true, ActivationFormat::kInt8},
+    {"int8 g128 x int8", WeightFormat::kInt8, false, ActivationFormat::kInt8},
+    {"int8 whole rows x int8", WeightFormat::kInt8, false, ActivationFormat::kInt8, 0},
 };
 
 LinearShape MakeShape(const Layer& layer, const Weights& weights) {
@@ -62,7 +71,9 @@ LinearShape MakeShape(const Layer& layer, const Weights& weights) {
   LinearShape shape;
   shape.format = weights.format;
   shape.asymmetric = weights.asymmetric;
-  shape.layout = WeightLayout::kCuda16;
+  const bool int8 = weights.activation == ActivationFormat::kInt8;
+  shape.layout = int8 ? WeightLayout::kCuda8 : WeightLayout::kCuda16;
+  shape.group = weights.group == 0 ? layer.inputs : weights.group;
   shape.outputs = layer.outputs / (layer.is_row_parallel ? 1 : layer.shards);
   shape.leaf_bounds.assign(tree.bounds().begin(), tree.bounds().begin() + leaves + 1);
   shape.inputs = shape.leaf_bounds.back();
@@ -81,6 +92,7 @@ DeviceBuffer Allocate(int64_t bytes) {
 
 // Random weights of one panel, in every panel: as random to a multiplier as all of them.
 std::vector<std::byte> MakePanel(LinearShape shape) {
+  static_assert(kCuda16PanelOutputs == kCuda8PanelOutputs);
   shape.outputs = kCuda16PanelOutputs;
   std::mt19937 random(1);
   NeutralRows rows;
@@ -156,6 +168,25 @@ double CublasMilliseconds(Gpu& gpu, CublasLt& cublas, const LinearShape& shape, 
   });
 }
 
+// What a layer is dealt to.
+struct Tile {
+  int outputs;
+  int tokens;
+  int parts;
+};
+
+Tile TileOf(const Gpu& gpu, const LinearShape& shape, int64_t rows) {
+  if (shape.layout == WeightLayout::kCuda8) {
+    const Linear8Plan plan = Linear8Plan::Of(shape, rows, ActivationFormat::kInt8);
+    return {static_cast<int>(plan.tile_panels * kCuda8PanelOutputs), plan.tile_tokens,
+            plan.parts.parts};
+  }
+  const Linear16Plan plan =
+      PlanLinear16(shape, Cuda16Layout::Of(shape), rows, ActivationFormat::kBF16,
+                   gpu.info().has_wgmma() ? MatrixFamily::kWgmma : MatrixFamily::kMma);
+  return {plan.tile.outputs, plan.tile.tokens, plan.parts.parts};
+}
+
 struct Peaks {
   double copy_bytes_per_s = 0;
 };
@@ -175,19 +206,21 @@ void Bench(Gpu& gpu, CublasLt* cublas, const Layer& layer, const Weights& format
     CopyOnDevice(weights.data() + done, weights.data(), now, stream);
     done += now;
   }
-  const DeviceBuffer x =
-      Allocate(ActivationRowsBytes(ActivationFormat::kBF16, shape.inputs, 0, rows));
+  const bool int8 = format.activation == ActivationFormat::kInt8;
+  const int64_t inputs = int8 ? ActivationPositions(shape) : shape.inputs;
+  const int64_t segments = int8 ? ActivationSegmentCount(shape) : 0;
+  const DeviceBuffer x = Allocate(ActivationRowsBytes(format.activation, inputs, segments, rows));
   FillBytes(x.data(), 0x3c, x.bytes(), stream);
   const DeviceBuffer out = Allocate(shape.root_count() * rows * shape.outputs * 4);
-  const DeviceBuffer workspace =
-      Allocate(std::max<int64_t>(64, LinearWorkspaceBytes(shape, ActivationFormat::kBF16, rows)));
+  const DeviceBuffer workspace = Allocate(std::max<int64_t>(
+      64, LinearWorkspaceBytes(shape, format.activation, rows, format.activation)));
   LinearArgs args;
   args.shape = &shape;
   args.rows = rows;
   args.out = out.as<float>();
-  args.activation = ActivationFormat::kBF16;
+  args.activation = format.activation;
   args.activations =
-      PlaceActivationRows(ActivationFormat::kBF16, shape.inputs, nullptr, 0, rows, x.data());
+      PlaceActivationRows(format.activation, inputs, nullptr, segments, rows, x.data());
   args.workspace = workspace.data();
   const double ms = TimeLaunches(gpu, [&](int64_t i) {
     args.weights = weights.data() + i % copies * bytes;
@@ -195,17 +228,15 @@ void Bench(Gpu& gpu, CublasLt* cublas, const Layer& layer, const Weights& format
   });
   const double flops = 2.0 * static_cast<double>(rows * shape.outputs * shape.inputs);
   const double cublas_ms = cublas != nullptr ? CublasMilliseconds(gpu, *cublas, shape, rows) : 0;
-  const Linear16Plan plan =
-      PlanLinear16(shape, Cuda16Layout::Of(shape), rows, ActivationFormat::kBF16,
-                   gpu.info().has_wgmma() ? MatrixFamily::kWgmma : MatrixFamily::kMma);
+  const Tile tile = TileOf(gpu, shape, rows);
   std::printf(
       "{\"layer\": \"%s\", \"tp\": %ld, \"weights\": \"%s\", \"outputs\": %ld, \"inputs\": %ld, "
       "\"rows\": %ld, \"tile\": \"%dx%d\", \"parts\": %d, \"us\": %.2f, \"weight_bytes_per_s\": "
       "%.4g, "
       "\"of_copy\": %.3f, \"flops_per_s\": %.4g, \"cublas_us\": %.2f, \"of_cublas\": %.3f}\n",
       layer.name, static_cast<long>(layer.shards), format.name, static_cast<long>(shape.outputs),
-      static_cast<long>(shape.inputs), static_cast<long>(rows), plan.tile.outputs, plan.tile.tokens,
-      plan.parts.parts, ms * 1e3, static_cast<double>(bytes) / (ms * 1e-3),
+      static_cast<long>(shape.inputs), static_cast<long>(rows), tile.outputs, tile.tokens,
+      tile.parts, ms * 1e3, static_cast<double>(bytes) / (ms * 1e-3),
       static_cast<double>(bytes) / (ms * 1e-3) / peaks.copy_bytes_per_s, flops / (ms * 1e-3),
       cublas_ms * 1e3, cublas_ms / ms);
   std::fflush(stdout);
@@ -220,7 +251,7 @@ int Main(int argc, char** argv) {
     } else if (argument == "--quick") {
       rows.assign(std::begin(kRowsQuick), std::end(kRowsQuick));
     } else {
-      std::fprintf(stderr, "usage: octet_linear16_cuda_bench [--rows M] [--quick]\n");
+      std::fprintf(stderr, "usage: octet_linear_cuda_bench [--rows M] [--quick]\n");
       return 2;
     }
   }
