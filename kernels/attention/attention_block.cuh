@@ -136,7 +136,7 @@ template <class Shape, int kFragments, int kSharedSteps>
 OCTET_DEVICE_BODY bool Sees(const Queries<Shape, kFragments, kSharedSteps>& queries, int n,
                             int position, int j, int lane) {
   const int token = position + 8 * j + lane / 4;
-  return token >= queries.oldest[n] && token <= queries.newest[n];
+  return token <= queries.newest[n] && token + queries.window > queries.newest[n];
 }
 
 // Scores become weights relative to the block's greatest; those of tokens not seen become 0.
@@ -194,7 +194,11 @@ OCTET_DEVICE_BODY void WeightCodes(const unsigned char* pairs,
   for (int i = 0; i < kLaneTokens / 2; ++i) {
     const uint32_t even = __float_as_uint(fmaf(scaled[2 * i], inverse, kRounder));
     const uint32_t odd = __float_as_uint(fmaf(scaled[2 * i + 1], inverse, kRounder));
+#if OCTET_PLANTED_BUG == 2  // the high byte in the low one's column
+    words[i] = hw::movmatrix_trans(hw::prmt(even, odd, 0x5140));
+#else
     words[i] = hw::movmatrix_trans(hw::prmt(even, odd, 0x4051));
+#endif
   }
 }
 

@@ -34,7 +34,7 @@ OCTET_DEVICE_BODY TileVectors VectorsOf(const AttentionKernelArgs& args, const A
   tile.count = item.rows * item.heads;
   tile.heads = item.heads;
   tile.first_position = item.first_position;
-  tile.window = args.window;
+  tile.window = args.window > 0 ? args.window : kNoWindow;
   tile.scale = args.scale;
   return tile;
 }

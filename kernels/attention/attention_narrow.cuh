@@ -113,7 +113,7 @@ class NarrowWarp {
   OCTET_DEVICE_BODY void Prepare(const TileVectors& tile) {
     PrepareQueries<Shape>(tile, 0, lane_, queries_);
     newest_min_ = tile.newest(0);
-    oldest_max_ = tile.oldest(tile.count - 1);
+    newest_max_ = tile.newest(tile.count - 1);
   }
 
   OCTET_DEVICE_BODY void Attend(int position) {
@@ -122,7 +122,7 @@ class NarrowWarp {
     Scores<Shape>(keys, queries_, lane_, s);
     __syncwarp();
     stream_.Issue(keys, lane_);
-    if (position < oldest_max_ || position + kBlockTokens - 1 > newest_min_) {
+    if (position + queries_.window <= newest_max_ || position + kBlockTokens - 1 > newest_min_) {
       Finish<true>(position, s);
     } else {
       Finish<false>(position, s);
@@ -196,7 +196,7 @@ class NarrowWarp {
   int lane_;
   int& slot_;  // of the next half to use
   Queries<Shape, kFragments> queries_;
-  int newest_min_ = 0, oldest_max_ = 0;  // tokens between them are seen by all
+  int newest_min_ = 0, newest_max_ = 0;  // of the tile's vectors
   unsigned char* values_half_ = nullptr;
 };
 
@@ -283,7 +283,9 @@ OCTET_DEVICE_BODY void AttendNarrow(const AttentionKernelArgs& args, const Atten
     const int own = block + warp;
     const bool attends = own >= range.first && own <= range.last;
     if (attends) worker.Attend(own * kBlockTokens);
+#if OCTET_PLANTED_BUG != 1  // results are read before they are there
     __syncthreads();
+#endif
     merger.AddBlocks(shared, block, range.first, range.last);
     const int next = block + kAttentionWarps;
     if (next > range.last || next % kSplitBlocks == 0) merger.EndSplit(block / kSplitBlocks);

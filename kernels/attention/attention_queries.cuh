@@ -9,6 +9,7 @@
 namespace octet::kernels {
 
 inline constexpr uint32_t kAllLanes = 0xffffffffu;
+inline constexpr int kNoWindow = 1 << 30;
 inline constexpr float kLog2E = 1.44269504f;
 // Adding it leaves the nearest integer of a float below 2^22 in the low bits.
 inline constexpr float kRounder = 12582912.0f;
@@ -21,16 +22,12 @@ struct TileVectors {
   int count = 0;
   int heads = 0;
   int first_position = 0;
-  int window = 0;
+  int window = 0;  // kNoWindow where there is none
   float scale = 0;
 
   OCTET_DEVICE_BODY bool holds(int vector) const { return vector < count; }
   OCTET_DEVICE_BODY int newest(int vector) const {
     return holds(vector) ? first_position + vector / heads : -1;
-  }
-  OCTET_DEVICE_BODY int oldest(int vector) const {
-    const int end = newest(vector) + 1;
-    return window > 0 && end > window ? end - window : 0;
   }
   OCTET_DEVICE_BODY const float* source(int vector, int dim) const {
     return q + vector / heads * q_stride + vector % heads * dim;
@@ -46,8 +43,8 @@ struct Queries {
   uint2* shared = nullptr;                 // of this thread; [kSharedSteps, kFragments, threads]
   float scale[kFragments];                 // of a score, in powers of 2
   float sums[kFragments][Shape::kGroups];  // of the rounded query, for the zeros of the keys
-  int newest[kFragments];                  // positions [oldest, newest] are seen
-  int oldest[kFragments];
+  int newest[kFragments];                  // positions (newest - window, newest] are seen
+  int window = 0;
 
   OCTET_DEVICE_BODY void Put(int step, int n, uint32_t first, uint32_t second) {
     if (step < kSharedSteps) {
@@ -175,12 +172,12 @@ OCTET_DEVICE_BODY void PrepareFloats(const float* source, float score_scale, int
 template <class Shape, int kFragments, int kSharedSteps>
 OCTET_DEVICE_BODY void PrepareQueries(const TileVectors& tile, int first, int lane,
                                       Queries<Shape, kFragments, kSharedSteps>& queries) {
+  queries.window = tile.window;
 #pragma unroll
   for (int n = 0; n < kFragments; ++n) {
     __syncwarp();  // keeps the compiler from loading all fragments at once
     const int of_scores = first + kFragmentVectors * n + lane % 4;
     queries.newest[n] = tile.newest(of_scores);
-    queries.oldest[n] = tile.oldest(of_scores);
     const int of_column = first + kFragmentVectors * n + lane / 8;
     const float* source = tile.holds(of_column) ? tile.source(of_column, Shape::kDim) : nullptr;
     if constexpr (Shape::kBF16) {

@@ -70,13 +70,14 @@ struct KvShape {
   }
 
   // Floats of one lane's row states while wide tiles walk their splits: maximum, sum, sums of zeros
-  // and values of kMaxFragments vectors.
-  static constexpr int kLaneVectorFloats = 2 + kGroups + 2 * kTiles;
+  // and values; and of the split's: sum and sums of zeros. For each of its vectors.
+  static constexpr int kRowFloats = 2 + kGroups + 2 * kTiles;
+  static constexpr int kLaneVectorFloats = kRowFloats + 1 + kGroups;
   // Steps whose query operands wide tiles keep in shared memory for want of registers.
   static constexpr int kSharedSteps = kDim < 96 ? 0
                                       : kBF16   ? kQuerySteps - 2
-                                      : kInt4   ? kQuerySteps
-                                                : 2;
+                                      : kInt8   ? kQuerySteps - 1
+                                                : kQuerySteps;
   static constexpr int kWideLaneFloats = kWideFragments * kLaneVectorFloats;
   static constexpr int kWideQueryWords = kWideFragments * kSharedSteps;  // pairs of words
 

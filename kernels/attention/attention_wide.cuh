@@ -32,7 +32,11 @@ class WideStream {
 
   // The next half. Everyone is done with the one before the last.
   OCTET_DEVICE_BODY const unsigned char* Next() {
+#if OCTET_PLANTED_BUG == 4  // the half may still be on its way
+    WaitForHalf(shared_.stages - 1);
+#else
     WaitForHalf(shared_.stages - 2);
+#endif
     __syncthreads();
     Issue();
     const int slot = used_;
@@ -42,7 +46,11 @@ class WideStream {
 
  private:
   OCTET_DEVICE_BODY void Issue() {
+#if OCTET_PLANTED_BUG == 3  // a block too many: the table ends before it
+    if (block_ <= range_.last + 1) {
+#else
     if (block_ <= range_.last) {
+#endif
       const int begin = block_ * kBlockTokens;
       CopyHalf<Shape, kAttentionThreads>(shared_.halves + issued_ * Shape::kHalfBytes,
                                          args_.cache + table_[block_] * args_.block_bytes, head_,
@@ -85,17 +93,15 @@ class WideWarp {
     const int last = min(first_ + kFragments * kFragmentVectors, tile.count) - 1;
     newest_min_ = tile.newest(first_);
     newest_max_ = first_ < tile.count ? tile.newest(last) : -1;
-    oldest_min_ = tile.oldest(first_);
-    oldest_max_ = tile.oldest(max(last, 0));
-    Clear();
-    for (int i = 0; i < kFragments * Shape::kLaneVectorFloats; ++i) {
-      Row(i / Shape::kLaneVectorFloats, i % Shape::kLaneVectorFloats) =
-          i % Shape::kLaneVectorFloats == 0 ? -kInfinity : 0.0f;
+    for (int i = 0; i < kFragments * Shape::kRowFloats; ++i) {
+      Row(i / Shape::kRowFloats, i % Shape::kRowFloats) =
+          i % Shape::kRowFloats == 0 ? -kInfinity : 0.0f;
     }
+    Clear();
   }
 
   OCTET_DEVICE_BODY bool Sees(int position) const {
-    return position <= newest_max_ && position + kBlockTokens - 1 >= oldest_min_;
+    return position <= newest_max_ && position + kBlockTokens - 1 + queries_.window > newest_min_;
   }
 
   OCTET_DEVICE_BODY void AttendKeys(const unsigned char* keys) {
@@ -103,7 +109,7 @@ class WideWarp {
   }
 
   OCTET_DEVICE_BODY void AttendValues(const unsigned char* values, int position) {
-    if (position < oldest_max_ || position + kBlockTokens - 1 > newest_min_) {
+    if (position + queries_.window <= newest_max_ || position + kBlockTokens - 1 > newest_min_) {
       Add<true>(values, position);
     } else {
       Add<false>(values, position);
@@ -142,18 +148,24 @@ class WideWarp {
 
  private:
   OCTET_DEVICE_BODY int vector(int n) const { return first_ + kFragmentVectors * n + lane_ % 4; }
-  // Field 0: maximum, 1: sum, then zeros [groups], values [tiles, 2].
+  // Field 0: maximum, 1: sum, then zeros [groups], values [tiles, 2]. Registers are short: of the
+  // split so far only the maximum and the values are in them.
   OCTET_DEVICE_BODY float& Row(int n, int field) {
     return row_[(n * Shape::kLaneVectorFloats + field) * kAttentionThreads];
+  }
+
+  OCTET_DEVICE_BODY float& SplitSum(int n) { return Row(n, Shape::kRowFloats); }
+  OCTET_DEVICE_BODY float& SplitZeros(int n, int group) {
+    return Row(n, Shape::kRowFloats + 1 + group);
   }
 
   OCTET_DEVICE_BODY void Clear() {
 #pragma unroll
     for (int n = 0; n < kFragments; ++n) {
       most_[n] = -kInfinity;
-      sum_[n] = 0;
+      SplitSum(n) = 0;
 #pragma unroll
-      for (int group = 0; group < Shape::kGroups; ++group) zeros_[n][group] = 0;
+      for (int group = 0; group < Shape::kGroups; ++group) SplitZeros(n, group) = 0;
 #pragma unroll
       for (int tile = 0; tile < Shape::kTiles; ++tile) {
         values_[n][tile][0] = 0;
@@ -170,14 +182,14 @@ class WideWarp {
 #pragma unroll
     for (int n = 0; n < kFragments; ++n) {
       factors[n] = MergeMost(most_[n], sums.most[n]);
-      sum_[n] = fmaf(sum_[n], factors[n].keep, sums.sum[n] * factors[n].add);
+      SplitSum(n) = fmaf(SplitSum(n), factors[n].keep, sums.sum[n] * factors[n].add);
     }
     float scale[kFragments];
     const auto ready = [&](int group) {
 #pragma unroll
       for (int n = 0; n < kFragments; ++n) {
-        zeros_[n][group] =
-            fmaf(zeros_[n][group], factors[n].keep, sums.zeros[n][group] * factors[n].add);
+        SplitZeros(n, group) =
+            fmaf(SplitZeros(n, group), factors[n].keep, sums.zeros[n][group] * factors[n].add);
         scale[n] = sums.step[n][group] * factors[n].add;
       }
     };
@@ -196,9 +208,9 @@ class WideWarp {
     const auto merge = [&](int field, float part) {
       Row(n, field) = fmaf(Row(n, field), factors.keep, part * factors.add);
     };
-    merge(1, sum_[n]);
+    merge(1, SplitSum(n));
 #pragma unroll
-    for (int group = 0; group < Shape::kGroups; ++group) merge(2 + group, zeros_[n][group]);
+    for (int group = 0; group < Shape::kGroups; ++group) merge(2 + group, SplitZeros(n, group));
 #pragma unroll
     for (int i = 0; i < 2 * Shape::kTiles; ++i) {
       merge(2 + Shape::kGroups + i, values_[n][i / 2][i % 2]);
@@ -217,9 +229,9 @@ class WideWarp {
     if (g != 0) return;
     float* tail = state + Shape::kDim;
     tail[0] = most_[n];
-    tail[1] = sum_[n];
+    tail[1] = SplitSum(n);
 #pragma unroll
-    for (int group = 0; group < Shape::kGroups; ++group) tail[2 + group] = zeros_[n][group];
+    for (int group = 0; group < Shape::kGroups; ++group) tail[2 + group] = SplitZeros(n, group);
   }
 
   OCTET_DEVICE_BODY void WritePair(int64_t first_at, int64_t second_at, float first, float second) {
@@ -247,11 +259,11 @@ class WideWarp {
   int lane_;
   int first_;
   int count_;
-  int newest_min_, newest_max_, oldest_min_, oldest_max_;  // of the warp's vectors
+  int newest_min_, newest_max_;  // of the warp's vectors
   Queries<Shape, kFragments, Shape::kSharedSteps> queries_;
   float s_[kFragments][kLaneTokens];
   // The split so far.
-  float most_[kFragments], sum_[kFragments], zeros_[kFragments][Shape::kGroups];
+  float most_[kFragments];
   float values_[kFragments][Shape::kTiles][2];
 };
 

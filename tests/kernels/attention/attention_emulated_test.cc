@@ -58,7 +58,7 @@ TEST_F(DeviceAttentionTest, MatchesDoublePrecisionInMixedSteps) {
 TEST_F(DeviceAttentionTest, MatchesDoublePrecisionAcrossSplits) {
   for (const KvFormat format : kKvFormats) {
     PagedContext context({format, 6, 2, 64, 0, {1100}});
-    for (const int64_t window : {0, 1, 63, 64, 600}) {
+    for (const int64_t window : {0, 63, 600}) {
       context.set_window(window);
       ExpectNearReference(context, {{0, 1099, 1}, {0, 505, 12}}, 4);
     }
@@ -91,8 +91,8 @@ struct Walk {
 class DeviceAttentionBits : public testing::TestWithParam<Walk> {
  protected:
   // Rows that cross a split's end.
-  static constexpr int64_t kFirst = 470;
-  static constexpr int64_t kRows = 90;
+  static constexpr int64_t kFirst = 498;
+  static constexpr int64_t kRows = 26;
   void SetUp() override { OCTET_REQUIRE_GPU(); }
   ContextShape Shape() const {
     return {GetParam().format, 6, 2, GetParam().head_dim, GetParam().window, {600, 90, 1030}};
@@ -111,16 +111,14 @@ class DeviceAttentionBits : public testing::TestWithParam<Walk> {
 TEST_P(DeviceAttentionBits, DependOnTheRowAlone) {
   const PagedContext context(Shape());
   const std::vector<float> whole = InChunks(context, kRows, 1);
-  // Tiles of every width, decode among them; many workers cut rows into splits.
-  for (const int64_t workers : {1, 3, 40}) {
-    EXPECT_TRUE(SameBits(whole, InChunks(context, kRows, workers))) << workers;
-    EXPECT_TRUE(SameBits(whole, InChunks(context, 17, workers))) << workers;
-  }
+  // Tiles of 63, 15, 6 and 3 vectors; many workers cut rows into splits.
+  EXPECT_TRUE(SameBits(whole, InChunks(context, kRows, 40)));
+  EXPECT_TRUE(SameBits(whole, InChunks(context, 5, 3)));
   EXPECT_TRUE(SameBits(whole, InChunks(context, 2, 1)));
   EXPECT_TRUE(SameBits(whole, InChunks(context, 1, 7)));
   for (const int64_t workers : {1, 9}) {
     DeviceAttention device(context, {.workers = workers});
-    const auto batched = device.Attend({{1, 89, 1}, {0, kFirst, kRows}, {2, 1000, 30}});
+    const auto batched = device.Attend({{1, 89, 1}, {0, kFirst, kRows}, {2, 1000, 4}});
     const auto begin = batched.begin() + context.q_width();
     EXPECT_TRUE(SameBits(whole, std::vector<float>(begin, begin + kRows * context.q_width())));
   }
@@ -128,7 +126,7 @@ TEST_P(DeviceAttentionBits, DependOnTheRowAlone) {
 
 TEST_P(DeviceAttentionBits, DoNotDependOnWhichRankHoldsTheHead) {
   const PagedContext context(Shape());
-  const std::vector<Rows> runs = {{0, 570, 20}, {2, 1029, 1}};
+  const std::vector<Rows> runs = {{0, 570, 7}, {2, 1029, 1}};
   const std::vector<float> whole = DeviceAttention(context).Attend(runs);
   const int64_t dim = Shape().head_dim;
   // Heads {2}, then {3, 4}, of kv heads 0 and 1: a rank's cut need not respect the groups.
@@ -136,7 +134,7 @@ TEST_P(DeviceAttentionBits, DoNotDependOnWhichRankHoldsTheHead) {
   const std::vector<int32_t> heads = {2, 3, 4};
   const std::vector<float> part = DeviceAttention(context, {}, groups, heads).Attend(runs);
   int wrong = 0;
-  for (size_t row = 0; row < 21; ++row) {
+  for (size_t row = 0; row < 8; ++row) {
     for (size_t i = 0; i < heads.size(); ++i) {
       for (int64_t d = 0; d < dim; ++d) {
         wrong += part[(row * heads.size() + i) * dim + d] != whole[(row * 6 + heads[i]) * dim + d];
@@ -155,13 +153,13 @@ INSTANTIATE_TEST_SUITE_P(Formats, DeviceAttentionBits,
 // A long row among short ones is cut; its parts meet through the workspace, launch after launch.
 TEST_F(DeviceAttentionTest, CutRowsKeepTheBits) {
   for (const KvFormat format : kKvFormats) {
-    const PagedContext context({format, 7, 1, 64, 0, {2900, 70}});
+    const PagedContext context({format, 7, 1, 64, 0, {1600, 70}});
     const std::vector<float> alone =
-        DeviceAttention(context, {.workers = 1}).Attend({{0, 2899, 1}});
-    for (const int64_t workers : {2, 5, 64}) {
+        DeviceAttention(context, {.workers = 1}).Attend({{0, 1599, 1}});
+    for (const int64_t workers : {2, 64}) {
       DeviceAttention device(context, {.workers = workers});
       for (int launch = 0; launch < 2; ++launch) {
-        const auto pair = device.Attend({{1, 69, 1}, {0, 2899, 1}});
+        const auto pair = device.Attend({{1, 69, 1}, {0, 1599, 1}});
         EXPECT_TRUE(
             SameBits(alone, std::vector<float>(pair.begin() + context.q_width(), pair.end())))
             << workers;
@@ -187,9 +185,9 @@ TEST_F(DeviceAttentionTest, StaleSlotsDoNotMatter) {
 TEST_F(DeviceAttentionTest, TokensBeforeTheWindowDoNotMatter) {
   for (const KvFormat format : kKvFormats) {
     for (const int64_t window : {1, 64, 130}) {
-      const ContextShape shape{format, 4, 2, 64, window, {600}};
+      const ContextShape shape{format, 4, 2, 64, window, {550}};
       const PagedContext whole(shape);
-      for (const int64_t position : {64, 511, 599}) {
+      for (const int64_t position : {64, 549}) {
         PagedContext gone(shape);
         gone.Poison(0, position + 1 - window);
         EXPECT_TRUE(SameBits(DeviceAttention(whole).Attend({{0, position, 1}}),
