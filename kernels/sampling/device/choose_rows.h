@@ -21,7 +21,7 @@ struct ChooseRowsArgs {
   const SamplingRow* rows = nullptr;  // [rows_max], all of the exchange
   const std::byte* gather = nullptr;  // all ranks' parts, one after the other
   SlotState state;
-  int32_t* tokens = nullptr;    // [rows_max] out, of sampled rows; -1: no logit was a number
+  int32_t* tokens = nullptr;    // [sampled rows] out; -1: padding, or no logit was a number
   RowLogprobs* told = nullptr;  // [rows' told] out
 
   int64_t rows_max = 0;

@@ -11,9 +11,10 @@
 namespace octet::kernels {
 
 // A row of the exchange: one that a token is drawn for, or one of a prompt that tells the
-// log-probability of the token after it. Sampled rows come first, then those of prompts.
+// log-probability of the token after it. Sampled rows come first, then those of prompts. Padding
+// has no slot; its share may be candidates alone, which are none.
 struct SamplingRow {
-  int32_t slot = -1;       // -1: padding, which brings its share to the exchange all the same
+  int32_t slot = -1;       // -1: padding
   int32_t logits_row = 0;  // of the logits that OfferRows is given
   int64_t position = 0;    // of the token being drawn
   int32_t next_token =

@@ -89,6 +89,16 @@ class DeviceRanks {
     return taken;
   }
 
+  // Of the last rank.
+  std::vector<uint32_t> Marks(int32_t slot) {
+    const SlotState& state = ranks_.back()->state;
+    std::vector<uint32_t> marks(static_cast<size_t>(state.shape.vocab));
+    CopyToHost(marks.data(), state.marks + slot * state.shape.vocab,
+               static_cast<int64_t>(marks.size() * sizeof(uint32_t)), stream_);
+    Synchronize(stream_);
+    return marks;
+  }
+
   // Offers, exchanges and chooses; the answers of the first rank and the last, to which those
   // between would add the same once more.
   std::vector<std::vector<Answer>> Run(const std::vector<AskedRow>& asked) {

@@ -228,6 +228,9 @@ TEST_F(DeviceSamplingTest, StepsGoOnFromWhatTheDeviceKeeps) {
     for (size_t i = 0; i < taken.size(); ++i) {
       EXPECT_EQ(taken[i], slots[i] < 0 ? 0 : sequences[slots[i]].tokens[positions[i]]);
     }
+    for (int32_t slot = 0; slot < kSlots; ++slot) {
+      EXPECT_TRUE(ranks.Marks(slot) == sequences[slot].MarksNow(kVocab)) << step << " " << slot;
+    }
 
     std::vector<AskedRow> asked;
     for (int32_t slot = 0; slot < kSlots; ++slot) {

@@ -38,6 +38,23 @@ struct Sequence {
             .prompt = all.first(border),
             .answer = all.subspan(border)};
   }
+  // A device's marks of the slot. REQUIRES: it adjusts something.
+  std::vector<uint32_t> MarksNow(int64_t vocab) const {
+    std::vector<uint32_t> marks(static_cast<size_t>(vocab), 0);
+    const auto set = [&](int32_t token, uint32_t flag) {
+      if (token < vocab) marks[static_cast<size_t>(token)] |= flag;
+    };
+    for (const int32_t token : end_ids) set(token, kEndsAnswer);
+    for (const TokenBias& entry : bias) set(entry.token, kHasBias);
+    const Adjustment now = AdjustmentNow();
+    if (now.reads_prompt()) {
+      for (const int32_t token : now.prompt) set(token, kInPrompt);
+    }
+    if (now.penalizes()) {
+      for (const int32_t token : now.answer) marks[static_cast<size_t>(token)] += kOnceInAnswer;
+    }
+    return marks;
+  }
   // With the first `cached` tokens known at once.
   SlotAdmission Admission(int32_t slot, size_t cached) const {
     return {.slot = slot,
