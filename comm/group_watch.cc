@@ -14,11 +14,6 @@
 namespace octet::comm {
 namespace {
 
-int64_t Now() {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
-}
-
 int OpenProcess(int pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
 
 // A negative one is of a process that was gone before it could be opened.
@@ -83,18 +78,18 @@ void GroupWatch::ClosePeers() {
 }
 
 void GroupWatch::Begin() {
-  if (under_way_.load() == 0) moved_ns_.store(Now());
+  if (under_way_.load() == 0) moved_ns_.store(options_.clock());
   under_way_.fetch_add(1);
 }
 
 void GroupWatch::End() {
-  moved_ns_.store(Now());
+  moved_ns_.store(options_.clock());
   OCTET_CHECK_GE(under_way_.fetch_sub(1), 1);
 }
 
 bool GroupWatch::Late() const {
   if (options_.deadline.count() == 0) return false;
-  return Now() - moved_ns_.load() > std::chrono::nanoseconds(options_.deadline).count();
+  return options_.clock() - moved_ns_.load() > std::chrono::nanoseconds(options_.deadline).count();
 }
 
 std::string GroupWatch::LostPeer() {

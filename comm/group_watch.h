@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/timed.h"
 #include "comm/wait_word.h"
 
 namespace octet::comm {
@@ -33,6 +34,7 @@ struct GroupWatchOptions {
   // The longest that work may be under way without any of it ending; 0: for ever.
   std::chrono::milliseconds deadline{0};
   const std::atomic<bool>* stop = nullptr;
+  int64_t (*clock)() = SteadyNanoseconds;  // what the deadline is measured by
 };
 
 // Another rank, as a process of this host.

@@ -73,8 +73,12 @@ inline std::vector<World> AllWorlds() {
             {Kind::kThreads, 3}, {Kind::kThreads, 4}, {Kind::kThreads, 8}};
 #endif
 #ifdef OCTET_FAKE_NCCL
-  for (const int ranks : {1, 3, 8}) worlds.push_back({Kind::kNccl, ranks});
-  for (const int ranks : {2, 5, 8}) worlds.push_back({Kind::kNcclSlices, ranks});
+  for (const int ranks : {1, 3, 8}) {
+    if (!kEmulated || ranks < 8) worlds.push_back({Kind::kNccl, ranks});
+  }
+  for (const int ranks : {2, 5, 8}) {
+    if (!kEmulated || ranks < 8) worlds.push_back({Kind::kNcclSlices, ranks});
+  }
 #endif
   return worlds;
 }

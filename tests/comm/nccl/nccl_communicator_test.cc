@@ -161,9 +161,9 @@ TEST(NcclTrafficTest, GatheredRootsLieInRankOrder) {
 }
 
 // Two ranks form a group and gather once; `spoil` is called on rank 0 in between.
-void GatherOnTwo(const std::function<void()>& spoil) {
+void GatherOnTwo(const std::function<void()>& spoil, milliseconds deadline = milliseconds(0)) {
   RunOnThreads(2, kLimits, [&](Communicator& control) {
-    GroupWatch watch({.rank = control.rank(), .deadline = milliseconds(200)});
+    GroupWatch watch({.rank = control.rank(), .deadline = deadline});
     const auto made = NcclCommunicator::Create({&control, &watch, nullptr}, kLimits,
                                                {.library = OCTET_FAKE_NCCL});
     if (control.rank() == 0) spoil();
@@ -182,7 +182,8 @@ class NcclLossDeathTest : public testing::Test {
 };
 
 TEST_F(NcclLossDeathTest, ARankThatSaysNothingEndsTheOthersAtTheDeadline) {
-  EXPECT_EXIT(GatherOnTwo([] { Fake().mute_rank = 1; }), testing::ExitedWithCode(kStoppedExitCode),
+  EXPECT_EXIT(GatherOnTwo([] { Fake().mute_rank = 1; }, milliseconds(200)),
+              testing::ExitedWithCode(kStoppedExitCode),
               "octet: rank [01]: nothing came back from the ranks for 200 ms.*\n"
               "fake NCCL: rank [01] aborts");
 }
@@ -209,13 +210,14 @@ TEST_F(NcclLossDeathTest, AnAbortThatHangsDoesNotKeepTheRank) {
     Fake().mute_rank = 0;
     Fake().abort_hangs = true;
   };
-  EXPECT_EXIT(GatherOnTwo(spoil), testing::ExitedWithCode(kStoppedExitCode), "nothing came back");
+  EXPECT_EXIT(GatherOnTwo(spoil, milliseconds(200)), testing::ExitedWithCode(kStoppedExitCode),
+              "nothing came back");
 }
 
 TEST_F(NcclLossDeathTest, ARankThatNeverJoinsEndsTheOthersAtTheDeadline) {
   const auto join = [] {
     Fake().absent_rank = 1;
-    GatherOnTwo([] {});
+    GatherOnTwo([] {}, milliseconds(200));
   };
   EXPECT_EXIT(join(), testing::ExitedWithCode(kStoppedExitCode), "nothing came back");
 }
