@@ -177,13 +177,19 @@ void Decoder::Head(const float* hidden, int64_t rows, float* logits) {
 
 int64_t Decoder::WorkspaceBytes(const DecoderShapes& shapes, kernels::ActivationFormat activations,
                                 int64_t rows, int64_t head_rows) {
-  const auto linear = [&](const kernels::LinearShape& shape, int64_t shape_rows) {
-    return kernels::LinearWorkspaceBytes(shape, activations, shape_rows);
+  using kernels::ActivationFormat;
+  const auto linear = [&](const kernels::LinearShape& shape, int64_t shape_rows,
+                          ActivationFormat format) {
+    return kernels::LinearWorkspaceBytes(shape, activations, shape_rows, format);
   };
-  const int64_t head = kernels::LinearWorkspaceBytes(shapes.head, activations, head_rows,
-                                                     kernels::ActivationFormat::kF32);
-  return std::max({linear(shapes.qkv, rows), linear(shapes.o, rows), linear(shapes.gate_up, rows),
-                   linear(shapes.down, rows), head});
+  const auto fed = [&](const kernels::LinearShape& shape) {
+    return linear(shape, rows, RowsFormat(shape));
+  };
+  // Attention and the final norm write f32 for linears that read int8, and for the head.
+  const bool o_is_int8 = RowsFormat(shapes.o) == ActivationFormat::kInt8;
+  const int64_t o = o_is_int8 ? linear(shapes.o, rows, ActivationFormat::kF32) : fed(shapes.o);
+  return std::max({fed(shapes.qkv), o, fed(shapes.gate_up), fed(shapes.down),
+                   linear(shapes.head, head_rows, ActivationFormat::kF32)});
 }
 
 int64_t Decoder::RootsMax(const ShardPlan& shard) {
