@@ -106,8 +106,13 @@ OCTET_DEVICE void FillStage(const Linear8Params& p, const Linear8Item& item,
 #pragma unroll
   for (int i = 0; i < T::kConsumers; ++i) {
     const int panel = min(item.panel + i, p.panels - 1);
-    hw::bulk_load(stage.weights + i * p.weight_bytes, p.weights + panel * p.panel_bytes + block.at,
-                  bytes, full);
+    std::byte* const to = stage.weights + i * p.weight_bytes;
+    const std::byte* const from = p.weights + panel * p.panel_bytes + block.at;
+    if (p.token_tiles == 1) {  // no other block reads them
+      hw::bulk_load(to, from, bytes, full, hw::evict_first());
+    } else {
+      hw::bulk_load(to, from, bytes, full);
+    }
   }
   const int64_t k = p.walk.leaf[block.leaf].block + block.step / kBlockSteps;
   hw::bulk_load(stage.codes, p.codes + k * p.block_stride + item.token * kBlockPositions,
