@@ -28,14 +28,17 @@ struct Linear8Params {
   int32_t token_tiles;
   int32_t panel_tiles;
   int32_t items;
-  int32_t shared_levels;  // sums that wait in shared memory, before those in `waiting`
-  int32_t waiting_levels;
+  int32_t shared_slots;  // sums that wait in shared memory, before those in `waiting`
+  int32_t waiting_slots;
   int32_t stages;        // of the sm_90 form
   int32_t weight_bytes;  // of a panel's largest block
   bool f32_scales;
   bool long_segments;  // their integer sums do not fit in 22 bits and a sign
   LeafParts parts;
-  uint8_t left_sum[kPartLeavesMax];
+  uint8_t left_sum[kPartLeavesMax];   // these four as in Linear8Plan
+  uint8_t push_slot[kPartLeavesMax];  //
+  uint8_t pop_first[kPartLeavesMax];  //
+  uint8_t pop_slot[kPartLeavesMax];   //
   KWalk walk;
 };
 
@@ -125,49 +128,53 @@ OCTET_DEVICE void AddSegment(float* sum, const float (&exact)[4], const WeightSc
   }
 }
 
-// Sums of leaves that wait for their right neighbours: a stack whose entries are the values of a
-// block's threads, [values / 4][threads][4]. A thread reads what it wrote itself, no other does.
+// Sums of leaves that wait for their right neighbours, in slots: the values of a block's threads,
+// [values / 4][threads][4]. A thread reads what it wrote itself, no other does.
 template <int kValues, int kThreads>
 class WaitingSums {
  public:
-  static constexpr int64_t kFloats = int64_t{kValues} * kThreads;  // of one entry
+  static constexpr int64_t kFloats = int64_t{kValues} * kThreads;  // of one slot
 
   OCTET_DEVICE WaitingSums(const Linear8Params& p, float* shared, int thread)
       : p_(p), shared_(shared), thread_(thread) {}
 
-  OCTET_DEVICE void Push(const float (&sum)[kValues]) {
-    float* to = Level(held_++);
+  // After leaf `leaf`, which ended in `sum`: adds what waited for it.
+  OCTET_DEVICE void AddWaiting(int32_t leaf, float (&sum)[kValues]) const {
+    const int first = p_.pop_first[leaf];
+    const int end = first + p_.parts.merges[leaf];
+#pragma unroll 1
+    for (int pop = first; pop < end; ++pop) {
+      const float* from = Slot(p_.pop_slot[pop]);
+#pragma unroll
+      for (int i = 0; i < kValues; i += 4) {
+        const float4 left = *reinterpret_cast<const float4*>(from + i * kThreads);
+        sum[i] = left.x + sum[i];
+        sum[i + 1] = left.y + sum[i + 1];
+        sum[i + 2] = left.z + sum[i + 2];
+        sum[i + 3] = left.w + sum[i + 3];
+      }
+    }
+  }
+  OCTET_DEVICE void Put(int32_t leaf, const float (&sum)[kValues]) const {
+    float* to = Slot(p_.push_slot[leaf]);
 #pragma unroll
     for (int i = 0; i < kValues; i += 4) {
       *reinterpret_cast<float4*>(to + i * kThreads) =
           make_float4(sum[i], sum[i + 1], sum[i + 2], sum[i + 3]);
     }
   }
-  // sum = topmost + sum, and the topmost is gone.
-  OCTET_DEVICE void AddTopmost(float (&sum)[kValues]) {
-    const float* from = Level(--held_);
-#pragma unroll
-    for (int i = 0; i < kValues; i += 4) {
-      const float4 left = *reinterpret_cast<const float4*>(from + i * kThreads);
-      sum[i] = left.x + sum[i];
-      sum[i + 1] = left.y + sum[i + 1];
-      sum[i + 2] = left.z + sum[i + 2];
-      sum[i + 3] = left.w + sum[i + 3];
-    }
-  }
 
  private:
-  OCTET_DEVICE float* Level(int level) const {
-    if (level < p_.shared_levels) return shared_ + level * kFloats + 4 * thread_;
-    const int64_t global_levels = p_.waiting_levels - p_.shared_levels;
-    const int64_t at = blockIdx.x * global_levels + level - p_.shared_levels;
+  OCTET_DEVICE float* Slot(int slot) const {
+    if (slot < p_.shared_slots) return shared_ + slot * kFloats + 4 * thread_;
+    const int64_t global_slots = p_.waiting_slots - p_.shared_slots;
+    const int64_t at = blockIdx.x * global_slots + slot - p_.shared_slots;
     return p_.waiting + at * kFloats + 4 * thread_;
   }
 
   const Linear8Params& p_;
   float* shared_;
   int thread_;
-  int held_ = 0;
 };
 
 // Stores one accumulator tile of a sum that is left: `output` is the tile's first of this thread,

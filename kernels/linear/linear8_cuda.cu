@@ -61,6 +61,9 @@ Linear8Params ParamsOf(const LinearArgs& args, const Linear8Plan& plan, const Ac
   p.long_segments = p.walk.segment_inputs_max * code_max * 127 >= kShortSumMax;
   p.parts = plan.parts;
   std::copy_n(plan.left_sum, kPartLeavesMax, p.left_sum);
+  std::copy_n(plan.push_slot, kPartLeavesMax, p.push_slot);
+  std::copy_n(plan.pop_first, kPartLeavesMax, p.pop_first);
+  std::copy_n(plan.pop_slot, kPartLeavesMax, p.pop_slot);
   return p;
 }
 

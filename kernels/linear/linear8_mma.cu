@@ -57,7 +57,7 @@ hw::SmemPlan SharedPlan(const Linear8Params& p) {
   plan.add<float>(tokens * p.walk.ends_max);
   plan.add<float>(kAsymmetric ? tokens * p.walk.ends_max : 0);
   plan.add<uint32_t>(T::kStages);
-  plan.add<float>(int64_t{p.shared_levels} * T::kValues * T::kThreads);
+  plan.add<float>(int64_t{p.shared_slots} * T::kValues * T::kThreads);
   return plan;
 }
 
@@ -76,9 +76,9 @@ struct Shared {
     first.x_scales = smem.template take<float>(kTokens * p.walk.ends_max);
     first.x_sums = kAsymmetric ? smem.template take<float>(kTokens * p.walk.ends_max) : nullptr;
     first.block = smem.template take<uint32_t>(T::kStages);
-    waiting = p.shared_levels == 0
+    waiting = p.shared_slots == 0
                   ? nullptr
-                  : smem.template take<float>(int64_t{p.shared_levels} * T::kValues * T::kThreads);
+                  : smem.template take<float>(int64_t{p.shared_slots} * T::kValues * T::kThreads);
   }
   OCTET_DEVICE Stage operator[](int stage) const {
     return {first.weights + stage * T::kPanels * p.weight_bytes,
@@ -265,7 +265,8 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) MultiplyMma(const Lin
     const Linear8Item item = ItemOf(p, i, T::kTokens, T::kPanels);
     const int32_t leaf_begin = p.parts.leaf_begin[item.part];
     const int32_t leaf_end = p.parts.leaf_begin[item.part + 1];
-    WaitingSums<T::kValues, T::kThreads> waiting(p, shared.waiting, static_cast<int>(threadIdx.x));
+    const WaitingSums<T::kValues, T::kThreads> waiting(p, shared.waiting,
+                                                       static_cast<int>(threadIdx.x));
     WarpTile<T, kInt4, kAsymmetric> tile(p);
     BlockCursor ahead(p.walk, leaf_begin);
     const auto fill = [&](int stage) {
@@ -290,12 +291,10 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) MultiplyMma(const Lin
       const BlockWord block = {*stage.block};
       tile.MultiplyBlock(p, stage, block);
       if (!block.ends_leaf()) continue;
-      for (int merge = 0; merge < p.parts.merges[block.leaf()]; ++merge) {
-        waiting.AddTopmost(tile.sum);
-      }
+      waiting.AddWaiting(block.leaf(), tile.sum);
       const uint8_t left_sum = p.left_sum[block.leaf()];
       if (left_sum == kSumWaits) {
-        waiting.Push(tile.sum);
+        waiting.Put(block.leaf(), tile.sum);
       } else {
         tile.Store(p, item, left_sum);
       }
@@ -310,15 +309,15 @@ void LaunchTiling(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
   // As many sums wait in shared memory as leave room for what else a multiprocessor should hold.
   constexpr int64_t kSharedSumBytes = T::kBlocks == 1 ? 64 * 1024 : 32 * 1024;
   const int64_t limit = stream.info().shared_bytes_per_block;
-  p.waiting_levels = plan.waiting_max;
-  p.shared_levels = 0;
+  p.waiting_slots = plan.waiting_max;
+  p.shared_slots = 0;
   const int64_t stage_bytes = SharedPlan<T, kAsymmetric>(p).bytes();
   OCTET_CHECK_LE(stage_bytes, limit);
   const int64_t room = std::min(limit - stage_bytes - 64, kSharedSumBytes);
-  p.shared_levels =
+  p.shared_slots =
       static_cast<int32_t>(std::clamp<int64_t>(room / plan.waiting_bytes, 0, plan.waiting_max));
   int64_t blocks = p.items;
-  if (p.shared_levels < plan.waiting_max) {
+  if (p.shared_slots < plan.waiting_max) {
     constexpr int64_t kPerMultiprocessor = T::kBlocks == 1 ? 1 : 2;
     blocks = std::min({blocks, int64_t{plan.waiting_blocks},
                        int64_t{stream.info().sm_count} * kPerMultiprocessor});

@@ -1,6 +1,7 @@
 #include "kernels/linear/linear8_plan.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "base/buffer.h"
 #include "base/check.h"
@@ -15,27 +16,57 @@ constexpr int64_t kItemsWanted = 264;
 constexpr int64_t kLargeItemsWanted = 132;
 constexpr int64_t kPartAlignment = 256;
 
+// A sum that waits from the end of one leaf to that of another.
+struct Wait {
+  int32_t from;
+  int32_t to;
+  uint8_t slot = 0;
+};
+
+// Gives each the lowest slot that no shorter one has at the same time. Waits are nested or apart.
+void AssignSlots(std::vector<Wait>& waits) {
+  std::stable_sort(waits.begin(), waits.end(),
+                   [](const Wait& a, const Wait& b) { return a.to - a.from < b.to - b.from; });
+  for (size_t i = 0; i < waits.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const bool together = waits[j].from < waits[i].to && waits[i].from < waits[j].to;
+      if (together) waits[i].slot = std::max<uint8_t>(waits[i].slot, waits[j].slot + 1);
+    }
+  }
+}
+
 // What becomes of the sum that each leaf of a part ends in: it waits for its right neighbour, or it
 // is left.
 void PlanSums(Linear8Plan& plan) {
   const LeafParts& parts = plan.parts;
+  std::vector<Wait> waits;
   for (int32_t part = 0; part < parts.parts; ++part) {
-    uint8_t waiting[kPartLeavesMax];
-    int32_t held = 0;
+    std::vector<int32_t> held;  // leaves that ended in a sum which is there
     for (int32_t leaf = parts.leaf_begin[part]; leaf < parts.leaf_begin[part + 1]; ++leaf) {
       plan.left_sum[leaf] = kSumWaits;
-      held -= parts.merges[leaf];
-      waiting[held++] = static_cast<uint8_t>(leaf);
+      for (int32_t merge = 0; merge < parts.merges[leaf]; ++merge) {
+        waits.push_back({held.back(), leaf});
+        held.pop_back();
+      }
+      held.push_back(leaf);
     }
-    OCTET_CHECK_EQ(held, parts.sum_begin[part + 1] - parts.sum_begin[part]);
-    for (int32_t i = 0; i < held; ++i) {
-      plan.left_sum[waiting[i]] = static_cast<uint8_t>(parts.sum_begin[part] + i);
+    const auto left = static_cast<int32_t>(held.size());
+    OCTET_CHECK_EQ(left, parts.sum_begin[part + 1] - parts.sum_begin[part]);
+    for (int32_t i = 0; i < left; ++i) {
+      plan.left_sum[held[i]] = static_cast<uint8_t>(parts.sum_begin[part] + i);
     }
-    held = 0;
-    for (int32_t leaf = parts.leaf_begin[part]; leaf < parts.leaf_begin[part + 1]; ++leaf) {
-      held -= parts.merges[leaf];
-      if (plan.left_sum[leaf] == kSumWaits) plan.waiting_max = std::max(plan.waiting_max, ++held);
-    }
+  }
+  AssignSlots(waits);
+  // Those that end with the same leaf are added from the last on.
+  std::sort(waits.begin(), waits.end(), [](const Wait& a, const Wait& b) {
+    return a.to != b.to ? a.to < b.to : a.from > b.from;
+  });
+  for (size_t i = 0; i < waits.size(); ++i) {
+    const Wait& wait = waits[i];
+    plan.push_slot[wait.from] = wait.slot;
+    plan.pop_slot[i] = wait.slot;
+    if (i == 0 || waits[i - 1].to != wait.to) plan.pop_first[wait.to] = static_cast<uint8_t>(i);
+    plan.waiting_max = std::max(plan.waiting_max, wait.slot + 1);
   }
 }
 

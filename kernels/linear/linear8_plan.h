@@ -26,9 +26,14 @@ struct Linear8Plan {
   int32_t panel_tiles = 0;                //
   LeafParts parts;                        //
   uint8_t left_sum[kPartLeavesMax] = {};  // the sum that is left after a leaf, or kSumWaits
-  int32_t waiting_max = 0;                // sums that wait at once in a block
-  int64_t waiting_bytes = 0;              // of one of them
-  int32_t waiting_blocks = 0;             // that have room in the workspace
+  // Sums that wait in a block lie in slots. Those that wait for fewer leaves, and so come more
+  // often, have the lower ones: they are the first to be in shared memory.
+  uint8_t push_slot[kPartLeavesMax] = {};  // of the sum that waits after a leaf
+  uint8_t pop_first[kPartLeavesMax] = {};  // where the slots of the sums added after a leaf are
+  uint8_t pop_slot[kPartLeavesMax] = {};   //   in this list
+  int32_t waiting_max = 0;                 // slots of a block
+  int64_t waiting_bytes = 0;               // of one of them
+  int32_t waiting_blocks = 0;              // that have room in the workspace
   int64_t activations_at = 0, sums_at = 0, waiting_at = 0, bytes = 0;  // of the workspace
 
   int64_t items() const { return int64_t{token_tiles} * panel_tiles * parts.parts; }

@@ -50,7 +50,7 @@ hw::SmemPlan SharedPlan(const Linear8Params& p) {
   plan.add<int8_t>(int64_t{p.stages} * T::kCodeBytes, 1024);
   plan.add<float>(int64_t{p.stages} * T::kTokens);
   plan.add<float>(kAsymmetric ? int64_t{p.stages} * T::kTokens : 0);
-  plan.add<float>(int64_t{p.shared_levels} * T::kValues * kWarpgroup * T::kConsumers);
+  plan.add<float>(int64_t{p.shared_slots} * T::kValues * kWarpgroup * T::kConsumers);
   return plan;
 }
 
@@ -72,10 +72,9 @@ struct Shared {
     first.x_scales = smem.template take<float>(int64_t{p.stages} * T::kTokens);
     first.x_sums =
         kAsymmetric ? smem.template take<float>(int64_t{p.stages} * T::kTokens) : nullptr;
-    waiting = p.shared_levels == 0
-                  ? nullptr
-                  : smem.template take<float>(int64_t{p.shared_levels} * T::kValues * kWarpgroup *
-                                              T::kConsumers);
+    waiting = p.shared_slots == 0 ? nullptr
+                                  : smem.template take<float>(int64_t{p.shared_slots} * T::kValues *
+                                                              kWarpgroup * T::kConsumers);
   }
   OCTET_DEVICE Stage operator[](int stage) const {
     return {first.weights + stage * T::kConsumers * p.weight_bytes,
@@ -106,8 +105,13 @@ OCTET_DEVICE void FillStage(const Linear8Params& p, const Linear8Item& item,
 #pragma unroll
   for (int i = 0; i < T::kConsumers; ++i) {
     const int panel = min(item.panel + i, p.panels - 1);
-    hw::bulk_load(stage.weights + i * p.weight_bytes, p.weights + panel * p.panel_bytes + block.at,
-                  bytes, full);
+    std::byte* const to = stage.weights + i * p.weight_bytes;
+    const std::byte* const from = p.weights + panel * p.panel_bytes + block.at;
+    if (p.token_tiles == 1) {  // no other block reads them
+      hw::bulk_load(to, from, bytes, full, hw::evict_first());
+    } else {
+      hw::bulk_load(to, from, bytes, full);
+    }
   }
   const int64_t k = p.walk.leaf[block.leaf].block + block.step / kBlockSteps;
   hw::bulk_load(stage.codes, p.codes + k * p.block_stride + item.token * kBlockPositions,
@@ -212,13 +216,11 @@ struct Consumer {
   }
 
   OCTET_DEVICE void EndLeaf(const Linear8Params& p, const Linear8Item& item, int32_t leaf,
-                            typename T::Waiting& waiting) {
-    for (int merge = 0; merge < p.parts.merges[leaf]; ++merge) {
-      waiting.AddTopmost(sum);
-    }
+                            const typename T::Waiting& waiting) {
+    waiting.AddWaiting(leaf, sum);
     const uint8_t left = p.left_sum[leaf];
     if (left == kSumWaits) {
-      waiting.Push(sum);
+      waiting.Put(leaf, sum);
     } else {
       Store(p, item, left);
     }
@@ -234,7 +236,8 @@ OCTET_DEVICE void Consume(const Linear8Params& p, const Shared<T, kAsymmetric>& 
   for (int32_t i = static_cast<int32_t>(blockIdx.x); i < p.items;
        i += static_cast<int32_t>(gridDim.x)) {
     const Linear8Item item = ItemOf(p, i, T::kTokens, T::kConsumers);
-    typename T::Waiting waiting(p, shared.waiting, static_cast<int>(threadIdx.x) - kWarpgroup);
+    const typename T::Waiting waiting(p, shared.waiting,
+                                      static_cast<int>(threadIdx.x) - kWarpgroup);
     for (int leaf = p.parts.leaf_begin[item.part]; leaf < p.parts.leaf_begin[item.part + 1];
          ++leaf) {
       int left = p.walk.leaf[leaf].head_steps;  // steps of the segment
@@ -280,17 +283,17 @@ void LaunchWgmma(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
   // Three stages hide the way to L2. What is left is for sums that wait, then for more stages.
   constexpr int kStagesMin = 3;
   const int64_t limit = stream.info().shared_bytes_per_block;
-  p.waiting_levels = plan.waiting_max;
-  p.shared_levels = 0;
+  p.waiting_slots = plan.waiting_max;
+  p.shared_slots = 0;
   p.stages = kStagesMin;
   const auto fits = [&] { return SharedPlan<T, kAsymmetric>(p).bytes() <= limit; };
   OCTET_CHECK(fits());
-  while (p.shared_levels < plan.waiting_max && (++p.shared_levels, fits())) continue;
-  if (!fits()) --p.shared_levels;
+  while (p.shared_slots < plan.waiting_max && (++p.shared_slots, fits())) continue;
+  if (!fits()) --p.shared_slots;
   while (p.stages < kStagesMax && (++p.stages, fits())) continue;
   if (!fits()) --p.stages;
   int64_t blocks = std::min<int64_t>(p.items, stream.info().sm_count);
-  if (p.shared_levels < plan.waiting_max) blocks = std::min<int64_t>(blocks, plan.waiting_blocks);
+  if (p.shared_slots < plan.waiting_max) blocks = std::min<int64_t>(blocks, plan.waiting_blocks);
   OCTET_LAUNCH((MultiplyWgmma<T, kInt4, kAsymmetric>), dim3(static_cast<unsigned>(blocks)),
                dim3(T::kThreads), SharedPlan<T, kAsymmetric>(p).bytes(), stream, p);
 }

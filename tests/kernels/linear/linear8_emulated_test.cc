@@ -113,19 +113,13 @@ TEST_F(Linear8, Shards) {
       const std::vector<float> whole =
           RunLinear({shape, Pack(shape, weights), x, kRows, ActivationFormat::kInt8});
       for (const int64_t ranks : {1, 2, 3, 4, 7}) {
-        const std::vector<int64_t> bounds = DealUnits(tree.leaf_count(), ranks, false);
-        std::vector<LeafRange> ranges;
-        std::vector<float> roots;
-        for (int64_t rank = 0; rank < ranks; ++rank) {
-          ranges.push_back({bounds[rank], bounds[rank + 1]});
-          const LinearShape part = WithLeaves(shape, tree, ranges.back());
-          const DeviceLinear linear(part, Slice(weights, shape, 0, shape.outputs, part), stream());
-          const std::vector<float> out =
-              RunOnDevice(linear, InputsOf(x, shape, part), kRows, {}, stream());
-          roots.insert(roots.end(), out.begin(), out.end());
-        }
-        EXPECT_TRUE(
-            SameBits(AddAcross(roots, kRows * shape.outputs, tree.MergesAcross(ranges)), whole))
+        const std::vector<float> sum = SumOverRanks(
+            tree, shape, weights, x, ranks,
+            [&](const LinearShape& part, const NeutralRows& own, const std::vector<float>& own_x) {
+              const DeviceLinear linear(part, own, stream());
+              return RunOnDevice(linear, own_x, kRows, {}, stream());
+            });
+        EXPECT_TRUE(SameBits(sum, whole))
             << Describe(shape, ActivationFormat::kInt8, Isa::kPlain) << " at " << ranks;
       }
     }

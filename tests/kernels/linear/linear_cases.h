@@ -191,6 +191,27 @@ inline std::vector<float> AddAcross(const std::vector<float>& roots, int64_t cou
   return stack.front();
 }
 
+// Deals the leaves of a linear over `tree` to so many ranks, and adds up what run(part, its
+// weights, its inputs) gives for each: [rows, outputs].
+template <typename Run>
+std::vector<float> SumOverRanks(const SumTree& tree, const LinearShape& shape,
+                                const NeutralRows& weights, const std::vector<float>& x,
+                                int64_t ranks, const Run& run) {
+  const std::vector<int64_t> bounds = DealUnits(tree.leaf_count(), ranks, false);
+  std::vector<LeafRange> ranges;
+  std::vector<float> roots;
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    ranges.push_back({bounds[rank], bounds[rank + 1]});
+    const LinearShape part = WithLeaves(shape, tree, ranges.back());
+    OCTET_CHECK_EQ(part.root_count(), static_cast<int64_t>(tree.Roots(ranges.back()).size()));
+    const std::vector<float> out =
+        run(part, Slice(weights, shape, 0, shape.outputs, part), InputsOf(x, shape, part));
+    roots.insert(roots.end(), out.begin(), out.end());
+  }
+  const int64_t rows = static_cast<int64_t>(x.size()) / shape.inputs;
+  return AddAcross(roots, rows * shape.outputs, tree.MergesAcross(ranges));
+}
+
 inline std::string Describe(const LinearShape& shape, ActivationFormat activation, Isa isa) {
   constexpr const char* kFormatNames[] = {"f32", "f16", "bf16", "int8", "int4"};
   constexpr const char* kActivationNames[] = {"f32", "bf16", "int8"};

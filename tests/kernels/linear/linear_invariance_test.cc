@@ -85,20 +85,11 @@ void ExpectRanksAgree(const SumTree& tree, const LinearShape& shape, std::mt1993
       const WithIsa with(isa);
       const std::vector<float> whole = RunLinear({shape, packed, x, kRows, activation});
       for (const int64_t ranks : {1, 2, 3, 4, 5, 7, 8}) {
-        const std::vector<int64_t> bounds = DealUnits(tree.leaf_count(), ranks, false);
-        std::vector<LeafRange> ranges;
-        std::vector<float> roots;
-        for (int64_t rank = 0; rank < ranks; ++rank) {
-          ranges.push_back({bounds[rank], bounds[rank + 1]});
-          const LinearShape part = WithLeaves(shape, tree, ranges.back());
-          ASSERT_EQ(part.root_count(), static_cast<int64_t>(tree.Roots(ranges.back()).size()));
-          const std::vector<float> own_x = InputsOf(x, shape, part);
-          const Buffer own = Pack(part, Slice(weights, shape, 0, shape.outputs, part));
-          const std::vector<float> out = RunLinear({part, own, own_x, kRows, activation});
-          roots.insert(roots.end(), out.begin(), out.end());
-        }
-        const std::vector<float> sum =
-            AddAcross(roots, kRows * shape.outputs, tree.MergesAcross(ranges));
+        const std::vector<float> sum = SumOverRanks(
+            tree, shape, weights, x, ranks,
+            [&](const LinearShape& part, const NeutralRows& own, const std::vector<float>& own_x) {
+              return RunLinear({part, Pack(part, own), own_x, kRows, activation});
+            });
         EXPECT_TRUE(SameBits(sum, whole))
             << Describe(shape, activation, isa) << " at " << ranks << " ranks";
       }
