@@ -223,7 +223,7 @@ void CompleteBarrier(const Block& block, Barrier& barrier) {
     const Time now = current_scheduler->NextTime() - 1;
     for (Thread* thread : barrier.waiting) thread->clock.floor = now;
   } else {
-    JoinClocks(barrier.waiting, &barrier.clock);
+    JoinClocks(barrier.waiting, barrier.has_clock ? &barrier.clock : nullptr);
   }
   for (Thread* thread : barrier.waiting) {
     thread->warp->at_barrier &= ~BitOf(*thread);
@@ -233,8 +233,7 @@ void CompleteBarrier(const Block& block, Barrier& barrier) {
   barrier.result = barrier.votes;
   barrier.waiting.clear();
   barrier.arrived = barrier.votes = barrier.expected = 0;
-  barrier.clock.floor = 0;
-  std::fill(barrier.clock.known.begin(), barrier.clock.known.end(), 0);
+  barrier.has_clock = false;
 }
 
 void Arrive(const char* what, int index, int count, bool waits, bool vote, const Place& place) {
@@ -261,7 +260,12 @@ void Arrive(const char* what, int index, int count, bool waits, bool vote, const
     self.warp->at_barrier |= BitOf(self);
     self.barrier = index;
   } else {
-    barrier.clock.Join(self.clock);
+    if (barrier.has_clock) {
+      barrier.clock.Join(self.clock);
+    } else {
+      barrier.clock = self.clock;
+    }
+    barrier.has_clock = true;
     barrier.clock.known[self.index] = current_scheduler->NextTime() - 1;
   }
   if (barrier.arrived == count) {

@@ -10,13 +10,6 @@
 
 namespace octet::emulator {
 
-struct LaunchShape {
-  Index3 grid, block;
-  int64_t shared_bytes = 0;
-  int64_t block_count() const { return int64_t{grid.x} * grid.y * grid.z; }
-  int thread_count() const { return static_cast<int>(block.x * block.y * block.z); }
-};
-
 // A generator that costs next to nothing (SplitMix64).
 class SplitMix {
  public:
@@ -84,7 +77,7 @@ class Scheduler {
   size_t next_block_ = 0;
   Fiber main_;
   Warp* current_warp_ = nullptr;
-  Time now_ = 1;
+  Time now_;
   int64_t progress_ = 0;
   int64_t idle_polls_ = 0;
 };
@@ -116,8 +109,5 @@ void DeliverBulkCopy(Block& block, const BulkCopy& copy);
 void TouchShared(uint32_t offset, int64_t bytes, AccessKind kind, const Place& place);
 void TouchSharedAs(const Thread& thread, uint32_t offset, int64_t bytes, AccessKind kind,
                    const Place& place);
-
-Arena* TakeArena(int64_t used_bytes, int threads);
-void ReturnArena(Arena* arena, int64_t used_bytes);
 
 }  // namespace octet::emulator
