@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   }
   shared.last = last;
   FillRests<Shape>(shared.halves, args.stages * Shape::kHalfBytes);
-  AttendWideItems<Shape>(args, shared, args.begin[blockIdx.x], args.begin[blockIdx.x + 1]);
+  AttendWideItems<Shape>(args, shared);
 }
 
 inline AttentionKernelArgs KernelArgsOf(const AttentionArgs& args) {
@@ -75,22 +75,16 @@ void LaunchAttention(const AttentionArgs& args, Stream& stream) {
   const int64_t room = stream.info().shared_bytes_per_block;
   const dim3 grid(static_cast<unsigned>(plan.workers));
   AttentionKernelArgs kernel = KernelArgsOf(args);
+  const auto run = [&](auto function, const AttentionLaunch& launch, int64_t begin) {
+    OCTET_CHECK_GT(launch.stages, 0);
+    kernel.begin = reinterpret_cast<const int32_t*>(plan.bytes + begin);
+    kernel.stages = launch.stages;
+    OCTET_LAUNCH(function, grid, dim3(kAttentionThreads), launch.shared_bytes, stream, kernel);
+  };
   if (plan.narrow_tiles) {
-    const AttentionLaunch launch = NarrowLaunch<Shape>(room);
-    OCTET_CHECK_GT(launch.stages, 0);
-    kernel.begin = reinterpret_cast<const int32_t*>(plan.bytes + plan.narrow_begin());
-    kernel.stages = launch.stages;
-    OCTET_LAUNCH(NarrowAttentionKernel<Shape>, grid, dim3(kAttentionThreads), launch.shared_bytes,
-                 stream, kernel);
+    run(NarrowAttentionKernel<Shape>, NarrowLaunch<Shape>(room), plan.narrow_begin());
   }
-  if (plan.wide_tiles) {
-    const AttentionLaunch launch = WideLaunch<Shape>(room);
-    OCTET_CHECK_GT(launch.stages, 0);
-    kernel.begin = reinterpret_cast<const int32_t*>(plan.bytes + plan.wide_begin());
-    kernel.stages = launch.stages;
-    OCTET_LAUNCH(WideAttentionKernel<Shape>, grid, dim3(kAttentionThreads), launch.shared_bytes,
-                 stream, kernel);
-  }
+  if (plan.wide_tiles) run(WideAttentionKernel<Shape>, WideLaunch<Shape>(room), plan.wide_begin());
 }
 
 // One for each format, in a file of its own.

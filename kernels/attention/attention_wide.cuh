@@ -293,11 +293,10 @@ OCTET_DEVICE_BODY void AttendWide(const AttentionKernelArgs& args, const Attenti
   }
 }
 
-// All wide items of a worker.
+// All wide items of a worker. The end of its list is read again each time: registers are short.
 template <class Shape>
-OCTET_DEVICE_BODY void AttendWideItems(const AttentionKernelArgs& args, const WideShared& shared,
-                                       int item_begin, int item_end) {
-  for (int i = item_begin; i < item_end; ++i) {
+OCTET_DEVICE_BODY void AttendWideItems(const AttentionKernelArgs& args, const WideShared& shared) {
+  for (int i = args.begin[blockIdx.x]; i < args.begin[blockIdx.x + 1]; ++i) {
     const AttentionItem& item = args.items[i];
     for (int group = item.group_begin; group < item.group_end; ++group) {
       if (item.rows * item.heads <= kAttentionWarps * kFragmentVectors) {

@@ -1,6 +1,7 @@
 // The device's kernels of attention against double precision, and their bits against themselves.
 #include <gtest/gtest.h>
 
+#include "tests/kernels/attention/compare.h"
 #include "tests/kernels/attention/device_attention.h"
 
 namespace octet::kernels::test {
@@ -15,29 +16,12 @@ class DeviceAttentionTest : public testing::Test {
   void SetUp() override { OCTET_REQUIRE_GPU(); }
 };
 
-// Every `step`-th row of each run and its last.
 void ExpectNearReference(const PagedContext& context, const std::vector<Rows>& runs,
                          int64_t step = 1) {
   const std::vector<float> got = DeviceAttention(context).Attend(runs);
-  size_t row = 0;
-  int wrong = 0;
-  double worst = 0;  // as a share of the bound
-  for (const Rows& run : runs) {
-    for (int64_t i = 0; i < run.count; ++i, ++row) {
-      if (i % step != 0 && i + 1 != run.count) continue;
-      const auto expected = context.Reference(run.sequence, run.first_position + i);
-      const size_t width = expected.values.size();
-      for (size_t d = 0; d < width; ++d) {
-        const double error = std::abs(got[row * width + d] - expected.values[d]);
-        worst = std::max(worst, error / expected.device_bounds[d]);
-        wrong += !(error <= expected.device_bounds[d]);  // a NaN is wrong
-      }
-    }
-  }
-  const ContextShape& shape = context.shape();
-  EXPECT_EQ(wrong, 0) << "worst " << worst << " of the bound, format "
-                      << static_cast<int>(shape.format) << " heads " << shape.heads << "/"
-                      << shape.kv_heads << " of " << shape.head_dim << " window " << shape.window;
+  const Comparison to_double =
+      Compare(context, runs, got, step, &PagedContext::Expected::device_bounds);
+  EXPECT_EQ(to_double.wrong, 0) << to_double;
 }
 
 // Decode rows, chunks and short prompts in one step; blocks and splits begun and left anywhere.
