@@ -42,7 +42,6 @@ struct MmaLoader {
   int32_t slot;     // of the ring
   int32_t panel;
   int64_t token;
-  hw::CachePolicy read_once;
 
   // Issues the copies of the next stage, if there is one; a group of copies in any case.
   OCTET_DEVICE void CopyNext() {
@@ -66,7 +65,7 @@ struct MmaLoader {
       for (int at = threadIdx.x * 16; at < k.stage_bytes[half]; at += Tile::kThreads * 16) {
         const std::byte* chunk = full ? panel_from + at : panel_from;
         if (k.row_tiles == 1) {
-          hw::cp_async16(panel_to + at, chunk, full, read_once);
+          hw::cp_async16(panel_to + at, chunk, full);
         } else {
           hw::cp_async16(panel_to + at, chunk, full);
         }
@@ -198,8 +197,7 @@ OCTET_DEVICE void MmaItem(const Linear16Kernel& k, const Linear16Stage& layout, 
                             k.inputs.leaf_segment[leaf_begin],
                             0,
                             item.output_tile * Tile::kPanels,
-                            token,
-                            hw::evict_first()};
+                            token};
   for (int i = 0; i + 1 < Tile::kStages; ++i) loader.CopyNext();
 
   SumStack<Tile::kM, Tile::kValues, Tile::kThreads> stack(k, shared_sums, thread);

@@ -89,30 +89,22 @@ struct Shared {
   }
 };
 
-// Copies `bytes`, a multiple of 16, with all threads. Weights that no other block reads leave L2
-// first.
-template <int kThreads, bool kOnce = false>
+// Copies `bytes`, a multiple of 16, with all threads.
+template <int kThreads>
 OCTET_DEVICE void CopyAsync(void* to, const void* from, int bytes) {
 #pragma unroll 1
   for (int at = static_cast<int>(threadIdx.x) * 16; at < bytes; at += kThreads * 16) {
-    auto* const target = static_cast<std::byte*>(to) + at;
-    const auto* const source = static_cast<const std::byte*>(from) + at;
-    if constexpr (kOnce) {
-      hw::cp_async16(target, source, true, hw::evict_first());
-    } else {
-      hw::cp_async16(target, source);
-    }
+    hw::cp_async16(static_cast<std::byte*>(to) + at, static_cast<const std::byte*>(from) + at);
   }
 }
 
 template <typename T, bool kAsymmetric>
 OCTET_DEVICE void FillStage(const Linear8Params& p, const Linear8Item& item,
                             const BlockCursor& block, const Stage& stage) {
-  constexpr bool kOnce = T::kTokens < 128;
 #pragma unroll
   for (int i = 0; i < T::kPanels; ++i) {
     const int panel = min(item.panel + i, p.panels - 1);
-    CopyAsync<T::kThreads, kOnce>(stage.weights + i * p.weight_bytes,
+    CopyAsync<T::kThreads>(stage.weights + i * p.weight_bytes,
                                   p.weights + panel * p.panel_bytes + block.at,
                                   block.bytes(p.walk));
   }

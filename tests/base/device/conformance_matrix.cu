@@ -11,7 +11,7 @@ __global__ void AsyncCopiesKernel(const uint32_t* in, uint32_t* out) {
   const uint32_t i = threadIdx.x;
   hw::cp_async16(stage + 4 * i, in + 4 * i);
   hw::cp_async_commit();
-  hw::cp_async16(stage + 256 + 4 * i, in + 256 + 4 * i, true, hw::evict_first());
+  hw::cp_async16(stage + 256 + 4 * i, in + 256 + 4 * i);
   hw::cp_async_commit();
   hw::cp_async16(stage + 512 + 4 * i, in + 512 + 4 * i, i % 3 != 0);
   for (uint32_t k = 0; k < 4; ++k)

@@ -167,9 +167,6 @@ uint32_t atom_add_acq_rel(uint32_t* global, uint32_t value, Place place) {
 void cp_async16(void* shared, const void* global, bool full, Place place) {
   IssueCopy(shared, global, 16, full, place);
 }
-void cp_async16(void* shared, const void* global, bool full, CachePolicy, Place place) {
-  IssueCopy(shared, global, 16, full, place);
-}
 void cp_async4(void* shared, const void* global, bool full, Place place) {
   IssueCopy(shared, global, 4, full, place);
 }

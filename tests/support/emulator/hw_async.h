@@ -28,8 +28,6 @@ void bar_sync(int barrier, int threads, Place place = Place::current());
 void bar_arrive(int barrier, int threads, Place place = Place::current());
 
 void cp_async16(void* shared, const void* global, bool full = true, Place place = Place::current());
-void cp_async16(void* shared, const void* global, bool full, CachePolicy policy,
-                Place place = Place::current());
 void cp_async4(void* shared, const void* global, bool full = true, Place place = Place::current());
 void cp_async_commit(Place place = Place::current());
 void CpAsyncWait(int newest, const Place& place);
