@@ -3,8 +3,6 @@
 // that column is 0). Weights rotate, so that L2 holds none of them; launches are a CUDA graph.
 //
 //   octet_linear16_cuda_bench [--rows M] [--quick]      one JSON object per line
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -189,6 +187,9 @@ void Bench(Gpu& gpu, CublasLt* cublas, const Layer& layer, const Weights& format
   args.activations =
       PlaceActivationRows(ActivationFormat::kBF16, shape.inputs, nullptr, 0, rows, x.data());
   args.workspace = workspace.data();
+  const DeviceBuffer arrivals = Allocate(kLinearArrivals * 4);
+  FillBytes(arrivals.data(), 0, arrivals.bytes(), stream);
+  args.arrivals = arrivals.as<uint32_t>();
   const double ms = TimeLaunches(gpu, [&](int64_t i) {
     args.weights = weights.data() + i % copies * bytes;
     Linear(args, stream);
