@@ -2,7 +2,7 @@
 // run: its copy bandwidth, and cuBLASLt's product of bf16 matrices (loaded at run time; without it
 // that column is 0). Weights rotate, so that L2 holds none of them; launches are a CUDA graph.
 //
-//   octet_linear16_cuda_bench [--rows M] [--quick]      one JSON object per line
+//   octet_linear_cuda_bench [--rows M] [--quick]      one JSON object per line
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -221,7 +221,7 @@ int Main(int argc, char** argv) {
     } else if (argument == "--quick") {
       rows.assign(std::begin(kRowsQuick), std::end(kRowsQuick));
     } else {
-      std::fprintf(stderr, "usage: octet_linear16_cuda_bench [--rows M] [--quick]\n");
+      std::fprintf(stderr, "usage: octet_linear_cuda_bench [--rows M] [--quick]\n");
       return 2;
     }
   }
