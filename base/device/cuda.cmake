@@ -25,6 +25,11 @@ endif()
 # instructions exist nowhere else, which is what the "a" says, and there is no PTX of them to keep.
 set(OCTET_GENCODE_SM80 "-gencode=arch=compute_80,code=[sm_80,compute_80]")
 set(OCTET_GENCODE_SM90 "-gencode=arch=compute_90a,code=sm_90a")
+# -DOCTET_CUDA_ALSO="89;100": code for these too, where it is to be seen that kernels compile for them.
+set(OCTET_CUDA_ALSO "" CACHE STRING "More compute capabilities to compile kernels for")
+foreach(capability ${OCTET_CUDA_ALSO})
+  list(APPEND OCTET_GENCODE_SM80 "-gencode=arch=compute_${capability},code=sm_${capability}")
+endforeach()
 # -fmad=false: see base/device/primitives.cuh.
 set(OCTET_NVCC_OPTIONS -O3 -Xcompiler=-g1 -fmad=false -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers
                        -Xcompiler=-ffp-contract=off --generate-line-info -Xptxas=-v

@@ -114,7 +114,7 @@ const Case kCases[] = {
     {Bug::kWrongParity, RunRing, "in flight|no one has written|race|deadlock"},
     {Bug::kWrongBytes, RunRing, "deadlock(.|\n)*mbar_wait"},
     {Bug::kNotInitialised, RunRing, "not initialised"},
-    {Bug::kArriveTwice, RunRing, "more arrivals|race|in flight"},
+    {Bug::kArriveTwice, RunRing, "more arrivals|race|in flight|deadlock"},
     {Bug::kNoProductWait, RunGroupProduct, "in flight|were touched"},
     {Bug::kNoProductFence, RunGroupProduct, "no wgmma_fence"},
     {Bug::kRegistersChanged, RunGroupProduct, "registers of A .* changed"},

@@ -27,7 +27,7 @@ void IssueCopy(void* shared, const void* global, int bytes, bool full, const Pla
              current_scheduler->now()),
          place);
   std::memset(shared, 0xFF, static_cast<size_t>(bytes));
-  self.open_copies.push_back(
+  self.copies.push_back(
       {offset, full ? static_cast<const std::byte*>(global) : nullptr, bytes, IdOf(place)});
 }
 
@@ -167,17 +167,19 @@ void cp_async4(void* shared, const void* global, bool full, Place place) {
 
 void cp_async_commit(Place place) {
   Thread& self = Self(place);
-  self.copy_groups.push_back(std::move(self.open_copies));
-  self.open_copies.clear();
+  self.copy_groups.push_back(self.copies.size());
 }
 
 void CpAsyncWait(int newest, const Place& place) {
   Thread& self = Self(place);
   current_scheduler->MaybeGiveWay();
-  while (static_cast<int>(self.copy_groups.size()) > newest) {
-    for (const AsyncCopy& copy : self.copy_groups.front()) LandCopy(self, copy);
-    self.copy_groups.pop_front();
-  }
+  const int64_t over = static_cast<int64_t>(self.copy_groups.size()) - newest;
+  if (over <= 0) return;
+  const size_t landed = self.copy_groups[static_cast<size_t>(over - 1)];
+  for (size_t i = 0; i < landed; ++i) LandCopy(self, self.copies[i]);
+  self.copies.erase(self.copies.begin(), self.copies.begin() + static_cast<int64_t>(landed));
+  self.copy_groups.erase(self.copy_groups.begin(), self.copy_groups.begin() + over);
+  for (size_t& end : self.copy_groups) end -= landed;
 }
 
 void mbar_init(uint64_t* barrier, uint32_t arrivals, Place place) {

@@ -48,9 +48,9 @@ struct Thread {
   bool polls = false;  // waits for another block
   const void* polled = nullptr;
   uint32_t polled_line = 0;
-  int64_t polled_progress = -1;  // the scheduler's when the thread looked last
-  std::vector<AsyncCopy> open_copies;
-  std::deque<std::vector<AsyncCopy>> copy_groups;
+  int64_t polled_progress = -1;     // the scheduler's when the thread looked last
+  std::vector<AsyncCopy> copies;    // under way, oldest first
+  std::vector<size_t> copy_groups;  // where each committed group ends in `copies`
   Clock clock;
 };
 
@@ -72,7 +72,8 @@ struct Barrier {
   int result = 0;
   std::vector<Thread*> waiting;
   Place place;
-  Clock clock;  // of those that only arrived
+  Clock clock;             // of those that only arrived,
+  bool has_clock = false;  // if any did
 };
 
 struct MemoryBarrier {
@@ -147,6 +148,21 @@ struct Block {
   int bulk_actor() const { return thread_count; }
   int matrix_actor(int warpgroup) const { return thread_count + 1 + warpgroup; }
 };
+
+struct LaunchShape {
+  Index3 grid, block;
+  int64_t shared_bytes = 0;
+  int device = 0;
+  int64_t block_count() const { return int64_t{grid.x} * grid.y * grid.z; }
+  int thread_count() const { return static_cast<int>(block.x * block.y * block.z); }
+};
+
+// A block whose threads start in `entry`, and know what happened up to `known`. Blocks and arenas
+// are kept for the next of their size.
+std::unique_ptr<Block> TakeBlock(const LaunchShape& shape, int64_t index, Time known,
+                                 void (*entry)());
+// REQUIRES: all threads have ended.
+void ReturnBlock(std::unique_ptr<Block> block);
 
 inline uint32_t BitOf(const Thread& thread) { return 1u << thread.lane; }
 

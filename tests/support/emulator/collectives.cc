@@ -76,12 +76,14 @@ void Meet(const char* what, uint32_t mask, void* arguments, Meeting compute, boo
   warp.meeting |= BitOf(self);
   if ((warp.meeting & mask) != mask) return current_scheduler->Sleep(what, place);
   if (compute != nullptr) compute(warp, mask, place);
-  std::vector<Thread*> lanes;
-  for (uint32_t left = mask; left != 0; left &= left - 1)
-    lanes.push_back(warp.lanes[std::countr_zero(left)]);
-  if (orders) JoinClocks(lanes, nullptr);
+  if (orders) {
+    std::vector<Thread*> lanes;
+    for (uint32_t left = mask; left != 0; left &= left - 1)
+      lanes.push_back(warp.lanes[std::countr_zero(left)]);
+    JoinClocks(lanes, nullptr);
+  }
   warp.meeting &= ~mask;
-  for (Thread* lane : lanes) current_scheduler->Wake(*lane);
+  warp.ready |= mask;
 }
 
 void MeetWarpgroup(const char* what, void* arguments, GroupMeeting compute, const Place& place) {
@@ -215,13 +217,13 @@ void SyncWarp(uint32_t mask, const Place& place) {
 
 namespace {
 
-void CompleteBarrier(Block& block, Barrier& barrier) {
+void CompleteBarrier(const Block& block, Barrier& barrier) {
   const bool everyone = static_cast<int>(barrier.waiting.size()) == block.thread_count;
   if (everyone) {
     const Time now = current_scheduler->NextTime() - 1;
     for (Thread* thread : barrier.waiting) thread->clock.floor = now;
   } else {
-    JoinClocks(barrier.waiting, &barrier.clock);
+    JoinClocks(barrier.waiting, barrier.has_clock ? &barrier.clock : nullptr);
   }
   for (Thread* thread : barrier.waiting) {
     thread->warp->at_barrier &= ~BitOf(*thread);
@@ -231,7 +233,7 @@ void CompleteBarrier(Block& block, Barrier& barrier) {
   barrier.result = barrier.votes;
   barrier.waiting.clear();
   barrier.arrived = barrier.votes = barrier.expected = 0;
-  barrier.clock = Clock{0, std::vector<Time>(block.actors(), 0)};
+  barrier.has_clock = false;
 }
 
 void Arrive(const char* what, int index, int count, bool waits, bool vote, const Place& place) {
@@ -258,7 +260,12 @@ void Arrive(const char* what, int index, int count, bool waits, bool vote, const
     self.warp->at_barrier |= BitOf(self);
     self.barrier = index;
   } else {
-    barrier.clock.Join(self.clock);
+    if (barrier.has_clock) {
+      barrier.clock.Join(self.clock);
+    } else {
+      barrier.clock = self.clock;
+    }
+    barrier.has_clock = true;
     barrier.clock.known[self.index] = current_scheduler->NextTime() - 1;
   }
   if (barrier.arrived == count) {

@@ -11,12 +11,12 @@ namespace octet::emulator {
 void SetSeed(uint64_t seed);
 // Of devices opened from now on.
 void SetCapability(int capability);
-// Memory of devices, all of them together.
+// Memory of each device.
 void SetDeviceBytes(int64_t bytes);
 
 struct Counts {
   int64_t launches = 0;        // a launch of a graph counts each of its kernels
-  int64_t bank_conflicts = 0;  // of ldmatrix: rows of 8 that share banks with another, summed up
+  int64_t bank_conflicts = 0;  // of ldmatrix: of the 8 rows of a matrix, those beyond one a bank
 };
 Counts CountsSoFar();
 

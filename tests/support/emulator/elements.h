@@ -8,19 +8,21 @@
 
 namespace octet::emulator {
 
-template <typename Value>
-Value ElementOf(uint32_t word, int index, Element type) {
-  switch (type) {
-    case Element::kBF16:
-      return static_cast<Value>(BF16ToFloat(static_cast<uint16_t>(word >> (16 * index))));
-    case Element::kF16:
-      return static_cast<Value>(F16ToFloat(static_cast<uint16_t>(word >> (16 * index))));
-    case Element::kS8:
-      return static_cast<Value>(static_cast<int8_t>(word >> (8 * index)));
-    case Element::kU8:
-      return static_cast<Value>(static_cast<uint8_t>(word >> (8 * index)));
+constexpr int ElementsPerWord(Element type) {
+  return type == Element::kBF16 || type == Element::kF16 ? 2 : 4;
+}
+
+template <typename Value, Element kType>
+Value ElementOf(uint32_t word, int index) {
+  if constexpr (kType == Element::kBF16) {
+    return static_cast<Value>(BF16ToFloat(static_cast<uint16_t>(word >> (16 * index))));
+  } else if constexpr (kType == Element::kF16) {
+    return static_cast<Value>(F16ToFloat(static_cast<uint16_t>(word >> (16 * index))));
+  } else if constexpr (kType == Element::kS8) {
+    return static_cast<Value>(static_cast<int8_t>(word >> (8 * index)));
+  } else {
+    return static_cast<Value>(static_cast<uint8_t>(word >> (8 * index)));
   }
-  return {};
 }
 
 inline float AddProduct(float sum, float a, float b) { return sum + a * b; }

@@ -22,7 +22,7 @@ set(OCTET_EMULATED_OPTIONS -O1 -g -fno-strict-aliasing -fno-omit-frame-pointer -
     # Every load and store becomes a call, which the emulator answers.
     --param=asan-instrumentation-with-call-threshold=0)
 set(OCTET_EMULATED_ENVIRONMENT ${OCTET_TEST_ENVIRONMENT}
-    "ASAN_OPTIONS=quarantine_size_mb=8:detect_leaks=1" "UBSAN_OPTIONS=print_stacktrace=1")
+    "ASAN_OPTIONS=quarantine_size_mb=8:detect_leaks=1:max_malloc_fill_size=0" "UBSAN_OPTIONS=print_stacktrace=1")
 set(OCTET_EXPECT_FAILURE ${CMAKE_CURRENT_LIST_DIR}/../expect_failure.py)
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 

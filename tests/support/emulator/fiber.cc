@@ -1,7 +1,6 @@
 #include "tests/support/emulator/fiber.h"
 
 #include <pthread.h>
-#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #include <sys/mman.h>
 
@@ -143,7 +142,6 @@ void PrepareFiber(Fiber& fiber, void (*entry)()) {
 
 void ReleaseFiber(Fiber& fiber) {
   if (fiber.stack == nullptr) return;
-  __asan_unpoison_memory_region(fiber.stack, kFiberStackBytes);
   Pool().push_back(fiber.stack);
   fiber.stack = nullptr;
 }

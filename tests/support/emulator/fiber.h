@@ -19,7 +19,7 @@ inline constexpr int64_t kFiberStackBytes = 128 * 1024;
 // Takes a stack from the pool and makes the fiber start in `entry` at the first switch to it.
 // `entry` must end with SwitchFiber(..., /*from_ends=*/true).
 void PrepareFiber(Fiber& fiber, void (*entry)());
-// Gives the stack back. REQUIRES: not running.
+// Gives the stack back. REQUIRES: the fiber has ended, so that no frame is left on it.
 void ReleaseFiber(Fiber& fiber);
 // Runs `to`; returns when something switches back to `from`.
 void SwitchFiber(Fiber& from, Fiber& to, bool from_ends = false);

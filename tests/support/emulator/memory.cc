@@ -1,11 +1,9 @@
 // What a thread may touch. Every load and store of a kernel comes through here: the compiler calls
 // __asan_load and __asan_store for each, and the ones below take precedence over the library's.
 #include <sanitizer/asan_interface.h>
-#include <sys/mman.h>
 
 #include <cstring>
 
-#include "base/check.h"
 #include "tests/support/emulator/device_memory.h"
 #include "tests/support/emulator/scheduler.h"
 
@@ -13,11 +11,6 @@ extern "C" char __executable_start, end;  // the linker's bounds of the program
 
 namespace octet::emulator {
 namespace {
-
-std::vector<Arena*>& Arenas() {
-  static auto* arenas = new std::vector<Arena*>;
-  return *arenas;
-}
 
 bool Within(const void* address, int64_t bytes, const void* begin, int64_t size) {
   const auto* a = static_cast<const std::byte*>(address);
@@ -69,35 +62,18 @@ void CheckAccess(const CodeAccess& access) {
     if (!problem.empty()) FailAt(problem, access.code);
     return;
   }
-  if (IsDeviceMemory(access.address) || IsPrivate(thread, access.address, access.bytes)) return;
-  FailAt(std::string(access.writes ? "a store to" : "a load from") +
-             " host memory, which no device could reach",
+  const int device = DeviceOf(access.address);
+  if (device == current_scheduler->shape().device) return;
+  if (device < 0 && IsPrivate(thread, access.address, access.bytes)) return;
+  const char* verb = access.writes ? "a store to" : "a load from";
+  if (device < 0)
+    FailAt(std::string(verb) + " host memory, which no device could reach", access.code);
+  FailAt(std::string(verb) + " memory of device " + Number(device) + " in a kernel on device " +
+             Number(current_scheduler->shape().device),
          access.code);
 }
 
 }  // namespace
-
-Arena* TakeArena(int64_t bytes, int threads) {
-  Arena* arena = nullptr;
-  if (Arenas().empty()) {
-    arena = new Arena;
-    void* memory = mmap(nullptr, Arena::kBytes + 4096, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    OCTET_CHECK(memory != MAP_FAILED);
-    arena->data = static_cast<std::byte*>(memory);
-    __asan_poison_memory_region(arena->data, Arena::kBytes + 4096);
-  } else {
-    arena = Arenas().back();
-    Arenas().pop_back();
-  }
-  arena->words.Reset(bytes, threads);
-  return arena;
-}
-
-void ReturnArena(Arena* arena, int64_t used_bytes) {
-  __asan_poison_memory_region(arena->data, static_cast<size_t>(used_bytes));
-  Arenas().push_back(arena);
-}
 
 namespace {
 
@@ -152,8 +128,8 @@ void CheckGlobal(const void* address, int64_t bytes, const char* what, const Pla
   Thread& thread = Self(place);
   if (Within(address, 1, thread.block->arena->data, Arena::kBytes))
     Fail(std::string(what) + ": the address is in shared memory, not global", place);
-  if (!IsDeviceMemory(address))
-    Fail(std::string(what) + ": the address is not device memory", place);
+  if (DeviceOf(address) != current_scheduler->shape().device)
+    Fail(std::string(what) + ": the address is not memory of the kernel's device", place);
   void* bad = __asan_region_is_poisoned(const_cast<void*>(address), static_cast<size_t>(bytes));
   if (bad != nullptr)
     Fail(std::string(what) + ": out of bounds of a device buffer, or freed: byte " +

@@ -55,8 +55,7 @@ void Clock::Join(const Clock& other) {
 void SharedWords::Reset(int64_t bytes, int threads) {
   const int64_t count = bytes / kWordBytes;
   if (static_cast<int64_t>(words_.size()) < count) words_.resize(count);
-  std::fill(words_.begin(), words_.begin() + std::min(used_words_, count), Word{});
-  used_words_ = 0;
+  ++use_;
   threads_ = threads;
 }
 
@@ -73,12 +72,15 @@ std::string SharedWords::Tell(const Touch& touch) const {
 template <typename Visit>
 std::string SharedWords::ForEachWord(uint32_t offset, int64_t bytes, const Visit& visit) {
   const int64_t end = offset + bytes;
-  used_words_ = std::max(used_words_, (end + kWordBytes - 1) / kWordBytes);
   for (int64_t at = offset; at < end;) {
     const int64_t word = at / kWordBytes;
     const int64_t next = std::min(end, (word + 1) * kWordBytes);
     const int shift = static_cast<int>(at % kWordBytes);
     const auto mask = static_cast<uint8_t>(((1 << (next - at)) - 1) << shift);
+    if (words_[word].use != use_) {
+      words_[word] = {};
+      words_[word].use = use_;
+    }
     if (std::string problem = visit(words_[word], mask); !problem.empty())
       return problem + " (shared memory, offset " + std::to_string(at) + ")";
     at = next;

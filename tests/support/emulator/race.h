@@ -70,6 +70,7 @@ class SharedWords {
     uint8_t bytes = 0;  // bit i: byte i of the word
   };
   struct Word {
+    uint32_t use = 0;  // of the arena, when the word was touched last
     Touch write;
     Touch reads[2];
     uint8_t written = 0;  // bytes ever written
@@ -87,7 +88,7 @@ class SharedWords {
   std::string Tell(const Touch& touch) const;
 
   std::vector<Word> words_;
-  int64_t used_words_ = 0;
+  uint32_t use_ = 0;  // words of earlier uses count as untouched
   int threads_ = 0;
 };
 

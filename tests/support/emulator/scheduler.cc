@@ -6,8 +6,8 @@
 
 namespace octet::emulator {
 
-thread_local Thread* current_thread = nullptr;
-thread_local Scheduler* current_scheduler = nullptr;
+constinit thread_local Thread* current_thread = nullptr;
+constinit thread_local Scheduler* current_scheduler = nullptr;
 
 namespace {
 
@@ -17,6 +17,13 @@ constexpr size_t kResidentBlocks = 2;       // run side by side from the start
 constexpr size_t kResidentBlocksMax = 512;  // when blocks wait for one another
 constexpr int64_t kIdlePollsMax = 100000;
 
+// Where the launch before left off. Time goes on from launch to launch, so that what a block of an
+// earlier launch knew is old, and need not be cleared.
+Time& TimeSoFar() {
+  static Time time = 0;
+  return time;
+}
+
 void RunThread() {
   FiberEntered();
   const KernelCall& kernel = current_scheduler->kernel();
@@ -24,45 +31,10 @@ void RunThread() {
   current_scheduler->EndThread();
 }
 
-Index3 Unflatten(int64_t index, const Index3& size) {
-  return {static_cast<unsigned>(index % size.x), static_cast<unsigned>(index / size.x % size.y),
-          static_cast<unsigned>(index / size.x / size.y)};
-}
-
-std::unique_ptr<Block> MakeBlock(const LaunchShape& shape, int64_t index) {
-  auto block = std::make_unique<Block>();
-  block->index = Unflatten(index, shape.grid);
-  block->thread_count = block->live = shape.thread_count();
-  block->threads = std::make_unique<Thread[]>(block->thread_count);
-  block->warps.resize((block->thread_count + kWarpLanes - 1) / kWarpLanes);
-  block->warpgroups.resize(block->thread_count / 128);
-  for (int i = 0; i < block->thread_count; ++i) {
-    Thread& thread = block->threads[i];
-    thread.block = block.get();
-    thread.index = i;
-    thread.lane = i % kWarpLanes;
-    thread.warp = &block->warps[i / kWarpLanes];
-    thread.position = Unflatten(i, shape.block);
-    thread.clock.known.assign(block->actors(), 0);
-    thread.warp->lanes[thread.lane] = &thread;
-    thread.warp->members |= BitOf(thread);
-    thread.warp->ready |= BitOf(thread);
-    PrepareFiber(thread.fiber, RunThread);
-  }
-  block->global_clock.known.assign(block->actors(), 0);
-  block->proxy_fences.assign(block->thread_count, 0);
-  for (Barrier& barrier : block->barriers) barrier.clock.known.assign(block->actors(), 0);
-  block->arena = TakeArena(Arena::kBytes, block->thread_count);
-  // A gap after each part, as wide as the arena affords, so that no overrun jumps over it.
-  const int64_t spare = Arena::kBytes - shape.shared_bytes;
-  block->red_zone = static_cast<uint32_t>(std::clamp<int64_t>(spare / 16, 128, 4096));
-  return block;
-}
-
 }  // namespace
 
 Scheduler::Scheduler(const KernelCall& kernel, const LaunchShape& shape, uint64_t seed)
-    : kernel_(kernel), shape_(shape), seed_(seed), generator_(static_cast<uint32_t>(seed)) {
+    : kernel_(kernel), shape_(shape), seed_(seed), generator_(seed), now_(TimeSoFar() + 1) {
   order_.resize(static_cast<size_t>(shape.block_count()));
   std::iota(order_.begin(), order_.end(), 0u);
   if (random()) std::shuffle(order_.begin(), order_.end(), generator_);
@@ -72,10 +44,10 @@ Scheduler::~Scheduler() = default;
 
 bool Scheduler::StartBlock() {
   if (next_block_ == order_.size()) return false;
-  blocks_.push_back(MakeBlock(shape_, order_[next_block_++]));
+  blocks_.push_back(TakeBlock(shape_, order_[next_block_++], now_ - 1, RunThread));
   for (Warp& warp : blocks_.back()->warps) {
-    warp.priority = random() ? static_cast<uint32_t>(generator_()) : 0;
-    warp.next_lane = random() ? static_cast<int>(generator_() % kWarpLanes) : 0;
+    warp.priority = random() ? Random() : 0;
+    warp.next_lane = random() ? static_cast<int>(Random() % kWarpLanes) : 0;
   }
   return true;
 }
@@ -87,8 +59,7 @@ void Scheduler::ReleaseFinished() {
       ++i;
       continue;
     }
-    for (int t = 0; t < block.thread_count; ++t) ReleaseFiber(block.threads[t].fiber);
-    ReturnArena(block.arena, block.arena_used);
+    ReturnBlock(std::move(blocks_[i]));
     blocks_.erase(blocks_.begin() + static_cast<int64_t>(i));
   }
 }
@@ -109,6 +80,7 @@ void Scheduler::Run() {
   }
   current_thread = nullptr;
   current_scheduler = nullptr;
+  TimeSoFar() = now_;
 }
 
 Warp* Scheduler::ChooseWarp() {
@@ -181,8 +153,8 @@ void Scheduler::Sleep(const char* what, const Place& place) {
 void Scheduler::MaybeGiveWay() {
   if (!OneIn(kGiveWayOneIn)) return;
   Thread& self = *current_thread;
-  self.warp->priority = static_cast<uint32_t>(generator_());
-  self.warp->next_lane = static_cast<int>(generator_() % kWarpLanes);
+  self.warp->priority = Random();
+  self.warp->next_lane = static_cast<int>(Random() % kWarpLanes);
   current_warp_ = nullptr;
   self.wait = {"its turn", Place::current()};
   SwitchTo(PickNext(), false);
@@ -203,7 +175,9 @@ void Scheduler::EndThread() {
   const int warpgroup = self.index / 128;
   if (warpgroup < static_cast<int>(self.block->warpgroups.size())) {
     const Warpgroup& group = self.block->warpgroups[warpgroup];
-    if (!group.open.empty() || !group.groups.empty())
+    const bool in_flight = std::any_of(group.groups.begin(), group.groups.end(),
+                                       [](const auto& products) { return !products.empty(); });
+    if (!group.open.empty() || in_flight)
       Fail("wgmma: the thread ends with a product in flight", Place::current());
   }
   self.done = true;
@@ -217,7 +191,7 @@ void Scheduler::EndThread() {
 bool Scheduler::DeliverOne() {
   for (auto& block : blocks_) {
     if (block->bulk_copies.empty()) continue;
-    const size_t i = random() ? generator_() % block->bulk_copies.size() : 0;
+    const size_t i = random() ? Random() % block->bulk_copies.size() : 0;
     const BulkCopy copy = block->bulk_copies[i];
     block->bulk_copies.erase(block->bulk_copies.begin() + static_cast<int64_t>(i));
     DeliverBulkCopy(*block, copy);
@@ -233,7 +207,8 @@ std::string Scheduler::Waiting() const {
     for (int begin = 0, end = 0; begin < block->thread_count; begin = end) {
       const Thread& first = block->threads[begin];
       const auto same = [&](const Thread& other) {
-        return other.done == first.done && other.wait.what == first.wait.what &&
+        if (first.done || other.done) return first.done == other.done;
+        return other.wait.what == first.wait.what &&
                other.wait.place.line() == first.wait.place.line();
       };
       while (end < block->thread_count && same(block->threads[end])) ++end;

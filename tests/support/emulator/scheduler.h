@@ -4,18 +4,28 @@
 #pragma once
 
 #include <memory>
-#include <random>
 #include <vector>
 
 #include "tests/support/emulator/block.h"
 
 namespace octet::emulator {
 
-struct LaunchShape {
-  Index3 grid, block;
-  int64_t shared_bytes = 0;
-  int64_t block_count() const { return int64_t{grid.x} * grid.y * grid.z; }
-  int thread_count() const { return static_cast<int>(block.x * block.y * block.z); }
+// A generator that costs next to nothing (SplitMix64).
+class SplitMix {
+ public:
+  using result_type = uint64_t;
+  explicit SplitMix(uint64_t seed) : state_(seed) {}
+  static constexpr uint64_t min() { return 0; }
+  static constexpr uint64_t max() { return ~uint64_t{0}; }
+  uint64_t operator()() {
+    uint64_t z = state_ += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+  }
+
+ private:
+  uint64_t state_;
 };
 
 class Scheduler {
@@ -55,25 +65,26 @@ class Scheduler {
   void ReleaseFinished();
   void SwitchTo(Thread* next, bool from_ends);
   bool random() const { return seed_ != 0; }
-  bool OneIn(uint32_t n) { return random() && generator_() % n == 0; }
+  bool OneIn(uint32_t n) { return random() && Random() % n == 0; }
+  uint32_t Random() { return static_cast<uint32_t>(generator_() >> 32); }
 
   const KernelCall& kernel_;
   LaunchShape shape_;
   uint64_t seed_;
-  std::mt19937 generator_;
+  SplitMix generator_;
   std::vector<std::unique_ptr<Block>> blocks_;  // resident
   std::vector<uint32_t> order_;                 // of blocks
   size_t next_block_ = 0;
   Fiber main_;
   Warp* current_warp_ = nullptr;
-  Time now_ = 1;
+  Time now_;
   int64_t progress_ = 0;
   int64_t idle_polls_ = 0;
 };
 
 // Of the OS thread; null outside a kernel.
-extern thread_local Thread* current_thread;
-extern thread_local Scheduler* current_scheduler;
+extern constinit thread_local Thread* current_thread;
+extern constinit thread_local Scheduler* current_scheduler;
 
 // The running thread, which must be one.
 Thread& Self(const Place& place);
@@ -98,8 +109,5 @@ void DeliverBulkCopy(Block& block, const BulkCopy& copy);
 void TouchShared(uint32_t offset, int64_t bytes, AccessKind kind, const Place& place);
 void TouchSharedAs(const Thread& thread, uint32_t offset, int64_t bytes, AccessKind kind,
                    const Place& place);
-
-Arena* TakeArena(int64_t used_bytes, int threads);
-void ReturnArena(Arena* arena, int64_t used_bytes);
 
 }  // namespace octet::emulator

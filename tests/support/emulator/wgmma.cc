@@ -117,17 +117,24 @@ std::vector<Sum>& SumsOf(WgmmaInFlight& product) {
   }
 }
 
-template <typename Sum>
-std::vector<Sum> Unpack(const std::vector<std::byte>& bytes, Element type) {
-  const int per_word = type == Element::kBF16 || type == Element::kF16 ? 2 : 4;
+template <typename Sum, Element kType>
+std::vector<Sum> UnpackAs(const std::vector<std::byte>& bytes) {
   std::vector<Sum> values;
-  values.reserve(bytes.size() / 4 * static_cast<size_t>(per_word));
+  values.reserve(bytes.size() / 4 * ElementsPerWord(kType));
   for (size_t i = 0; i < bytes.size(); i += 4) {
     uint32_t word = 0;
     std::memcpy(&word, &bytes[i], sizeof(word));
-    for (int e = 0; e < per_word; ++e) values.push_back(ElementOf<Sum>(word, e, type));
+    for (int e = 0; e < ElementsPerWord(kType); ++e)
+      values.push_back(ElementOf<Sum, kType>(word, e));
   }
   return values;
+}
+
+template <typename Sum>
+std::vector<Sum> Unpack(const std::vector<std::byte>& bytes, Element type) {
+  if (type == Element::kBF16) return UnpackAs<Sum, Element::kBF16>(bytes);
+  if (type == Element::kS8) return UnpackAs<Sum, Element::kS8>(bytes);
+  return UnpackAs<Sum, Element::kU8>(bytes);
 }
 
 // The product that is in flight with the same accumulators, or null.
@@ -163,12 +170,15 @@ void Compute(Issue& issue, Warpgroup& group, const std::vector<std::byte>& a_byt
   const std::vector<Sum> a = Unpack<Sum>(a_bytes, shape.a_type);
   const std::vector<Sum> b = Unpack<Sum>(b_bytes, shape.b_type);
   const int depth = static_cast<int>(a.size()) / kRows;
+  std::vector<Sum> b_columns(b.size());  // [depth, columns]: the inner loop is over columns
+  for (int column = 0; column < columns; ++column) {
+    for (int k = 0; k < depth; ++k) b_columns[k * columns + column] = b[column * depth + k];
+  }
   for (int row = 0; row < kRows; ++row) {
-    for (int column = 0; column < columns; ++column) {
-      Sum sum = sums[row * columns + column];
-      for (int k = 0; k < depth; ++k)
-        sum = AddProduct(sum, a[row * depth + k], b[column * depth + k]);
-      sums[row * columns + column] = sum;
+    Sum* sum = &sums[row * columns];
+    for (int k = 0; k < depth; ++k) {
+      for (int column = 0; column < columns; ++column)
+        sum[column] = AddProduct(sum[column], a[row * depth + k], b_columns[k * columns + column]);
     }
   }
 }
