@@ -33,7 +33,7 @@ class WideStream {
   // The next half. Everyone is done with the one before the last.
   OCTET_DEVICE_BODY const unsigned char* Next() {
 #if OCTET_PLANTED_BUG == 4  // the half may still be on its way
-    WaitForHalf(shared_.stages - 1);
+    hw::cp_async_wait<3>();
 #else
     WaitForHalf(shared_.stages - 2);
 #endif
