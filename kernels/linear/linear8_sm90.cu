@@ -21,6 +21,7 @@ namespace {
 
 constexpr int kWarpgroup = 128;
 constexpr int kStagesMax = 8;
+constexpr int kProducerRegisters = 24;
 
 template <int kTokens_, int kConsumers_, int kRegisters_>
 struct Tiling {
@@ -31,8 +32,14 @@ struct Tiling {
   static constexpr int kValues = kTokens / 2;  // sums of a consuming thread
   static constexpr int kCodeBytes = kTokens * static_cast<int>(kBlockPositions);
   using Waiting = WaitingSums<kValues, kWarpgroup * kConsumers>;
+
+  // What the consumers take must be there when the producer has given its own back, or they wait
+  // for ever: a block starts with the registers of its threads, of which each has a multiple of 8.
+  static constexpr int kRegistersAtStart = 65536 / kThreads / 8 * 8;
+  static_assert(kProducerRegisters + kConsumers * kRegisters <=
+                (1 + kConsumers) * kRegistersAtStart);
 };
-using Tiling64 = Tiling<64, 4, 120>;
+using Tiling64 = Tiling<64, 4, 112>;
 using Tiling128 = Tiling<128, 2, 240>;
 
 struct Stage {
@@ -270,7 +277,7 @@ __global__ void __launch_bounds__(T::kThreads, 1) MultiplyWgmma(const Linear8Par
   }
   __syncthreads();
   if (threadIdx.x < kWarpgroup) {
-    hw::setmaxnreg_dec<24>();
+    hw::setmaxnreg_dec<kProducerRegisters>();
     if (threadIdx.x == 0) Produce<T, kAsymmetric>(p, shared);
   } else {
     hw::setmaxnreg_inc<T::kRegisters>();
