@@ -5,8 +5,8 @@
 
 The record: device (of nvidia-smi), revision, tests[] with name, result (passed, failed, skipped,
 timed out), seconds, counts of cases and the end of the output of what did not pass; sanitizer[], the
-same for runs under compute-sanitizer, where it is there; benches[], the same with lines[], the JSON
-objects they printed.
+same for runs under compute-sanitizer, where it is there; benches[], the same with lines[], what they
+printed: JSON objects as such, other lines as text.
 """
 import argparse
 import datetime
@@ -27,13 +27,22 @@ TOOLS = ("memcheck", "racecheck", "synccheck")
 OUTPUT_CHARACTERS_MAX = 4000
 
 
-def json_lines(output):
-    for line in output.splitlines():
-        if line.startswith("{"):
+def lines_of(output):
+    """JSON objects, on a line each or over several, as such; every other line as text."""
+    decoder, at = json.JSONDecoder(), 0
+    while at < len(output):
+        end = output.find("\n", at) % (len(output) + 1)
+        if output[at] == "{":
             try:
-                yield json.loads(line)
+                value, end = decoder.raw_decode(output, at)
+                yield value
+                at = end + 1
+                continue
             except json.JSONDecodeError:
-                yield {"not_json": line}
+                pass
+        if output[at:end].strip():
+            yield output[at:end]
+        at = end + 1
 
 
 def run(name, command, folder, timeout_s, keeps_lines=False):
@@ -56,7 +65,7 @@ def run(name, command, folder, timeout_s, keeps_lines=False):
     if SKIPPED_CASE.search(output):
         entry["cases_skipped"] = len(re.findall(r"\[  SKIPPED \] \S+ \(", output))
     if keeps_lines:
-        entry["lines"] = list(json_lines(output))
+        entry["lines"] = list(lines_of(output))
     if result != "passed":
         entry["output"] = output[-OUTPUT_CHARACTERS_MAX:]
     print(f"{result:10} {entry['seconds']:9.3f} s  {name}", file=sys.stderr, flush=True)
@@ -83,6 +92,7 @@ def sanitize(tests, folder):
         print("compute-sanitizer is not there: not run", file=sys.stderr)
         return []
     return [run(f"{check} {test['name']}", [tool, "--tool", check, "--error-exitcode", "9",
+                                            *(["--report-api-errors", "no"] if check == "memcheck" else []),
                                             *test["command"]], folder, 10 * test["timeout_s"])
             for test in tests if test["name"] in SANITIZED for check in TOOLS]
 
