@@ -187,7 +187,9 @@ __global__ void SpinKernel(Bug bug, uint32_t* counter) {
 }  // namespace
 
 void BlockSum(Bug bug, const uint32_t* in, int count, uint32_t* out, Stream& stream) {
-  const int64_t bytes = hw::SmemPlan().add<uint32_t>(64).add<uint32_t>(2).bytes();
+  int64_t bytes = hw::SmemPlan().add<uint32_t>(64).add<uint32_t>(2).bytes();
+  if (bug == Bug::kTooMuchShared) bytes = 227 * 1024;
+  if (bug == Bug::kTooMuchSharedForSm80) bytes = 164 * 1024;
   OCTET_LAUNCH(BlockSumKernel, 1, 64, bytes, stream, bug, in, count, out);
 }
 void TileProduct(Bug bug, const uint16_t* a, const uint16_t* b, int tiles, float* out,

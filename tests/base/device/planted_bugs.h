@@ -23,6 +23,8 @@ enum class Bug {
   kNeverWritten,
   kBarrierCount,
   kTwoWritersOfOneWord,
+  kTooMuchShared,
+  kTooMuchSharedForSm80,
   // TileProduct: cp.async, ldmatrix, mma
   kNoCopyWait,
   kNoTailCommit,

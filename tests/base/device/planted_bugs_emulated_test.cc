@@ -83,6 +83,14 @@ bool RunSpin(Bug bug) {
   return test::ToHost<uint32_t>(counter, TestStream())[0] == 3;
 }
 
+bool RunBlockSumOnSm80(Bug bug) {
+  emulator::SetCapability(80);
+  auto gpu = Gpu::Open({});
+  DeviceBuffer words = test::ToDevice(std::vector<uint32_t>(64), (*gpu)->stream());
+  BlockSum(bug, words.as<uint32_t>(), 1, words.as<uint32_t>(), (*gpu)->stream());
+  return true;
+}
+
 struct Case {
   Bug bug;
   bool (*run)(Bug);
@@ -103,6 +111,8 @@ const Case kCases[] = {
     {Bug::kNeverWritten, RunBlockSum, "no one has written"},
     {Bug::kBarrierCount, RunBlockSum, "bar_sync: expects|deadlock|divergence|race"},
     {Bug::kTwoWritersOfOneWord, RunBlockSum, "race: .* no barrier"},
+    {Bug::kTooMuchShared, RunBlockSum, "OCTET_SHARED: 16 bytes beside 232448 dynamic ones"},
+    {Bug::kTooMuchSharedForSm80, RunBlockSumOnSm80, "167936 bytes of shared memory, on a device"},
     {Bug::kNoCopyWait, RunTileProduct, "bytes in flight"},
     {Bug::kNoTailCommit, RunTileProduct, "bytes in flight"},
     {Bug::kCopyPastEnd, RunTileProduct, "cp_async: out of bounds"},

@@ -114,7 +114,7 @@ void ReturnBlock(std::unique_ptr<Block> block) {
   IdleArenas().push_back(block->arena);
   block->arena = nullptr;
   block->arena_used = 0;
-  block->dynamic_used = 0;
+  block->dynamic_used = block->static_used = 0;
   IdleBlocks()[block->thread_count].push_back(std::move(block));
 }
 

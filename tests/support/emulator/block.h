@@ -139,7 +139,8 @@ struct Block {
   std::vector<Time> proxy_fences;  // [threads]
   Arena* arena = nullptr;
   uint32_t arena_used = 0;
-  int64_t dynamic_used = 0;
+  int64_t dynamic_used = 0;  // as on a device, where there are no gaps
+  int64_t static_used = 0;
   uint32_t red_zone = 0;
   std::map<const void*, SharedPart> statics;
   std::vector<SharedPart> dynamics;
@@ -153,6 +154,7 @@ struct LaunchShape {
   Index3 grid, block;
   int64_t shared_bytes = 0;
   int device = 0;
+  int64_t shared_bytes_max = kSharedBytesMax;  // of the device, static and dynamic
   int64_t block_count() const { return int64_t{grid.x} * grid.y * grid.z; }
   int thread_count() const { return static_cast<int>(block.x * block.y * block.z); }
 };

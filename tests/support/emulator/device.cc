@@ -37,6 +37,13 @@ class EmulatedGpu final : public Gpu {
   Stream stream_;
 };
 
+// What a block may have at most (CUDA programming guide, technical specifications by compute
+// capability).
+int64_t SharedBytesOf(int capability) {
+  if (capability == 86 || capability == 89 || capability >= 120) return 99 * 1024;
+  return capability < 90 ? 163 * 1024 : kSharedBytesMax;
+}
+
 DeviceInfo EmulatedInfo(int index) {
   DeviceInfo info;
   info.index = index;
@@ -47,7 +54,7 @@ DeviceInfo EmulatedInfo(int index) {
   info.total_bytes = CurrentSettings().device_bytes;
   info.free_bytes = FreeDeviceBytes(index);
   info.l2_bytes = 1 << 20;
-  info.shared_bytes_per_block = kSharedBytesMax;
+  info.shared_bytes_per_block = SharedBytesOf(CurrentSettings().capability);
   info.driver_version = info.runtime_version = 13000;
   info.uuid = std::string(31, '0') + std::to_string(index);
   return info;

@@ -99,6 +99,15 @@ void* StaticShared(const void* tag, int64_t bytes, int64_t alignment, const Plac
   Block& block = *Self(place).block;
   const auto found = block.statics.find(tag);
   if (found != block.statics.end()) return block.arena->data + found->second.offset;
+  block.static_used = (block.static_used + alignment - 1) / alignment * alignment + bytes;
+  const LaunchShape& shape = current_scheduler->shape();
+  if (block.static_used > kStaticSharedBytesMax ||
+      block.static_used + shape.shared_bytes > shape.shared_bytes_max)
+    Fail("OCTET_SHARED: " + Number(block.static_used) + " bytes beside " +
+             Number(shape.shared_bytes) + " dynamic ones; a block may have " +
+             Number(shape.shared_bytes_max) + ", of them " + Number(kStaticSharedBytesMax) +
+             " static",
+         place);
   const SharedPart part = TakePart(block, bytes, alignment, place);
   block.statics.emplace(tag, part);
   return block.arena->data + part.offset;
@@ -114,7 +123,6 @@ void* DynamicShared(int index, int64_t bytes, int64_t alignment, const Place& pl
            place);
     return block.arena->data + part.offset;
   }
-  // What the part takes on a device, where there are no gaps.
   block.dynamic_used = (block.dynamic_used + alignment - 1) / alignment * alignment + bytes;
   if (block.dynamic_used > current_scheduler->shape().shared_bytes)
     Fail("Smem: the parts take " + Number(block.dynamic_used) + " bytes, the launch gave " +

@@ -21,7 +21,8 @@ using Place = std::source_location;
 inline constexpr int kFailureExit = 97;
 inline constexpr int kWarpLanes = 32;
 inline constexpr int kBlockThreadsMax = 1024;
-inline constexpr int64_t kSharedBytesMax = 227 * 1024;
+inline constexpr int64_t kSharedBytesMax = 227 * 1024;  // of a block, on compute capability 9.0
+inline constexpr int64_t kStaticSharedBytesMax = 48 * 1024;
 
 struct Index3 {
   unsigned x, y, z;
