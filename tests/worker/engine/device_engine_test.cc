@@ -142,17 +142,28 @@ double RelativeError(const std::vector<float>& a, const std::vector<float>& b) {
   return std::sqrt(error / n) / std::sqrt(squares / n - sum / n * (sum / n));
 }
 
-TEST_P(DeviceEngineTest, AgreesWithTheCpu) {
+// Both round what they multiply in their own places, so what they are held to is the CPU in f32: a
+// device may be half as far again from it as the CPU is in the same mode, and half a percent of the
+// logits' deviation for what differs in bf16 alone (attention's products).
+TEST_P(DeviceEngineTest, IsAsExactAsTheCpu) {
   const std::vector<StepPlan> plans = AlonePlans(80);
-  const Trace device = TraceOf(RunDevices(GetParam(), 1, plans), 3);
-  const auto config = [&](int64_t n, int64_t rank) {
-    return MakeTestConfig(OddSpec(), GetParam(), n, rank);
+  const auto on_cpu = [&](ActivationFormat activations) {
+    const auto config = [&](int64_t n, int64_t rank) {
+      EngineConfig made = MakeTestConfig(OddSpec(), GetParam(), n, rank);
+      made.activations = activations;
+      return made;
+    };
+    return TraceOf(testing::RunGroup(1, config, nullptr, plans), 3);
   };
-  const Trace cpu = TraceOf(testing::RunGroup(1, config, nullptr, plans), 3);
+  const Trace device = TraceOf(RunDevices(GetParam(), 1, plans), 3);
+  const Trace cpu = on_cpu(GetParam().activations);
+  const Trace exact = on_cpu(ActivationFormat::kF32);
   ASSERT_EQ(device.logits.size(), 3u);
   for (size_t step = 0; step < 3; ++step) {
-    ASSERT_EQ(device.logits[step].size(), cpu.logits[step].size());
-    EXPECT_LT(RelativeError(device.logits[step], cpu.logits[step]), 0.02) << "step " << step;
+    ASSERT_EQ(device.logits[step].size(), exact.logits[step].size());
+    const double error = RelativeError(device.logits[step], exact.logits[step]);
+    const double allowed = 1.5 * RelativeError(cpu.logits[step], exact.logits[step]) + 0.005;
+    EXPECT_LT(error, allowed) << "step " << step;
   }
 }
 
@@ -235,17 +246,21 @@ TEST(DeviceStep, AdmitsMoreThanItsImageHolds) {
   config.kv_blocks = kRequests;
   comm::SingleCommunicator comm;
   EmulatedEngine device(config, test::MadeUpWeights, &comm);
+  // Of all that are admitted, the first and last of each copy compute a row.
+  const std::vector<int32_t> asked = {0, kRequests - 4, kRequests - 3, kRequests - 1};
   StepPlan plan;
   for (int32_t slot = 0; slot < kRequests; ++slot) {
     Admit admit{.slot = slot, .sampling = {.temperature = 0}, .prompt_tokens = 1};
     admit.adjustments.logit_bias = {{.token = 100 + slot, .bias = 1000.0f}};
     plan.admits.push_back(admit);
+  }
+  for (const int32_t slot : asked) {
     plan.blocks.push_back(Blocks(slot, slot, 1));
     plan.prefills.push_back({.slot = slot, .first_position = 0, .tokens = {7}, .sample = true});
   }
   const StepResult& result = device.engine->Step(plan);
-  ASSERT_EQ(result.tokens.size(), static_cast<size_t>(kRequests));
-  for (int32_t slot = 0; slot < kRequests; ++slot) EXPECT_EQ(result.tokens[slot], 100 + slot);
+  ASSERT_EQ(result.slots, asked);
+  for (size_t i = 0; i < asked.size(); ++i) EXPECT_EQ(result.tokens[i], 100 + asked[i]);
 }
 
 // The next step is launched before the last is read: its rows take their tokens on the device.
