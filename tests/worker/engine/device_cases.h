@@ -2,6 +2,8 @@
 // sequence alone and in a crowd.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -121,6 +123,30 @@ inline double RelativeError(const std::vector<float>& a, const std::vector<float
   }
   const auto n = static_cast<double>(a.size());
   return std::sqrt(error / n) / std::sqrt(squares / n - sum / n * (sum / n));
+}
+
+// Both round what they multiply in their own places, so what they are held to is the CPU in f32: a
+// device may be half as far again from it as the CPU is in the same mode, and half a percent of the
+// logits' deviation for what differs in bf16 alone (attention's products).
+inline void ExpectAsExactAsTheCpu(const Variant& variant, const std::vector<StepPlan>& plans,
+                                  const Trace& device) {
+  const auto on_cpu = [&](ActivationFormat activations) {
+    const auto config = [&](int64_t n, int64_t rank) {
+      EngineConfig made = MakeTestConfig(OddSpec(), variant, n, rank);
+      made.activations = activations;
+      return made;
+    };
+    return TraceOf(testing::RunGroup(1, config, nullptr, plans), 3);
+  };
+  const Trace cpu = on_cpu(variant.activations);
+  const Trace exact = on_cpu(ActivationFormat::kF32);
+  ASSERT_EQ(device.logits.size(), 3u);
+  for (size_t step = 0; step < 3; ++step) {
+    ASSERT_EQ(device.logits[step].size(), exact.logits[step].size());
+    const double error = RelativeError(device.logits[step], exact.logits[step]);
+    const double of_cpu = RelativeError(cpu.logits[step], exact.logits[step]);
+    EXPECT_LT(error, 1.5 * of_cpu + 0.005) << "step " << step;
+  }
 }
 
 }  // namespace octet::worker::test

@@ -14,7 +14,6 @@ using test::AlonePlans;
 using test::CrowdPlans;
 using test::DeviceConfig;
 using test::kDeviceVariants;
-using test::RelativeError;
 using test::Trace;
 using test::TraceOf;
 using test::Variant;
@@ -38,19 +37,9 @@ class EngineGpuTest : public ::testing::TestWithParam<Variant> {
   }
 };
 
-TEST_P(EngineGpuTest, AgreesWithTheCpu) {
+TEST_P(EngineGpuTest, IsAsExactAsTheCpu) {
   const std::vector<StepPlan> plans = AlonePlans(80);
-  const Trace device = TraceOf(RunGpu(GetParam(), plans), 3);
-  const auto config = [&](int64_t n, int64_t rank) {
-    return test::MakeTestConfig(test::OddSpec(), GetParam(), n, rank);
-  };
-  const Trace cpu = TraceOf(testing::RunGroup(1, config, nullptr, plans), 3);
-  ASSERT_EQ(device.logits.size(), 3u);
-  for (size_t step = 0; step < 3; ++step) {
-    const double error = RelativeError(device.logits[step], cpu.logits[step]);
-    std::printf("step %zu: relative error %.5f\n", step, error);
-    EXPECT_LT(error, 0.02) << "step " << step;
-  }
+  test::ExpectAsExactAsTheCpu(GetParam(), plans, TraceOf(RunGpu(GetParam(), plans), 3));
 }
 
 TEST_P(EngineGpuTest, SameBitsHoweverThePromptIsCutAndInACrowd) {
