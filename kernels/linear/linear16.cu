@@ -7,6 +7,7 @@
 #include "kernels/linear/linear.h"
 #include "kernels/linear/linear16.cuh"
 #include "kernels/linear/linear16_launch.h"
+#include "kernels/linear/linear16_planned.h"
 #include "kernels/linear/linear16_rows.h"
 #include "kernels/linear/linear_reduce.h"
 
@@ -116,9 +117,8 @@ void Linear16(const LinearArgs& args, Stream& stream) {
   if (args.rows == 0 || shape.outputs == 0 || shape.inputs == 0) return;
   OCTET_CHECK(args.activations.format != ActivationFormat::kInt8);
   const MatrixFamily family = stream.info().has_wgmma() ? MatrixFamily::kWgmma : MatrixFamily::kMma;
-  const Cuda16Layout layout = Cuda16Layout::Of(shape);
-  const Linear16Plan plan = PlanLinear16(shape, layout, args.rows, args.activations.format, family);
-  Linear16ByPlan(args, layout, plan, family, stream);
+  const PlannedLinear16 planned = PlannedBefore(shape, args.rows, args.activations.format, family);
+  Linear16ByPlan(args, planned.layout, planned.plan, family, stream);
 }
 
 }  // namespace octet::kernels::cuda

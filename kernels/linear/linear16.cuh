@@ -123,7 +123,11 @@ OCTET_DEVICE void Expand(const PackedFragments<kFormat>& packed, int s,
       const int i = h + 2 * k;
       if constexpr (kFormat == WeightFormat::kInt4) {
         // 0x4300 | code is 128 + code; less 136.
+#if OCTET_PLANTED_BUG == 3
+        const uint32_t word = packed.word(s) >> (4 * (2 * k + h));
+#else
         const uint32_t word = packed.word(s) >> (4 * (2 * h + k));
+#endif
         const uint32_t raised = hw::lop3<kLop3AndOr>(word, 0x000F000Fu, 0x43004300u);
         a[0][i] = hw::fma_bf16x2(raised, kOnes, 0xC308C308u);
       } else if constexpr (kFormat == WeightFormat::kInt8) {

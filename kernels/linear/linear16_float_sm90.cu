@@ -17,7 +17,7 @@ void Launch(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
   }
   if constexpr (kFormat == WeightFormat::kBF16) {
     if (plan.tile.name == Linear16TileName::k256x128) {
-      return LaunchLinear16Wgmma<WgmmaTile<kFormat, 2, 2, 128, 3>>(plan, k, stream);
+      return LaunchLinear16Wgmma<WgmmaTile<kFormat, 2, 2, 128, 4>>(plan, k, stream);
     }
   }
   OCTET_CHECK_EQ(static_cast<int>(plan.tile.name), -1);  // not one of this format's

@@ -15,7 +15,7 @@ void LaunchLinear16WgmmaInt4(const Linear16Plan& plan, const Linear16Kernel& k, 
     case Linear16TileName::k256x32:
       return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 2, 2, 32, 6>>(plan, k, stream);
     case Linear16TileName::k256x64:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 2, 2, 64, 4>>(plan, k, stream);
+      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 2, 2, 64, 5>>(plan, k, stream);
     default:
       OCTET_CHECK_EQ(static_cast<int>(plan.tile.name), -1);  // not one of this format's
   }

@@ -11,7 +11,7 @@ void LaunchLinear16WgmmaInt8(const Linear16Plan& plan, const Linear16Kernel& k, 
     case Linear16TileName::k128x16:
       return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt8, 1, 2, 16, 6>>(plan, k, stream);
     case Linear16TileName::k256x64:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt8, 2, 2, 64, 4>>(plan, k, stream);
+      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt8, 2, 2, 64, 5>>(plan, k, stream);
     default:
       OCTET_CHECK_EQ(static_cast<int>(plan.tile.name), -1);  // not one of this format's
   }

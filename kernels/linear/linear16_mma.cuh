@@ -218,7 +218,9 @@ OCTET_DEVICE void MmaItem(const Linear16Kernel& k, const Linear16Stage& layout, 
     }
     for (; stage < 2 * k.inputs.leaf_block[i + 1]; ++stage) {
       hw::cp_async_wait<Tile::kStages - 2>();
+#if OCTET_PLANTED_BUG != 1
       __syncthreads();  // this stage is there, and no one reads the one that is copied into next
+#endif
       loader.CopyNext();
       const int half = stage % 2;
       own.Stage(ring + slot * layout.bytes, half, SegmentEnds(k, stage), segment, leaf);
@@ -240,8 +242,11 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   const Linear16Stage layout = Linear16Stage::Of(k, Tile::kPanels, Tile::kTokens);
   hw::Smem shared;
   auto* ring = shared.take<std::byte>(Tile::kStages * layout.bytes, 1024);
-  auto* sums = shared.take<float>(k.shared_levels *
-                                  SumStack<Tile::kM, Tile::kValues, Tile::kThreads>::kLevelFloats);
+  float* sums =
+      k.shared_levels == 0
+          ? nullptr
+          : shared.take<float>(k.shared_levels *
+                               SumStack<Tile::kM, Tile::kValues, Tile::kThreads>::kLevelFloats);
   auto* is_last = shared.take<uint32_t>(1);
   for (int32_t i = blockIdx.x; i < k.items; i += gridDim.x) {
     if (i != static_cast<int32_t>(blockIdx.x)) __syncthreads();  // the ring is free again

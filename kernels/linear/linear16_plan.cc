@@ -29,18 +29,18 @@ constexpr Linear16Tile kMmaFloat[] = {
 };
 constexpr Linear16Tile kWgmmaInt4[] = {
     {Name::k64x8, 64, 8, 8, 4, 1},     {Name::k128x8, 128, 8, 6, 3, 2},
-    {Name::k128x16, 128, 16, 6, 3, 2}, {Name::k256x32, 256, 32, 6, 1, 2},
-    {Name::k256x64, 256, 64, 4, 1, 2},
+    {Name::k128x16, 128, 16, 6, 2, 2}, {Name::k256x32, 256, 32, 6, 1, 2},
+    {Name::k256x64, 256, 64, 5, 1, 2},
 };
 constexpr Linear16Tile kWgmmaInt8[] = {
     {Name::k64x8, 64, 8, 8, 4, 1},
     {Name::k128x16, 128, 16, 6, 2, 2},
-    {Name::k256x64, 256, 64, 4, 1, 2},
+    {Name::k256x64, 256, 64, 5, 1, 2},
 };
 constexpr Linear16Tile kWgmmaBf16[] = {
     {Name::k64x8, 64, 8, 5, 3},
     {Name::k64x32, 64, 32, 5, 2},
-    {Name::k256x128, 256, 128, 3, 1, 2},
+    {Name::k256x128, 256, 128, 4, 1, 2},
 };
 constexpr Linear16Tile kWgmmaFloat[] = {
     {Name::k64x8, 64, 8, 5, 2},

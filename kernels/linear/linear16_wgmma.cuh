@@ -32,7 +32,12 @@ struct WgmmaTile {
   static constexpr int kOutputs = kPanels * kCuda16PanelOutputs;
   static constexpr int kValues = kTokens / 2;  // of one panel in one lane
   static constexpr int kTerms = TermsOf(kFormat);
+  // Blocks that registers must allow for: the more of them, the more bytes are under way.
+  static constexpr int kResident = !IsQuantized(kFormat) || kGroups > 1 ? 1
+                                   : kM* kValues > 8                    ? 2
+                                                                        : 3;
   using Stack = SumStack<kM, kValues, kComputing>;
+  static_assert(kStages >= 4);  // kCopiesBehind + 2
 };
 
 struct WgmmaRing {
@@ -54,7 +59,9 @@ struct RingPlace {
   }
 };
 
-// Copies of tokens are handed over this many stages after they were issued.
+// Copies of tokens are handed over this many stages after they were issued. A warpgroup waits for a
+// stage before it gives back the one before: with fewer than kCopiesBehind + 2 stages the ring
+// would lock up.
 inline constexpr int kCopiesBehind = 2;
 
 template <typename Tile>
@@ -181,6 +188,9 @@ struct WgmmaGroup {
   OCTET_DEVICE void Complete(int ends, Values& segment, Values& leaf) {
     constexpr int kHalf = kUnit / Tile::kM;
     constexpr int kPanel = kUnit % Tile::kM;
+#if OCTET_PLANTED_BUG == 2
+    if constexpr (kPanel == Tile::kM - 1) GiveBack(kHalf);
+#endif
     if constexpr (kQuantized) {
       const bool folds = (ends & 8) != 0;
       const int slot = __popc(ends & 7);
@@ -195,13 +205,16 @@ struct WgmmaGroup {
       hw::wgmma_wait<0>();
       hw::wgmma_hold(leaf[kPanel]);
     }
-    if constexpr (kPanel == Tile::kM - 1) {
-      __syncwarp();
-      if (thread % 32 == 0) hw::mbar_arrive(&ring.empty[slots[kHalf]]);
-    }
+#if OCTET_PLANTED_BUG != 2
+    if constexpr (kPanel == Tile::kM - 1) GiveBack(kHalf);
+#endif
   }
 
  private:
+  OCTET_DEVICE void GiveBack(int half) {
+    __syncwarp();
+    if (thread % 32 == 0) hw::mbar_arrive(&ring.empty[slots[half]]);
+  }
   template <int kUnit>
   OCTET_DEVICE void IssueStep(int s, bool fresh, float (&sums)[Tile::kValues]) {
     const uint64_t tokens =
@@ -325,13 +338,15 @@ OCTET_DEVICE void WgmmaItem(WgmmaGroup<Tile>& own, float* shared_sums, uint32_t*
 }
 
 template <typename Tile>
-__global__ void __launch_bounds__(Tile::kThreads, 1)
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kResident)
     Linear16WgmmaKernel(const OCTET_GRID_CONSTANT Linear16Kernel k) {
   const Linear16Stage layout = Linear16Stage::Of(k, Tile::kPanels, Tile::kTokens);
   hw::Smem shared;
   WgmmaRing ring;
   ring.stages = shared.take<std::byte>(Tile::kStages * layout.bytes, 1024);
-  auto* sums = shared.take<float>(k.shared_levels * Tile::Stack::kLevelFloats);
+  float* sums = k.shared_levels == 0
+                    ? nullptr
+                    : shared.take<float>(k.shared_levels * Tile::Stack::kLevelFloats);
   auto* is_last = shared.take<uint32_t>(1);
   ring.full = shared.take<uint64_t>(Tile::kStages);
   ring.empty = shared.take<uint64_t>(Tile::kStages);

@@ -38,7 +38,11 @@ __global__ void __launch_bounds__(kThreads) ReduceKernel(const OCTET_GRID_CONSTA
     Vector loaded[kLoadsAtOnce];
 #pragma unroll
     for (int i = 0; i < kLoadsAtOnce; ++i) {
+#if OCTET_PLANTED_BUG == 5
+      const int64_t sum = first + i;
+#else
       const int64_t sum = min(first + i, k.program.count - 1);
+#endif
       loaded[i] = *reinterpret_cast<const Vector*>(k.sums + sum * k.elements + at);
     }
 #pragma unroll

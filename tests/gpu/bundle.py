@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Finds the GPU tests of a build (ctest label cuda) and says how to run them.
+"""Finds the GPU tests of a build (ctest label cuda) and the benches of benches.txt, and says how to
+run them.
 
     bundle.py --build FOLDER --manifest-only FILE    writes the list, with the paths of the build
     bundle.py --build FOLDER --into FOLDER           copies them, stripped, with the shared libraries
@@ -33,6 +34,22 @@ def gpu_tests(build):
     return tests
 
 
+def gpu_benches(build):
+    """Those of benches.txt that are built: name, command."""
+    benches = []
+    for line in pathlib.Path(__file__).with_name("benches.txt").read_text("utf-8").splitlines():
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        binary = pathlib.Path(build, "bin", words[0]).resolve()
+        if binary.is_file():
+            benches.append({"name": " ".join(words), "command": [str(binary)] + words[1:],
+                            "timeout_s": 600})
+        else:
+            print(f"{words[0]} is not built: left out", file=sys.stderr)
+    return benches
+
+
 def shared_libraries(binary):
     listing = subprocess.run(["ldd", binary], stdout=subprocess.PIPE, encoding="utf-8", check=True)
     for name, path in re.findall(r"(\S+) => (/\S+)", listing.stdout):
@@ -40,18 +57,18 @@ def shared_libraries(binary):
             yield name, path
 
 
-def collect(tests, into):
+def collect(programs, into):
     (into / "bin").mkdir(parents=True)
     (into / "lib").mkdir()
-    for test in tests:
-        source = test["command"][0]
+    for program in programs:
+        source = program["command"][0]
         target = into / "bin" / pathlib.Path(source).name
         for name, path in shared_libraries(source):
             shutil.copy(path, into / "lib" / name)
         if not target.exists():
             shutil.copy(source, target)
             subprocess.run(["strip", target], check=True)
-        test["command"] = [f"bin/{target.name}"] + test["command"][1:]
+        program["command"] = [f"bin/{target.name}"] + program["command"][1:]
 
 
 def main():
@@ -63,14 +80,16 @@ def main():
     tests = gpu_tests(arguments.build)
     # The primitives first: where they are wrong, nothing else tells anything.
     tests.sort(key=lambda test: (test["name"] != "gpu_conformance_test", test["name"]))
+    benches = gpu_benches(arguments.build)
     path = arguments.manifest_only
     if arguments.into:
-        collect(tests, arguments.into)
+        collect(tests + benches, arguments.into)
         path = arguments.into / "manifest.json"
     revision = subprocess.run(["git", "describe", "--always", "--dirty"], stdout=subprocess.PIPE,
                               encoding="utf-8", check=False).stdout.strip()
-    path.write_text(json.dumps({"revision": revision, "tests": tests}, indent=1), encoding="utf-8")
-    print(f"{path}: {len(tests)} tests")
+    path.write_text(json.dumps({"revision": revision, "tests": tests, "benches": benches},
+                               indent=1), encoding="utf-8")
+    print(f"{path}: {len(tests)} tests, {len(benches)} benches")
     return 0
 
 

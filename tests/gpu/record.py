@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Runs the GPU tests of a manifest (bundle.py) and writes one JSON record of what they said.
 
-    record.py --manifest FILE [--out FILE] [--only REGEX] [--no-sanitizer]
+    record.py --manifest FILE [--out FILE] [--only REGEX] [--no-sanitizer] [--no-benches]
 
 The record: device (of nvidia-smi), revision, tests[] with name, result (passed, failed, skipped,
 timed out), seconds, counts of cases and the end of the output of what did not pass; sanitizer[], the
-same for runs under compute-sanitizer, where it is there.
+same for runs under compute-sanitizer, where it is there; benches[], the same with lines[], the JSON
+objects they printed.
 """
 import argparse
 import datetime
@@ -26,7 +27,16 @@ TOOLS = ("memcheck", "racecheck", "synccheck")
 OUTPUT_CHARACTERS_MAX = 4000
 
 
-def run(name, command, folder, timeout_s):
+def json_lines(output):
+    for line in output.splitlines():
+        if line.startswith("{"):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                yield {"not_json": line}
+
+
+def run(name, command, folder, timeout_s, keeps_lines=False):
     begin = time.monotonic()
     try:
         done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE,
@@ -45,6 +55,8 @@ def run(name, command, folder, timeout_s):
         entry["cases"] = int(match.group(1))
     if SKIPPED_CASE.search(output):
         entry["cases_skipped"] = len(re.findall(r"\[  SKIPPED \] \S+ \(", output))
+    if keeps_lines:
+        entry["lines"] = list(json_lines(output))
     if result != "passed":
         entry["output"] = output[-OUTPUT_CHARACTERS_MAX:]
     print(f"{result:10} {entry['seconds']:9.3f} s  {name}", file=sys.stderr, flush=True)
@@ -81,12 +93,14 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("octet-gpu.json"))
     parser.add_argument("--only", default="")
     parser.add_argument("--no-sanitizer", action="store_true")
+    parser.add_argument("--no-benches", action="store_true")
     arguments = parser.parse_args()
     manifest = json.loads(arguments.manifest.read_text(encoding="utf-8"))
     folder = arguments.manifest.resolve().parent
     tests = [test for test in manifest["tests"] if re.search(arguments.only, test["name"])]
-    for test in tests:
-        test["command"][0] = str(folder / test["command"][0])
+    benches = [bench for bench in manifest["benches"] if re.search(arguments.only, bench["name"])]
+    for program in tests + benches:
+        program["command"][0] = str(folder / program["command"][0])
     record = {"revision": manifest["revision"],
               "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
               "device": device()}
@@ -96,6 +110,10 @@ def main():
     record["sanitizer"] = []
     if not no_gpu and not arguments.no_sanitizer:
         record["sanitizer"] = sanitize(tests, folder)
+    record["benches"] = []
+    if not no_gpu and not arguments.no_benches:
+        record["benches"] = [run(bench["name"], bench["command"], folder, bench["timeout_s"], True)
+                             for bench in benches]
     arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(arguments.out, file=sys.stderr)
     if no_gpu:
@@ -104,7 +122,8 @@ def main():
         print(f"no device opens: {reason.group(1) if reason else 'no test ran'}", file=sys.stderr)
         return 2
     good = ("passed", "skipped")
-    return 0 if all(entry["result"] in good for entry in record["tests"] + record["sanitizer"]) else 1
+    entries = record["tests"] + record["sanitizer"] + record["benches"]
+    return 0 if all(entry["result"] in good for entry in entries) else 1
 
 
 if __name__ == "__main__":

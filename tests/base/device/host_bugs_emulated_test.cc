@@ -55,7 +55,20 @@ TEST_F(HostBugTest, ACaptureAllocatesOrWaits) {
                "a stream that is being captured");
 }
 
-TEST_F(HostBugTest, ALaunchOfAShapeThatNoDeviceTakes) {
+TEST_F(HostBugTest, DevicesAreMixedUp) {
+  auto other = Gpu::Open({.index = 1});  // is current now
+  ASSERT_TRUE(other.ok());
+  const DeviceBuffer theirs = test::ToDevice(std::vector<uint32_t>(64, 0), (*other)->stream());
+  EXPECT_DEATH(AddAmount(amount_.as<uint32_t>(), data_.as<uint32_t>(), (*other)->stream()),
+               "memory of device 0 in a kernel on device 1");
+  Stream& ours = test::TestGpu()->stream();
+  (*other)->MakeCurrent();
+  EXPECT_DEATH(AddAmount(amount_.as<uint32_t>(), data_.as<uint32_t>(), ours),
+               "the stream is of device 0, and on this thread device 1 is current");
+  test::TestGpu();
+}
+
+TEST_F(HostBugTest, AKernelIsGivenACpuStream) {
   ThreadPool pool(1);
   Stream cpu(&pool);
   EXPECT_DEATH(AddAmount(amount_.as<uint32_t>(), data_.as<uint32_t>(), cpu), "Device::kCuda");

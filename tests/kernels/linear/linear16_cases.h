@@ -21,7 +21,7 @@ inline Problem RandomProblem(LinearShape shape, int64_t rows, std::mt19937& rand
   return p;
 }
 
-inline std::vector<float> Run(const Problem& p) {
+inline std::vector<float> OnDevice(const Problem& p) {
   return RunOnCuda({.shape = p.shape,
                     .packed = Pack(p.shape, p.weights),
                     .x = p.x,

@@ -152,6 +152,7 @@ struct Block {
 struct LaunchShape {
   Index3 grid, block;
   int64_t shared_bytes = 0;
+  int device = 0;
   int64_t block_count() const { return int64_t{grid.x} * grid.y * grid.z; }
   int thread_count() const { return static_cast<int>(block.x * block.y * block.z); }
 };

@@ -11,7 +11,7 @@ namespace octet::emulator {
 void SetSeed(uint64_t seed);
 // Of devices opened from now on.
 void SetCapability(int capability);
-// Memory of devices, all of them together.
+// Memory of each device.
 void SetDeviceBytes(int64_t bytes);
 
 struct Counts {

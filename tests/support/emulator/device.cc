@@ -15,19 +15,21 @@ namespace octet {
 namespace emulator {
 namespace {
 
-constexpr int kDevices = 8;
 thread_local int captures = 0;
+thread_local int current_device = 0;  // of the OS thread, as with CUDA
 
 class EmulatedGpu final : public Gpu {
  public:
   explicit EmulatedGpu(DeviceInfo info)
-      : info_(std::move(info)), stream_(&info_, &queues_.emplace_back()) {}
+      : info_(std::move(info)), stream_(&info_, &queues_.emplace_back()) {
+    MakeCurrent();
+  }
 
   const DeviceInfo& info() const override { return info_; }
   Stream& stream() override { return stream_; }
   Stream NewStream() override { return Stream(&info_, &queues_.emplace_back()); }
-  void MakeCurrent() override {}
-  int64_t free_bytes() override { return FreeDeviceBytes(); }
+  void MakeCurrent() override { current_device = info_.index; }
+  int64_t free_bytes() override { return FreeDeviceBytes(info_.index); }
 
  private:
   DeviceInfo info_;
@@ -43,7 +45,7 @@ DeviceInfo EmulatedInfo(int index) {
   info.minor = CurrentSettings().capability % 10;
   info.sm_count = 4;
   info.total_bytes = CurrentSettings().device_bytes;
-  info.free_bytes = FreeDeviceBytes();
+  info.free_bytes = FreeDeviceBytes(index);
   info.l2_bytes = 1 << 20;
   info.shared_bytes_per_block = kSharedBytesMax;
   info.driver_version = info.runtime_version = 13000;
@@ -53,13 +55,13 @@ DeviceInfo EmulatedInfo(int index) {
 
 // Bytes of a copy or a fill, of which the device's end must lie in one buffer.
 void CheckDeviceRange(const void* address, int64_t bytes, const char* what) {
-  if (!IsDeviceMemory(address)) Fail(std::string(what) + ": not device memory", Place::current());
+  if (DeviceOf(address) < 0) Fail(std::string(what) + ": not device memory", Place::current());
   if (__asan_region_is_poisoned(const_cast<void*>(address), static_cast<size_t>(bytes)) != nullptr)
     Fail(std::string(what) + ": out of bounds of a device buffer, or freed", Place::current());
 }
 
 void CheckHostRange(const void* address, const char* what) {
-  if (IsDeviceMemory(address)) Fail(std::string(what) + ": not host memory", Place::current());
+  if (DeviceOf(address) >= 0) Fail(std::string(what) + ": not host memory", Place::current());
 }
 
 void RunCopy(void* to, const void* from, int64_t bytes, backend::CopyKind kind) {
@@ -79,6 +81,16 @@ void RunCopy(void* to, const void* from, int64_t bytes, backend::CopyKind kind) 
 }
 
 }  // namespace
+
+// A queue takes work from threads on which its device is current.
+void CheckCurrent(const Stream& stream, const char* what) {
+  if (stream.info().index != current_device)
+    Fail(std::string(what) + ": the stream is of device " + std::to_string(stream.info().index) +
+             ", and on this thread device " + std::to_string(current_device) +
+             " is current; call MakeCurrent",
+         Place::current());
+}
+
 }  // namespace emulator
 
 Result<int> Gpu::Count() { return emulator::kDevices; }
@@ -106,8 +118,9 @@ Result<std::byte*> Allocate(MemoryKind kind, int64_t bytes) {
     OCTET_CHECK(data != nullptr);
     return data;
   }
-  std::byte* data = emulator::AllocateDeviceMemory(bytes);
-  if (data == nullptr) return OutOfDeviceMemory(emulator::EmulatedInfo(0), bytes);
+  const int device = emulator::current_device;
+  std::byte* data = emulator::AllocateDeviceMemory(device, bytes);
+  if (data == nullptr) return OutOfDeviceMemory(emulator::EmulatedInfo(device), bytes);
   return data;
 }
 
@@ -162,6 +175,7 @@ struct EmulatedGraph {
 void* NewEvent() { return new EmulatedEvent; }
 void DeleteEvent(void* event) { delete &EventOf(event); }
 void RecordEvent(void* event, Stream& stream) {
+  emulator::CheckCurrent(stream, "Event::Record");
   EventOf(event).recording = emulator::QueueOf(stream).recording;
 }
 void WaitEvent(void* event, Stream& stream) {

@@ -42,7 +42,8 @@ void PrintThread() {
         stderr,
         "  no kernel was running; device memory is %p..%p, and a fault in it says that the "
         "host touched it\n",
-        static_cast<void*>(device_memory), static_cast<void*>(device_memory + kDeviceMemoryBytes));
+        static_cast<void*>(device_memory),
+        static_cast<void*>(device_memory + kDevices * kDeviceAddresses));
   }
 }
 
@@ -113,6 +114,7 @@ DeviceLock::~DeviceLock() { LaunchMutex().unlock(); }
 Queue& QueueOf(Stream& stream) { return *static_cast<Queue*>(stream.handle()); }
 
 void Submit(Stream& stream, std::function<void()> work) {
+  CheckCurrent(stream, "work of a device");
   Queue& queue = QueueOf(stream);
   if (queue.recording != nullptr) {
     queue.recording->work.push_back(std::move(work));
@@ -123,7 +125,8 @@ void Submit(Stream& stream, std::function<void()> work) {
 
 void Enqueue(const KernelCall& kernel, const dim3& grid, const dim3& block, int64_t shared_bytes,
              Stream& stream) {
-  const LaunchShape shape{{grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, shared_bytes};
+  const LaunchShape shape{
+      {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, shared_bytes, stream.info().index};
   CheckShape(shape, kernel);
   Queue& queue = QueueOf(stream);
   const uint64_t base = CurrentSettings().seed;

@@ -32,6 +32,8 @@ Settings& CurrentSettings();
 Counts& MutableCounts();
 
 Queue& QueueOf(Stream& stream);
+// Fails unless the stream's device is current on this thread.
+void CheckCurrent(const Stream& stream, const char* what);
 // Runs `work` now, or records it.
 void Submit(Stream& stream, std::function<void()> work);
 // Held around anything that touches device memory.

@@ -62,9 +62,14 @@ void CheckAccess(const CodeAccess& access) {
     if (!problem.empty()) FailAt(problem, access.code);
     return;
   }
-  if (IsDeviceMemory(access.address) || IsPrivate(thread, access.address, access.bytes)) return;
-  FailAt(std::string(access.writes ? "a store to" : "a load from") +
-             " host memory, which no device could reach",
+  const int device = DeviceOf(access.address);
+  if (device == current_scheduler->shape().device) return;
+  if (device < 0 && IsPrivate(thread, access.address, access.bytes)) return;
+  const char* verb = access.writes ? "a store to" : "a load from";
+  if (device < 0)
+    FailAt(std::string(verb) + " host memory, which no device could reach", access.code);
+  FailAt(std::string(verb) + " memory of device " + Number(device) + " in a kernel on device " +
+             Number(current_scheduler->shape().device),
          access.code);
 }
 
@@ -123,8 +128,8 @@ void CheckGlobal(const void* address, int64_t bytes, const char* what, const Pla
   Thread& thread = Self(place);
   if (Within(address, 1, thread.block->arena->data, Arena::kBytes))
     Fail(std::string(what) + ": the address is in shared memory, not global", place);
-  if (!IsDeviceMemory(address))
-    Fail(std::string(what) + ": the address is not device memory", place);
+  if (DeviceOf(address) != current_scheduler->shape().device)
+    Fail(std::string(what) + ": the address is not memory of the kernel's device", place);
   void* bad = __asan_region_is_poisoned(const_cast<void*>(address), static_cast<size_t>(bytes));
   if (bad != nullptr)
     Fail(std::string(what) + ": out of bounds of a device buffer, or freed: byte " +
