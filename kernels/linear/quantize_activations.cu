@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(32 * kWarps) QuantizeSegments(const QuantizePa
   const auto load = [&]<int kWidth>(int input) {
     Run<kWidth> run;
     if constexpr (kWidth == 4) {
-      const float4 four = *reinterpret_cast<const float4*>(x + input);
+      [[maybe_unused]] const float4 four = *reinterpret_cast<const float4*>(x + input);
       run = {{four.x, four.y, four.z, four.w}};
     } else {
       run.v[0] = x[input];

@@ -4,8 +4,6 @@
 // graph.
 //
 //   octet_linear_cuda_bench [--rows M] [--quick]      one JSON object per line
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -222,6 +220,9 @@ void Bench(Gpu& gpu, CublasLt* cublas, const Layer& layer, const Weights& format
   args.activations =
       PlaceActivationRows(format.activation, inputs, nullptr, segments, rows, x.data());
   args.workspace = workspace.data();
+  const DeviceBuffer arrivals = Allocate(kLinearArrivals * 4);
+  FillBytes(arrivals.data(), 0, arrivals.bytes(), stream);
+  args.arrivals = arrivals.as<uint32_t>();
   const double ms = TimeLaunches(gpu, [&](int64_t i) {
     args.weights = weights.data() + i % copies * bytes;
     Linear(args, stream);
