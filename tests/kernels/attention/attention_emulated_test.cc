@@ -201,6 +201,19 @@ TEST_F(DeviceAttentionTest, PoisonReachesThoseWhoSeeIt) {
   }
 }
 
+// As many halves are in flight as a device has room for: 227, 163 and 99 KB.
+TEST_F(DeviceAttentionTest, DevicesWithLessSharedMemoryKeepTheBits) {
+  for (const KvFormat format : kKvFormats) {
+    const PagedContext context({format, 6, 2, 128, 0, {300}});
+    const std::vector<Rows> runs = {{0, 299, 1}, {0, 230, 12}};
+    const std::vector<float> most = DeviceAttention(context).Attend(runs);
+    for (const int64_t kilobytes : {163, 99}) {
+      DeviceAttention less(context, {.shared_bytes = kilobytes * 1024});
+      EXPECT_TRUE(SameBits(most, less.Attend(runs))) << kilobytes;
+    }
+  }
+}
+
 TEST_F(DeviceAttentionTest, WritesBF16Rows) {
   for (const KvFormat format : kKvFormats) {
     const PagedContext context({format, 6, 2, 64, 0, {200}});

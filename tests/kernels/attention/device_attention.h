@@ -14,7 +14,8 @@ struct DeviceOptions {
   int64_t workers = 5;
   int64_t slots = 8;
   int64_t step_rows = 256;
-  bool bf16 = false;  // output rows
+  bool bf16 = false;         // output rows
+  int64_t shared_bytes = 0;  // as if the device had no more for a block; 0: what it has
 };
 
 class DeviceAttention {
@@ -49,7 +50,9 @@ class DeviceAttention {
 
   // [rows of all runs, width of the heads]; bf16 rows are widened.
   std::vector<float> Attend(const std::vector<Rows>& runs) {
-    Stream& stream = octet::test::TestGpu()->stream();
+    DeviceInfo info = octet::test::TestGpu()->info();
+    if (options_.shared_bytes > 0) info.shared_bytes_per_block = options_.shared_bytes;
+    Stream stream(&info, octet::test::TestGpu()->stream().handle());
     int64_t rows = 0;
     std::vector<AttentionSequence> sequences;
     for (const Rows& run : runs) {
