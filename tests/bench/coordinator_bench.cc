@@ -126,7 +126,10 @@ void Measure(const std::string& address, pid_t coordinator, int batch, int conne
     }
   };
   for (const auto& stream : streams) wait([&] { return stream->tokens() > 0; });
-  const Stream& last = *streams.back();
+  // The one that began last: of a large batch the others are far already.
+  const Stream& last =
+      **std::min_element(streams.begin(), streams.end(),
+                         [](const auto& a, const auto& b) { return a->tokens() < b->tokens(); });
   const auto all_messages = [&] {
     int64_t sum = 0;
     for (const auto& stream : streams) sum += stream->messages();
@@ -136,7 +139,6 @@ void Measure(const std::string& address, pid_t coordinator, int batch, int conne
   const int64_t messages_before = all_messages();
   const Cost before = Cost::Of(coordinator);
   const auto start = std::chrono::steady_clock::now();
-  // Of a large batch the others are far already when the last one begins.
   const int64_t tokens_after = std::min(tokens_before + kStepsMeasured, kAnswerTokens);
   wait([&] { return last.tokens() >= tokens_after; });
   Cost after = Cost::Of(coordinator);

@@ -3,8 +3,10 @@
 find_package(GTest REQUIRED)
 # What other people's libraries do under a sanitizer is named in *.supp.
 set(OCTET_TEST_ENVIRONMENT "")
+set(OCTET_TEST_SLOWER 1)
 if(CMAKE_CXX_FLAGS MATCHES "fsanitize=thread")
   set(OCTET_TEST_ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/tsan.supp")
+  set(OCTET_TEST_SLOWER 4)  # times as long as a test's timeout
 elseif(CMAKE_CXX_FLAGS MATCHES "fsanitize=address")
   set(OCTET_TEST_ENVIRONMENT "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/lsan.supp")
 endif()
@@ -13,6 +15,7 @@ function(octet_test)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
+  math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * ${OCTET_TEST_SLOWER}")
   if(NOT ARG_LABELS)
     set(ARG_LABELS cpu)
   endif()
