@@ -121,10 +121,14 @@ TEST(WorkerOptionsTest, CudaChoosesItsOwnDefaults) {
 TEST(WorkerOptionsTest, AutoCacheFillsTheGpu) {
   const WorkerOptions options;
   for (const int64_t ranks : {1, 3}) {
-    EngineConfig none =
-        MakeEngineConfig(options, SmallSpec(), {}, ranks, 0, PlannedDevice(0)).value();
-    none.kv_blocks = 0;
-    const int64_t total = MemoryPlan::Make(none).total_bytes() + (int64_t{4} << 20);
+    int64_t fixed = 0;
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      EngineConfig none =
+          MakeEngineConfig(options, SmallSpec(), {}, ranks, rank, PlannedDevice(0)).value();
+      none.kv_blocks = 0;
+      fixed = std::max(fixed, MemoryPlan::Make(none).total_bytes());
+    }
+    const int64_t total = fixed + (int64_t{4} << 20);
     int64_t fullest = 0;
     for (int64_t rank = 0; rank < ranks; ++rank) {
       EngineConfig config =
