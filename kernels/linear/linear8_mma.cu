@@ -36,8 +36,11 @@ struct Tiling {
 using Tiling8 = Tiling<8, 4, 1, 1, 6, 6>;
 using Tiling16 = Tiling<16, 4, 1, 1, 6, 4>;
 using Tiling32 = Tiling<32, 4, 2, 1, 4, 3>;
-using Tiling64 = Tiling<64, 8, 2, 1, 4, 1>;
+using Tiling64 = Tiling<64, 8, 2, 1, 3, 1>;
 using Tiling128 = Tiling<128, 4, 2, 2, 3, 1>;
+// For devices with less shared memory (sm_89: 99 KB).
+using Tiling64Narrow = Tiling<64, 8, 2, 1, 2, 1>;
+using Tiling128Narrow = Tiling<128, 4, 2, 2, 2, 1>;
 
 // The parts of a stage in shared memory.
 struct Stage {
@@ -105,8 +108,7 @@ OCTET_DEVICE void FillStage(const Linear8Params& p, const Linear8Item& item,
   for (int i = 0; i < T::kPanels; ++i) {
     const int panel = min(item.panel + i, p.panels - 1);
     CopyAsync<T::kThreads>(stage.weights + i * p.weight_bytes,
-                                  p.weights + panel * p.panel_bytes + block.at,
-                                  block.bytes(p.walk));
+                           p.weights + panel * p.panel_bytes + block.at, block.bytes(p.walk));
   }
   if (threadIdx.x == 0) *stage.block = BlockWord::Of(p.walk, block).bits;
   const int64_t k = p.walk.leaf[block.leaf].block + block.step / kBlockSteps;
@@ -318,6 +320,15 @@ void LaunchTiling(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
                dim3(T::kThreads), (SharedPlan<T, kAsymmetric>(p).bytes()), stream, p);
 }
 
+template <typename T, typename Narrow, bool kInt4, bool kAsymmetric>
+void LaunchFitting(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
+  p.shared_slots = 0;
+  if (SharedPlan<T, kAsymmetric>(p).bytes() <= stream.info().shared_bytes_per_block) {
+    return LaunchTiling<T, kInt4, kAsymmetric>(p, plan, stream);
+  }
+  LaunchTiling<Narrow, kInt4, kAsymmetric>(p, plan, stream);
+}
+
 template <bool kInt4, bool kAsymmetric>
 void LaunchMma(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
   switch (plan.tile_tokens) {
@@ -328,9 +339,9 @@ void LaunchMma(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
     case 32:
       return LaunchTiling<Tiling32, kInt4, kAsymmetric>(p, plan, stream);
     case 64:
-      return LaunchTiling<Tiling64, kInt4, kAsymmetric>(p, plan, stream);
+      return LaunchFitting<Tiling64, Tiling64Narrow, kInt4, kAsymmetric>(p, plan, stream);
     default:
-      return LaunchTiling<Tiling128, kInt4, kAsymmetric>(p, plan, stream);
+      return LaunchFitting<Tiling128, Tiling128Narrow, kInt4, kAsymmetric>(p, plan, stream);
   }
 }
 

@@ -18,6 +18,8 @@ import tempfile
 
 SUFFIX = ".ptxas"
 ENTRY = re.compile(r"Compiling entry function '([^']+)' for '([^']+)'")
+# Kernels that may spill a few bytes, and how many: name in the report, bytes out.
+SPILLS_KNOWN = {"octet::kernels::WideAttentionKernel": 76}
 SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 USED = re.compile(r"Used (\d+) registers(?:.*?(\d+) bytes smem)?")
 INFO = re.compile(r"^ptxas info|bytes stack frame|^$")
@@ -69,7 +71,8 @@ def check(folder):
             kernels.append(kernel)
     for kernel, name in zip(kernels, demangle([kernel["name"] for kernel in kernels])):
         kernel["name"] = name
-        if kernel.get("stores") or kernel.get("loads"):
+        known = next((spills for prefix, spills in SPILLS_KNOWN.items() if prefix in name), 0)
+        if kernel.get("stores", 0) > known or (kernel.get("loads") and not known):
             problems.append(f"{kernel['file']}: {name} for {kernel['arch']} spills "
                             f"{kernel['stores']} bytes out, {kernel['loads']} in")
     return kernels, problems

@@ -25,7 +25,9 @@ inline NcclOptions SlicingOptions() {
 // rest.
 inline void QueueFakeNccl() {
   Fake().enqueue = [](void* queue, void (*work)(void*), void* data) {
-    Stream stream(nullptr, queue);
+    // The fake is given the queue alone, as NCCL is; all ranks' devices are of one kind.
+    static const DeviceInfo info = Gpu::Open({}).value()->info();
+    Stream stream(&info, queue);
     CallOnHost(work, data, stream);
   };
 }
