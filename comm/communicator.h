@@ -4,6 +4,11 @@
 // a host the data path is an MPI shared-memory window). All give the same bits: a sum is an
 // exchange of float32 partial sums plus an addition in the order of the tree, done here.
 //
+// Barrier and Broadcast are of the host: plans, start-up. Calls with a Stream work on the memory of
+// its device: on a CPU stream they are done when they return; on a CUDA stream they are work in the
+// stream's order and can be captured in a graph, whose sizes and trees are then those of the
+// capture. An implementation serves the streams of one device and checks that.
+//
 // One thread per rank calls; nothing is allocated by the data calls. A failure inside a collective
 // ends the process, because the other ranks can not be told.
 #pragma once
@@ -33,15 +38,23 @@ class Communicator {
 
   // recv = the ranks' bytes side by side in rank order: rank r's part is bytes_of_rank[r] long, and
   // `send` is this rank's part. REQUIRES: the same bytes_of_rank everywhere; recv.size() = their
-  // sum.
+  // sum. `send` and `recv` do not overlap.
   virtual void AllGather(std::span<const std::byte> send, std::span<const int64_t> bytes_of_rank,
-                         std::span<std::byte> recv) = 0;
+                         std::span<std::byte> recv, Stream& stream) = 0;
 
   // out[count] = the sum of all ranks' roots in the tree's order, the same bits on every rank.
   // `roots` holds this rank's partial sums [tree.roots_of_rank[rank()], count] f32, dense; a rank
   // may have none. `out` must not overlap `roots`. REQUIRES: count <= max_count given at creation.
   virtual void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out,
                              int64_t count, Stream& stream) = 0;
+
+  // The first half of a TreeAllReduce, for a kernel that adds the roots itself, in the tree's
+  // order, together with what it does next: all ranks' roots [roots of all ranks, count] f32,
+  // dense, in rank order, valid until the next call with a stream. Null, with nothing done, where
+  // the sum is better made here (a CPU; messages that go by slices): then call TreeAllReduce. Null
+  // on all ranks or on none.
+  virtual const float* GatherRoots(const ExchangeTree& tree, const float* roots, int64_t count,
+                                   Stream& stream) = 0;
 };
 
 // What the buffers of a communicator are sized by, and what tells whether its waits may spin. The

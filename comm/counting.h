@@ -32,9 +32,11 @@ class CountingCommunicator final : public Communicator {
   void Barrier() override;
   void Broadcast(std::span<std::byte> data, int root) override;
   void AllGather(std::span<const std::byte> send, std::span<const int64_t> bytes_of_rank,
-                 std::span<std::byte> recv) override;
+                 std::span<std::byte> recv, Stream& stream) override;
   void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out, int64_t count,
                      Stream& stream) override;
+  const float* GatherRoots(const ExchangeTree& tree, const float* roots, int64_t count,
+                           Stream& stream) override;
 
  private:
   Communicator* inner_;

@@ -34,4 +34,12 @@ std::optional<LaunchPlace> PlaceFromLauncher() {
   return std::nullopt;
 }
 
+int LocalRankFromLauncher(int rank) {
+  for (const char* variable : {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"}) {
+    const std::optional<int> local = Number(variable);
+    if (local.has_value() && *local >= 0) return *local;
+  }
+  return rank;
+}
+
 }  // namespace octet::comm

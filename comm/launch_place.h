@@ -12,6 +12,9 @@ struct LaunchPlace {
   int size = 1;
 };
 
+// Counts the ranks of this host from 0, for dealing out its devices; `rank` where no launcher says.
+int LocalRankFromLauncher(int rank);
+
 // Nothing where no launcher that is known has started this process.
 std::optional<LaunchPlace> PlaceFromLauncher();
 

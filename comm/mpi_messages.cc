@@ -58,9 +58,12 @@ class MessageCommunicator final : public Communicator {
   }
 
   void AllGather(std::span<const std::byte> send, std::span<const int64_t> bytes_of_rank,
-                 std::span<std::byte> recv) override;
+                 std::span<std::byte> recv, Stream& stream) override;
   void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out, int64_t count,
                      Stream& stream) override;
+  const float* GatherRoots(const ExchangeTree&, const float*, int64_t, Stream&) override {
+    return nullptr;
+  }
 
  private:
   void Await(MPI_Request request) {
@@ -91,7 +94,8 @@ class MessageCommunicator final : public Communicator {
 
 void MessageCommunicator::AllGather(std::span<const std::byte> send,
                                     std::span<const int64_t> bytes_of_rank,
-                                    std::span<std::byte> recv) {
+                                    std::span<std::byte> recv, Stream& stream) {
+  OCTET_CHECK(stream.device() == Device::kCpu);
   OCTET_CHECK_EQ(static_cast<int>(bytes_of_rank.size()), ranks_);
   OCTET_CHECK_EQ(static_cast<int64_t>(send.size()), bytes_of_rank[rank_]);
   OCTET_CHECK_LE(recv.size(), size_t{INT_MAX});

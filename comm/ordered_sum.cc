@@ -77,4 +77,18 @@ void OrderedSum(std::span<const float* const> roots, std::span<const int32_t> me
   }
 }
 
+OrderedSumArgs SumProgramOf(const ExchangeTree& tree) {
+  OrderedSumArgs args;
+  args.root_count = static_cast<int32_t>(tree.merges.size());
+  OCTET_CHECK_LE(static_cast<int64_t>(args.root_count), kRootsMax);
+  int32_t depth = 0;
+  for (int32_t i = 0; i < args.root_count; ++i) {
+    args.depth = std::max(args.depth, ++depth);
+    args.merges[i] = static_cast<uint8_t>(tree.merges[i]);
+    depth -= tree.merges[i];
+  }
+  OCTET_CHECK_LE(args.depth, kSumDepthMax);
+  return args;
+}
+
 }  // namespace octet::comm

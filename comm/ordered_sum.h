@@ -2,9 +2,11 @@
 // Pure arithmetic on any thread; it knows nothing of how the roots got here.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
+#include "base/device/stream.h"
 #include "base/sum_tree.h"
 
 namespace octet::comm {
@@ -30,5 +32,29 @@ RootShare ShareOf(const ExchangeTree& tree, int rank, int ranks);
 // REQUIRES: merges.size() = roots.size() <= kRootsMax; the merges leave exactly one sum.
 void OrderedSum(std::span<const float* const> roots, std::span<const int32_t> merges, int64_t begin,
                 int64_t end, float* out);
+
+// The most partial sums that wait on the stack of a tree's program; a kernel keeps them in
+// registers. Trees are bisections of at most 32 leaves, so that theirs are fewer.
+inline constexpr int kSumDepthMax = 8;
+
+// The same sum as work on a device, in a form that a kernel takes by value.
+struct OrderedSumArgs {
+  std::array<const float*, kRootsMax> roots = {};  // [root_count] of [count] f32
+  std::array<uint8_t, kRootsMax> merges = {};      // [root_count]
+  int32_t root_count = 0;
+  int32_t depth = 0;     // the most partial sums that wait at once
+  float* out = nullptr;  // [count] f32; may be a root, may not overlap one otherwise
+  int64_t count = 0;
+};
+
+// The program alone; roots, out and count are the caller's. REQUIRES: what ShareOf checks, and a
+// depth of at most kSumDepthMax.
+OrderedSumArgs SumProgramOf(const ExchangeTree& tree);
+
+namespace cuda {
+// out[k] as above, on the stream's device: the same bits. Moves 4 * (root_count + 1) * count bytes
+// and makes root_count - 1 additions for each element.
+OCTET_CUDA_OP void OrderedSum(const OrderedSumArgs& args, Stream& stream);
+}  // namespace cuda
 
 }  // namespace octet::comm

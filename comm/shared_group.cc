@@ -141,7 +141,8 @@ void SharedGroup::Broadcast(std::span<std::byte> data, int root) {
 
 // The areas are cut across the gathered bytes, not per rank: uneven parts cost no rounds.
 void SharedGroup::AllGather(std::span<const std::byte> send, std::span<const int64_t> bytes_of_rank,
-                            std::span<std::byte> recv) {
+                            std::span<std::byte> recv, Stream& stream) {
+  OCTET_CHECK(stream.device() == Device::kCpu);
   OCTET_CHECK_EQ(static_cast<int>(bytes_of_rank.size()), ranks_);
   OCTET_CHECK_EQ(static_cast<int64_t>(send.size()), bytes_of_rank[rank_]);
   int64_t total = 0;

@@ -39,9 +39,12 @@ class SharedGroup final : public Communicator {
   void Barrier() override;
   void Broadcast(std::span<std::byte> data, int root) override;
   void AllGather(std::span<const std::byte> send, std::span<const int64_t> bytes_of_rank,
-                 std::span<std::byte> recv) override;
+                 std::span<std::byte> recv, Stream& stream) override;
   void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out, int64_t count,
                      Stream& stream) override;
+  const float* GatherRoots(const ExchangeTree&, const float*, int64_t, Stream&) override {
+    return nullptr;
+  }
 
  private:
   struct Header;

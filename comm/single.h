@@ -1,4 +1,5 @@
-// The communicator of a group of one rank: nothing to wait for, the sums still in the tree's order.
+// The communicator of a group of one rank, on any device: nothing to wait for, the sums still in
+// the tree's order.
 #pragma once
 
 #include "comm/communicator.h"
@@ -12,9 +13,11 @@ class SingleCommunicator final : public Communicator {
   void Barrier() override {}
   void Broadcast(std::span<std::byte> data, int root) override;
   void AllGather(std::span<const std::byte> send, std::span<const int64_t> bytes_of_rank,
-                 std::span<std::byte> recv) override;
+                 std::span<std::byte> recv, Stream& stream) override;
   void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out, int64_t count,
                      Stream& stream) override;
+  const float* GatherRoots(const ExchangeTree& tree, const float* roots, int64_t count,
+                           Stream& stream) override;
 };
 
 }  // namespace octet::comm

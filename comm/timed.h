@@ -1,5 +1,6 @@
 // Adds up the time that a rank spends in collectives, waiting for the others included, and counts
 // them as they end. A broadcast is not counted: that is where an idle rank waits for its next plan.
+// On a device's stream this is the time to enqueue them.
 // Used by the rank's thread; the sum may be read from any thread.
 #pragma once
 
@@ -30,9 +31,11 @@ class TimedCommunicator final : public Communicator {
   void Barrier() override;
   void Broadcast(std::span<std::byte> data, int root) override { inner_->Broadcast(data, root); }
   void AllGather(std::span<const std::byte> send, std::span<const int64_t> bytes_of_rank,
-                 std::span<std::byte> recv) override;
+                 std::span<std::byte> recv, Stream& stream) override;
   void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out, int64_t count,
                      Stream& stream) override;
+  const float* GatherRoots(const ExchangeTree& tree, const float* roots, int64_t count,
+                           Stream& stream) override;
 
  private:
   static constexpr int64_t kNanosecondsPerMicrosecond = 1000;

@@ -8,7 +8,8 @@
 
 #include "launch/commands.h"
 #include "launch/shapes.h"
-#include "worker/engine/engine_config.h"
+#include "worker/engine/memory_plan.h"
+#include "worker/engine/rank_device.h"
 #include "worker/engine/worker_flags.h"
 #include "worker/weights/loader.h"
 #include "worker/weights/packed/packed_weights.h"
@@ -64,6 +65,8 @@ nlohmann::ordered_json ToJson(const std::string& name, const std::vector<RankPla
   out["head"] = worker::WeightFormatName(c.weights.head);
   out["group_size"] = c.weights.group;
   out["kv"] = worker::KvFormatName(c.kv);
+  out["device"] = worker::DeviceName(c.device);
+  out["activations"] = worker::ActivationFormatName(c.activations);
   out["context_tokens"] = c.context;
   out["kv_blocks"] = c.kv_blocks;
   out["kv_tokens"] = c.kv_blocks * kernels::kKvBlockTokens;
@@ -81,6 +84,13 @@ nlohmann::ordered_json ToJson(const std::string& name, const std::vector<RankPla
     one["kv_bytes"] = rank.memory.kv_bytes;
     one["activation_bytes"] = rank.memory.activation_bytes();
     one["communication_bytes"] = rank.memory.communication_bytes;
+    one["reserve_bytes"] = rank.memory.reserve.bytes();
+    if (c.device == Device::kCuda) {
+      one["reserve_parts_bytes"] = {{"driver", rank.memory.reserve.context_bytes},
+                                    {"graphs", rank.memory.reserve.graph_bytes},
+                                    {"nccl", rank.memory.reserve.communicator_bytes}};
+      one["pinned_host_bytes"] = rank.memory.pinned_bytes();
+    }
     one["total_bytes"] = rank.memory.total_bytes();
     for (size_t i = 0; i < rank.memory.activations.size(); ++i) {
       const auto buffer = static_cast<worker::ActivationBuffer>(i);
@@ -95,21 +105,26 @@ nlohmann::ordered_json ToJson(const std::string& name, const std::vector<RankPla
 void PrintTable(const std::string& name, const std::vector<RankPlan>& ranks) {
   const worker::EngineConfig& c = ranks[0].config;
   std::printf(
-      "%s (%s): %s weights in groups of %lld, %s head, %s KV, tp %lld\n", name.c_str(),
-      c.spec.architecture.c_str(), std::string(worker::WeightFormatName(c.weights.layers)).c_str(),
+      "%s (%s): %s weights in groups of %lld, %s head, %s KV, %s activations on %s, tp %lld\n",
+      name.c_str(), c.spec.architecture.c_str(),
+      std::string(worker::WeightFormatName(c.weights.layers)).c_str(),
       static_cast<long long>(c.weights.group),
       std::string(worker::WeightFormatName(c.weights.head)).c_str(),
-      std::string(worker::KvFormatName(c.kv)).c_str(), static_cast<long long>(c.shard.ranks));
-  std::printf("%4s %6s %8s %7s %7s %12s %12s %12s %12s %12s\n", "rank", "heads", "kv heads", "ffn",
-              "vocab", "weights GiB", "KV GiB", "activ. GiB", "comm. GiB", "total GiB");
+      std::string(worker::KvFormatName(c.kv)).c_str(),
+      std::string(worker::ActivationFormatName(c.activations)).c_str(),
+      std::string(worker::DeviceName(c.device)).c_str(), static_cast<long long>(c.shard.ranks));
+  std::printf("%4s %6s %8s %7s %7s %12s %12s %12s %12s %12s %12s\n", "rank", "heads", "kv heads",
+              "ffn", "vocab", "weights GiB", "KV GiB", "activ. GiB", "comm. GiB", "reserve GiB",
+              "total GiB");
   for (const RankPlan& rank : ranks) {
     const worker::ShardPlan& shard = rank.config.shard;
-    std::printf("%4lld %6lld %8lld %7lld %7lld %12.3f %12.3f %12.3f %12.3f %12.3f\n",
+    std::printf("%4lld %6lld %8lld %7lld %7lld %12.3f %12.3f %12.3f %12.3f %12.3f %12.3f\n",
                 static_cast<long long>(shard.rank), static_cast<long long>(shard.heads()),
                 static_cast<long long>(shard.kv_heads()), static_cast<long long>(shard.ffn()),
                 static_cast<long long>(shard.vocab()), GiB(rank.memory.weight_bytes),
                 GiB(rank.memory.kv_bytes), GiB(rank.memory.activation_bytes()),
-                GiB(rank.memory.communication_bytes), GiB(rank.memory.total_bytes()));
+                GiB(rank.memory.communication_bytes), GiB(rank.memory.reserve.bytes()),
+                GiB(rank.memory.total_bytes()));
   }
   std::printf("KV cache: %lld blocks of %lld tokens: %lld sequences of %lld tokens\n",
               static_cast<long long>(c.kv_blocks), static_cast<long long>(kernels::kKvBlockTokens),
@@ -138,6 +153,17 @@ void PrintReadyAgain(const std::vector<RankPlan>& ranks) {
       static_cast<double>(shard_bytes) / kExampleBytesPerSecond);
 }
 
+// The device that is planned for. None has to be there: with `--device cuda` one is assumed.
+Result<worker::RankDevice> DeviceOf(const worker::WorkerOptions& options) {
+  if (options.device == "cuda") {
+    return worker::RankDevice{.kind = Device::kCuda, .gpu = worker::PlannedGpu()};
+  }
+  OCTET_ASSIGN_OR_RETURN(const std::unique_ptr<Gpu> gpu, worker::OpenRankDevice(options, 0));
+  worker::RankDevice device = worker::Describe(gpu.get());
+  device.gpu.total_bytes = 0;  // --device-memory says how much there is
+  return device;
+}
+
 Status Plan(const PlanOptions& options) {
   if (options.ranks < 1 || options.ranks > worker::kRanksMax) {
     return InvalidArgument("--tp is " + std::to_string(options.ranks) +
@@ -151,11 +177,12 @@ Status Plan(const PlanOptions& options) {
       worker::ResolveWeightOptions(
           shape.stored, shape.spec,
           {.layers = chosen.weights, .head = chosen.head, .group = chosen.group_size}));
+  OCTET_ASSIGN_OR_RETURN(const worker::RankDevice device, DeviceOf(chosen));
   std::vector<RankPlan> ranks;
   for (int64_t rank = 0; rank < options.ranks; ++rank) {
     OCTET_ASSIGN_OR_RETURN(
         worker::EngineConfig config,
-        worker::MakeEngineConfig(chosen, shape.spec, weights, options.ranks, rank));
+        worker::MakeEngineConfig(chosen, shape.spec, weights, options.ranks, rank, device));
     const worker::MemoryPlan memory = worker::MemoryPlan::Make(config);
     const int64_t file_bytes = worker::PackedFileBytes(config.spec, config.shard, config.weights);
     ranks.push_back({std::move(config), memory, file_bytes});

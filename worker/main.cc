@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -13,17 +12,19 @@
 
 #include "base/build_id.h"
 #include "base/check.h"
+#include "base/device/device.h"
 #include "base/host_identity.h"
 #include "base/log.h"
 #include "comm/launch_place.h"
 #include "comm/mpi_communicator.h"
 #include "comm/timed.h"
 #include "kernels/isa.h"
+#include "worker/engine/device_group.h"
 #include "worker/engine/engine.h"
+#include "worker/engine/rank_device.h"
 #include "worker/engine/worker_flags.h"
 #include "worker/link/coordinator_link.h"
-#include "worker/link/plan_broadcast.h"
-#include "worker/link/plan_codec.h"
+#include "worker/link/run_steps.h"
 #include "worker/model/families/families.h"
 #include "worker/weights/checkpoint.h"
 #include "worker/weights/loader.h"
@@ -33,7 +34,7 @@ namespace octet::worker {
 namespace {
 
 constexpr int kExitNoCoordinator = 1;
-constexpr int kExitBadModel = 2;
+constexpr int kExitRefused = 2;  // the model, the options or the device
 
 struct RankOptions {
   std::string model_dir;
@@ -45,18 +46,17 @@ struct RankOptions {
 
 double MiB(int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
-void LogMemory(const EngineConfig& config, const MemoryPlan& memory) {
+void LogMemory(const EngineConfig& config, const MemoryPlan& memory, const std::string& on) {
   char line[320];
-  std::snprintf(line, sizeof(line),
-                "rank %lld of %lld: %s weights %.1f MiB, %s KV %.1f MiB (%lld blocks), "
-                "activations %.1f MiB, communication %.1f MiB, %d threads, %s",
-                static_cast<long long>(config.shard.rank),
-                static_cast<long long>(config.shard.ranks),
-                std::string(WeightFormatName(config.weights.layers)).c_str(),
-                MiB(memory.weight_bytes), std::string(KvFormatName(config.kv)).c_str(),
-                MiB(memory.kv_bytes), static_cast<long long>(config.kv_blocks),
-                MiB(memory.activation_bytes()), MiB(memory.communication_bytes), config.threads,
-                std::string(kernels::IsaName(kernels::ActiveIsa())).c_str());
+  std::snprintf(
+      line, sizeof(line),
+      "rank %lld of %lld: %s weights %.1f MiB, %s KV %.1f MiB (%lld blocks), "
+      "activations %.1f MiB, communication %.1f MiB, reserve %.1f MiB, %d threads, %s",
+      static_cast<long long>(config.shard.rank), static_cast<long long>(config.shard.ranks),
+      std::string(WeightFormatName(config.weights.layers)).c_str(), MiB(memory.weight_bytes),
+      std::string(KvFormatName(config.kv)).c_str(), MiB(memory.kv_bytes),
+      static_cast<long long>(config.kv_blocks), MiB(memory.activation_bytes()),
+      MiB(memory.communication_bytes), MiB(memory.reserve.bytes()), config.threads, on.c_str());
   Log(LogLevel::kInfo, line);
 }
 
@@ -80,10 +80,11 @@ int64_t SharedReserveBytes(const EngineConfig& config) {
 struct LoadedModel {
   EngineConfig config;
   std::string config_json;
-  DecoderWeights weights;
+  ResidentWeights weights;
 };
 
-Result<LoadedModel> LoadModel(const RankOptions& options, int rank, int ranks,
+// `gpu` is null on the CPU.
+Result<LoadedModel> LoadModel(const RankOptions& options, Gpu* gpu, int rank, int ranks,
                               CoordinatorLink* link) {
   LoadedModel model;
   OCTET_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(options.model_dir));
@@ -95,18 +96,33 @@ Result<LoadedModel> LoadModel(const RankOptions& options, int rank, int ranks,
       ResolveWeightOptions(
           checkpoint, spec,
           {.layers = chosen.weights, .head = chosen.head, .group = chosen.group_size}));
-  OCTET_ASSIGN_OR_RETURN(model.config, MakeEngineConfig(chosen, spec, weights, ranks, rank));
+  OCTET_ASSIGN_OR_RETURN(model.config,
+                         MakeEngineConfig(chosen, spec, weights, ranks, rank, Describe(gpu)));
+  if (gpu != nullptr) {
+    OCTET_RETURN_IF_ERROR(CheckPlanFits(MemoryPlan::Make(model.config), gpu->info(), rank));
+  }
   model.config_json = checkpoint.config_json();
   ThreadPool pool(model.config.threads);
-  OCTET_ASSIGN_OR_RETURN(LoadedWeights loaded,
-                         LoadPackedWeights({options.packed_dir, SharedReserveBytes(model.config)},
-                                           {checkpoint, spec, model.config.shard, weights}, pool,
-                                           LoadProgress(rank, link)));
-  model.weights = std::move(loaded.weights);
+  OCTET_ASSIGN_OR_RETURN(
+      LoadedWeights loaded,
+      LoadPackedWeights({options.packed_dir, SharedReserveBytes(model.config)},
+                        {checkpoint, spec, model.config.shard, model.config.weights}, pool,
+                        LoadProgress(rank, link)));
+  if (gpu == nullptr) {
+    model.weights = std::move(loaded.weights);
+  } else {
+    OCTET_ASSIGN_OR_RETURN(model.weights, UploadWeights(std::move(loaded.weights), gpu->stream()));
+  }
   return model;
 }
 
-v1::Hello MakeHello(const RankOptions& options, int rank, int ranks) {
+// What bits are promised within: an instruction family, or an architecture of GPUs.
+std::string KindOfDevice(const Gpu* gpu) {
+  if (gpu != nullptr) return KindOf(gpu->info());
+  return std::string(kernels::IsaName(kernels::ActiveIsa()));
+}
+
+v1::Hello MakeHello(const RankOptions& options, const Gpu* gpu, int rank, int ranks) {
   v1::Hello hello;
   hello.set_rank(rank);
   hello.set_ranks(ranks);
@@ -115,7 +131,8 @@ v1::Hello MakeHello(const RankOptions& options, int rank, int ranks) {
   const char* secret = std::getenv("OCTET_LINK_SECRET");
   hello.set_secret(secret != nullptr ? secret : "");
   hello.set_build_id(std::string(BuildId()));
-  hello.set_isa(std::string(kernels::IsaName(kernels::ActiveIsa())));
+  hello.set_isa(KindOfDevice(gpu));
+  if (gpu != nullptr && !options.worker.share_gpu) hello.set_gpu(gpu->info().uuid);
   hello.set_host(HostIdentity());
   return hello;
 }
@@ -143,30 +160,52 @@ void DescribeModel(const EngineConfig& config, v1::ModelInfo* info) {
     memory->set_kv_bytes(plan.kv_bytes);
     memory->set_activation_bytes(plan.activation_bytes());
     memory->set_communication_bytes(plan.communication_bytes);
+    memory->set_reserve_bytes(plan.reserve.bytes());
   }
 }
 
-// Computes plans until the coordinator says that there are no more.
-void RunSteps(Engine& engine, comm::TimedCommunicator* comm, CoordinatorLink& link) {
-  PlanBroadcast broadcast(comm);
-  for (;;) {
-    std::optional<std::string> bytes;
-    if (comm->rank() == 0) bytes = link.NextPlan();
-    bytes = broadcast.Exchange(std::move(bytes));
-    if (!bytes.has_value()) return;
-    const auto start = std::chrono::steady_clock::now();
-    const Result<StepPlan> plan = DecodePlan(*bytes);
-    OCTET_CHECK(plan.ok());
-    const StepResult& result = engine.Step(*plan);
-    const auto elapsed = std::chrono::steady_clock::now() - start;
-    const int64_t step_us = std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count();
-    if (comm->rank() == 0) link.SendResult(EncodeResult(result, step_us));
-    link.CountStep(step_us, comm->collective_us());
-  }
+// All ranks go on or none: one that left alone would leave the others in a collective.
+bool AllGoOn(const Status& own, const comm::MpiRuntime& mpi, CoordinatorLink& link) {
+  if (!own.ok()) link.SayFailure(own);  // the coordinator prints it once for all ranks
+  return mpi.AllAgree(own.ok());
 }
 
-// The coordinator hears of the process before anything that can hang or fail: a rank that dies or
-// stands still while MPI starts or weights are loaded is seen like any other.
+// What a rank that has its weights still needs, and the steps until there are no more.
+int Serve(LoadedModel model, Gpu* gpu, bool share_gpu, const comm::MpiRuntime& mpi,
+          CoordinatorLink& link) {
+  const EngineConfig config = model.config;
+  const MemoryPlan plan = MemoryPlan::Make(config);
+  ThreadPool pool(config.threads);
+  Stream stream = gpu != nullptr ? gpu->stream() : Stream(&pool);
+  Result<EngineMemory> memory = EngineMemory::Take(plan, stream);
+  if (!AllGoOn(memory.status(), mpi, link)) return kExitRefused;
+
+  const std::unique_ptr<comm::Communicator> control = comm::MakeMpiCommunicator(LimitsOf(config));
+  Result<std::unique_ptr<DeviceGroup>> group = std::make_unique<DeviceGroup>();
+  if (gpu != nullptr) group = DeviceGroup::Join(config, *gpu, share_gpu, control.get());
+  if (!AllGoOn(group.status(), mpi, link)) return kExitRefused;
+  comm::TimedCommunicator timed(gpu != nullptr ? (*group)->communicator() : control.get(),
+                                link.collectives());
+  Engine engine(config, std::move(model.weights), std::move(*memory), &timed, stream);
+  if (gpu != nullptr && !share_gpu) {
+    const ReserveFound found = MeasureReserve(plan, gpu->info(), gpu->free_bytes());
+    if (!AllGoOn(CheckReserve(plan, found, gpu->info(), mpi.rank()), mpi, link)) {
+      return kExitRefused;
+    }
+  }
+  LogMemory(config, engine.memory(), gpu != nullptr ? Describe(gpu->info()) : KindOfDevice(gpu));
+
+  v1::Ready ready;
+  ready.set_config_digest(ConfigDigest(config, model.config_json));
+  if (mpi.rank() == 0) DescribeModel(config, ready.mutable_model());
+  link.SayReady(ready);
+  RunSteps({engine, *control, timed, link, (*group)->watch()});
+  return 0;
+}
+
+// The coordinator hears of the process before anything that can hang or fail, the opening of its
+// device aside, which the hello tells of: a rank that dies or stands still while MPI starts or
+// weights are loaded is seen like any other.
 int Run(const RankOptions& options, int* argc, char*** argv) {
   std::unique_ptr<comm::MpiRuntime> mpi;
   std::optional<comm::LaunchPlace> place = comm::PlaceFromLauncher();
@@ -174,8 +213,11 @@ int Run(const RankOptions& options, int* argc, char*** argv) {
     mpi = std::make_unique<comm::MpiRuntime>(argc, argv);
     place = {mpi->rank(), mpi->size()};
   }
-  Result<std::unique_ptr<CoordinatorLink>> connected =
-      CoordinatorLink::Connect(options.coordinator, MakeHello(options, place->rank, place->size));
+  const Result<std::unique_ptr<Gpu>> device =
+      OpenRankDevice(options.worker, comm::LocalRankFromLauncher(place->rank));
+  Gpu* const gpu = device.ok() ? device->get() : nullptr;
+  Result<std::unique_ptr<CoordinatorLink>> connected = CoordinatorLink::Connect(
+      options.coordinator, MakeHello(options, gpu, place->rank, place->size));
   if (!connected.ok()) {
     Log(LogLevel::kError, connected.status().message());
     _exit(kExitNoCoordinator);  // without a word to MPI: the launcher ends the others
@@ -184,25 +226,11 @@ int Run(const RankOptions& options, int* argc, char*** argv) {
   if (mpi == nullptr) mpi = std::make_unique<comm::MpiRuntime>(argc, argv);
   OCTET_CHECK_EQ(mpi->rank(), place->rank);
   OCTET_CHECK_EQ(mpi->size(), place->size);
+  if (!AllGoOn(device.status(), *mpi, link)) return kExitRefused;
 
-  Result<LoadedModel> model = LoadModel(options, mpi->rank(), mpi->size(), &link);
-  if (!model.ok()) link.SayFailure(model.status());  // the coordinator prints it once for all ranks
-  // All ranks go on or none: one that left alone would leave the others in a collective.
-  if (!mpi->AllAgree(model.ok())) return kExitBadModel;
-
-  const EngineConfig config = model->config;
-  ThreadPool pool(config.threads);
-  const std::unique_ptr<comm::Communicator> comm = comm::MakeMpiCommunicator(LimitsOf(config));
-  comm::TimedCommunicator timed(comm.get(), link.collectives());
-  Engine engine(config, std::move(model->weights), &timed, &pool);
-  LogMemory(config, engine.memory());
-
-  v1::Ready ready;
-  ready.set_config_digest(ConfigDigest(config, model->config_json));
-  if (mpi->rank() == 0) DescribeModel(config, ready.mutable_model());
-  link.SayReady(ready);
-  RunSteps(engine, &timed, link);
-  return 0;
+  Result<LoadedModel> model = LoadModel(options, gpu, mpi->rank(), mpi->size(), &link);
+  if (!AllGoOn(model.status(), *mpi, link)) return kExitRefused;
+  return Serve(std::move(*model), gpu, options.worker.share_gpu, *mpi, link);
 }
 
 }  // namespace

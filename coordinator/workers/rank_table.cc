@@ -29,6 +29,15 @@ Status CheckAlike(const v1::Hello& a, const v1::Hello& b) {
   return CheckAlike("instruction families", a.rank(), a.isa(), b.rank(), b.isa());
 }
 
+Status CheckOwnGpu(const v1::Hello& a, const v1::Hello& b) {
+  if (a.gpu().empty() || a.gpu() != b.gpu() || a.host() != b.host()) return {};
+  return FailedPrecondition("ranks " + std::to_string(std::min(a.rank(), b.rank())) + " and " +
+                            std::to_string(std::max(a.rank(), b.rank())) + " compute on one GPU, " +
+                            a.gpu() +
+                            "; give each rank its own, or for a test let them share with "
+                            "--share-gpu");
+}
+
 Status CheckRange(std::string_view name, int64_t value, int64_t max) {
   if (value >= 1 && value <= max) return {};
   return FailedPrecondition(std::string("rank 0 says ").append(name) + " is " +
@@ -78,7 +87,9 @@ Status RankTable::Add(const v1::Hello& hello) {
                               ": pid " + std::to_string(hellos_[hello.rank()]->pid()) +
                               " and pid " + std::to_string(hello.pid()));
   for (const auto& other : hellos_) {
-    if (other.has_value()) OCTET_RETURN_IF_ERROR(CheckAlike(hello, *other));
+    if (!other.has_value()) continue;
+    OCTET_RETURN_IF_ERROR(CheckAlike(hello, *other));
+    OCTET_RETURN_IF_ERROR(CheckOwnGpu(hello, *other));
   }
   hellos_[hello.rank()] = hello;
   ++present_;

@@ -1,6 +1,7 @@
 #include "kernels/activation/activation.h"
 
 #include "kernels/dispatch.h"
+#include "kernels/linear/activation_check.h"
 
 namespace octet::kernels {
 
@@ -8,8 +9,9 @@ void SiluMul(const SiluMulArgs& args, Stream& stream) {
   OCTET_CHECK_GE(args.rows, 0);
   OCTET_CHECK_GE(args.width, 0);
   if (args.rows == 0 || args.width == 0) return;
-  OCTET_CHECK(args.gate_up != nullptr && args.y != nullptr);
-  Dispatch(cpu::SiluMul, args, stream);
+  OCTET_CHECK(args.gate_up != nullptr);
+  CheckResults(args.y, args.out, args.rows, args.width, stream);
+  Dispatch(cpu::SiluMul, cuda::SiluMul, args, stream);
 }
 
 }  // namespace octet::kernels

@@ -4,6 +4,10 @@
 // p], its own included: the step's keys are appended before. The context is walked in blocks of 64
 // and splits of 512 tokens anchored at absolute positions; a split runs an online softmax block by
 // block, splits are merged in order. So a row's bits depend on its query and its context alone.
+//
+// Bytes read: each block of a kv head once for a tile of rows (64 vectors of a row and a query head
+// on a device, 32 on the CPU), so once for a decode row. Operations: 4 head_dim for each key that a
+// vector sees. Errors: README.md.
 #pragma once
 
 #include <cstddef>
@@ -11,25 +15,11 @@
 #include <span>
 
 #include "base/device/stream.h"
+#include "kernels/attention/attention_plan.h"
 #include "kernels/formats/kv_layout.h"
+#include "kernels/linear/activation_rows.h"
 
 namespace octet::kernels {
-
-// Consecutive rows of one sequence.
-struct AttentionSequence {
-  int64_t row_begin = 0;
-  int64_t row_count = 0;
-  int64_t first_position = 0;            // absolute position of row_begin
-  const int32_t* block_table = nullptr;  // [ceil((first_position + row_count) / 64)] block ids
-};
-
-// Query heads [head_begin, head_begin + head_count) of this rank read kv head `kv_head` of this
-// rank.
-struct HeadGroup {
-  int32_t kv_head = 0;
-  int32_t head_begin = 0;
-  int32_t head_count = 0;
-};
 
 struct AttentionArgs {
   KvLayout layout;
@@ -42,7 +32,15 @@ struct AttentionArgs {
   std::span<const HeadGroup> groups;  // cover all heads of this rank
   float scale = 1.0f;                 // usually head_dim^-0.5
   int64_t window = 0;                 // sliding window in tokens; 0: full
-  std::byte* workspace = nullptr;     // AttentionWorkspaceBytes
+  std::byte* workspace = nullptr;     // AttentionWorkspaceBytes; on a device see below
+
+  // On a device, whose memory all pointers are of. The spans above stay empty there: what to do
+  // comes from the plan, so that a recorded launch serves any lengths; `workspace` is
+  // AttentionDevicePlan::workspace_bytes(), zeroed once, and returns to zeros where it must.
+  AttentionDevicePlan plan;
+  const int32_t* block_tables = nullptr;  // AttentionSequence::table_offset counts from here
+  // Where not empty, f32 or bf16 rows [rows, heads * head_dim] that are written instead of `out`.
+  ActivationRows y;
 };
 
 // Scratch of each thread; `heads` of this rank.
@@ -52,5 +50,8 @@ void Attention(const AttentionArgs& args, Stream& stream);
 namespace cpu {
 void Attention(const AttentionArgs& args, Stream& stream);
 }
+namespace cuda {
+OCTET_CUDA_OP void Attention(const AttentionArgs& args, Stream& stream);
+}  // namespace cuda
 
 }  // namespace octet::kernels

@@ -12,7 +12,7 @@ void Embedding(const EmbeddingArgs& args, Stream& stream) {
   if (args.rows == 0) return;
   OCTET_CHECK(args.tokens != nullptr && args.out != nullptr);
   OCTET_CHECK(args.table != nullptr || args.token_begin == args.token_end);
-  Dispatch(cpu::Embedding, args, stream);
+  Dispatch(cpu::Embedding, cuda::Embedding, args, stream);
 }
 
 }  // namespace octet::kernels

@@ -25,5 +25,8 @@ void Embedding(const EmbeddingArgs& args, Stream& stream);
 namespace cpu {
 void Embedding(const EmbeddingArgs& args, Stream& stream);
 }
+namespace cuda {
+OCTET_CUDA_OP void Embedding(const EmbeddingArgs& args, Stream& stream);
+}  // namespace cuda
 
 }  // namespace octet::kernels

@@ -60,7 +60,7 @@ KvScale KvInt4ScaleOf(float min, float max, bool finite) {
   // + 0.0f: as above.
   result.zero_bits = NarrowDownward(min + 0.0f);
   result.zero = F16ToFloat(result.zero_bits);
-  result.scale_bits = NarrowUpward(std::max(max - result.zero, 0.0f) / 15.0f);
+  result.scale_bits = NarrowUpward((std::max(max - result.zero, 0.0f) + 0.0f) / 15.0f);
   result.scale = F16ToFloat(result.scale_bits);
   result.has_codes = result.scale > 0;
   return result;

@@ -27,6 +27,7 @@ enum class KvFormat : uint8_t { kInt8, kBF16, kInt4 };
 inline constexpr int64_t kKvBlockTokens = 64;
 inline constexpr int64_t kKvInt4Group = 32;        // values that share a scale and a zero
 inline constexpr int64_t kKvInt4DimMultiple = 16;  // of the head dims that int4 can hold
+inline constexpr int64_t kHeadDimMax = 256;        // of what CUDA appends
 inline constexpr int64_t kKvSplitTokens = 512;     // attention merges splits of this many, in order
 
 struct KvLayout {

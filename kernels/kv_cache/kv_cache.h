@@ -16,13 +16,18 @@ struct AppendKvArgs {
   const float* v = nullptr;    // same
   int64_t kv_stride = 0;       // elements
   int64_t rows = 0;
-  const int64_t* slots = nullptr;  // [rows] block id * 64 + position inside the block
+  // [rows] block id * 64 + position inside the block; negative: the row is padding, and skipped.
+  const int64_t* slots = nullptr;
 };
 
-// Reads 2 * rows * kv_heads * head_dim floats, writes each row once. Rows have distinct slots.
+// Reads 2 * rows * kv_heads * head_dim floats, writes each row once. Rows have distinct slots. CUDA
+// has the bits of the CPU; only a NaN in a bf16 cache may be another NaN.
 void AppendKv(const AppendKvArgs& args, Stream& stream);
 namespace cpu {
 void AppendKv(const AppendKvArgs& args, Stream& stream);
 }
+namespace cuda {
+OCTET_CUDA_OP void AppendKv(const AppendKvArgs& args, Stream& stream);
+}  // namespace cuda
 
 }  // namespace octet::kernels

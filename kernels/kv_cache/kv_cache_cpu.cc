@@ -29,6 +29,7 @@ void StoreVector(const KvLayout& layout, const KvCacheBody& body, const float* v
 void AppendRow(const AppendKvArgs& args, const KvCacheBody& body, int64_t row) {
   const KvLayout& layout = args.layout;
   const int64_t dim = layout.head_dim;
+  if (args.slots[row] < 0) return;
   const int64_t token = args.slots[row] % kKvBlockTokens;
   std::byte* block = args.cache + args.slots[row] / kKvBlockTokens * layout.block_bytes();
   const int64_t data_at = token * layout.vector_bytes();

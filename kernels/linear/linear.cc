@@ -1,6 +1,9 @@
 #include "kernels/linear/linear.h"
 
 #include "base/check.h"
+#include "kernels/dispatch.h"
+#include "kernels/linear/linear16_plan.h"
+#include "kernels/linear/linear8_plan.h"
 #include "kernels/linear/panel.h"
 
 namespace octet::kernels {
@@ -25,15 +28,33 @@ void CheckShape(const LinearShape& shape) {
   }
 }
 
+void CheckRows(const ActivationRows& rows, int64_t count, int64_t inputs) {
+  OCTET_CHECK(!rows.empty());
+  if (rows.format == ActivationFormat::kInt8) {
+    OCTET_CHECK_EQ(rows.stride % kBlockPositions, 0);
+    OCTET_CHECK_GE(rows.padded_rows(), count);
+    OCTET_CHECK(rows.scales != nullptr && rows.sums != nullptr);
+  } else {
+    OCTET_CHECK_GE(rows.stride, inputs);
+  }
+  OCTET_CHECK_EQ(rows.stride * ActivationBytes(rows.format) % kActivationRowAlignment, 0);
+  OCTET_CHECK_EQ(reinterpret_cast<uintptr_t>(rows.values) % kActivationRowAlignment, 0u);
+}
+
 void CheckArgs(const LinearArgs& args) {
   OCTET_CHECK(args.shape != nullptr);
   CheckShape(*args.shape);
   OCTET_CHECK_GE(args.rows, 0);
   if (args.bias != nullptr) OCTET_CHECK_EQ(args.shape->root_count(), 1);
   if (args.rows == 0 || args.shape->outputs == 0 || args.shape->inputs == 0) return;
-  OCTET_CHECK(args.weights != nullptr && args.x != nullptr && args.out != nullptr);
+  OCTET_CHECK(args.weights != nullptr && args.out != nullptr);
   OCTET_CHECK(args.workspace != nullptr);
-  OCTET_CHECK_GE(args.x_stride, args.shape->inputs);
+  if (args.shape->layout == WeightLayout::kCpuPanels) {
+    OCTET_CHECK(args.x != nullptr);
+    OCTET_CHECK_GE(args.x_stride, args.shape->inputs);
+  } else {
+    CheckRows(args.activations, args.rows, args.shape->inputs);
+  }
   OCTET_CHECK_EQ(reinterpret_cast<uintptr_t>(args.weights) % 64, 0u);
   OCTET_CHECK_EQ(reinterpret_cast<uintptr_t>(args.workspace) % 64, 0u);
 }
@@ -53,10 +74,32 @@ int64_t LinearShape::group_count() const {
   return (input_begin + inputs - 1) / group - group_begin() + 1;
 }
 
+int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows) {
+  // The device's form of a mode: float weights are multiplied with bf16 in the int8 mode too.
+  const bool is_int8 = activation == ActivationFormat::kInt8 && IsQuantized(shape.format);
+  return LinearWorkspaceBytes(shape, activation, rows,
+                              is_int8 ? ActivationFormat::kInt8 : ActivationFormat::kBF16);
+}
+
+int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows,
+                             ActivationFormat rows_format) {
+  CheckShape(shape);
+  switch (shape.layout) {
+    case WeightLayout::kCpuPanels:
+      return cpu::LinearWorkspaceBytes(shape, activation, rows);
+    case WeightLayout::kCuda16:
+      return Linear16WorkspaceBytes(shape, rows, rows_format);
+    case WeightLayout::kCuda8:
+      return Linear8WorkspaceBytes(shape, rows, rows_format);
+  }
+  OCTET_CHECK_EQ(static_cast<int>(shape.layout), -1);
+  return 0;
+}
+
 void Linear(const LinearArgs& args, Stream& stream) {
   CheckArgs(args);
-  OCTET_CHECK(stream.device() == Device::kCpu);
-  cpu::Linear(args, stream);
+  OCTET_CHECK_EQ(stream.device() == Device::kCpu, args.shape->layout == WeightLayout::kCpuPanels);
+  Dispatch(cpu::Linear, cuda::Linear, args, stream);
 }
 
 }  // namespace octet::kernels

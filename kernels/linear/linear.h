@@ -16,12 +16,16 @@
 #include <vector>
 
 #include "base/device/stream.h"
+#include "kernels/linear/activation_rows.h"
 
 namespace octet::kernels {
 
 enum class WeightFormat : uint8_t { kF32, kF16, kBF16, kInt8, kInt4 };
-enum class ActivationFormat : uint8_t { kF32, kBF16, kInt8 };
 enum class ScaleFormat : uint8_t { kF16, kF32 };  // how scales and offsets are stored when packed
+// How packed weights lie, chosen by the device and the activation mode alone: panels (packing.h)
+// for the CPU, one form for CUDA with bf16 activations (every weight format), one with int8
+// activations.
+enum class WeightLayout : uint8_t { kCpuPanels, kCuda16, kCuda8 };
 
 constexpr bool IsQuantized(WeightFormat f) {
   return f == WeightFormat::kInt8 || f == WeightFormat::kInt4;
@@ -36,6 +40,7 @@ struct LinearShape {
   int64_t group = 128;      // inputs that share a scale; quantized formats only
   bool asymmetric = false;  // true: an offset is stored; false: offset = -2^(bits-1) * scale
   ScaleFormat scale_format = ScaleFormat::kF16;
+  WeightLayout layout = WeightLayout::kCpuPanels;
   std::vector<int64_t> leaf_bounds;  // [leaves + 1] local inputs; front 0, back `inputs`
   std::vector<int32_t> merges;       // [leaves] see base/sum_tree.h; at most 32 sums at once
 
@@ -54,7 +59,7 @@ struct NeutralRows {
   std::vector<uint8_t> values;  // [rows, inputs] elements of f32, f16 or bf16
 };
 
-// Bytes of the packed form on the CPU, a function of the shape alone.
+// Bytes of the packed form, a function of the shape alone (its layout included).
 int64_t PackedLinearBytes(const LinearShape& shape);
 
 // Writes rows [row_begin, row_begin + rows.rows) into `packed` (PackedLinearBytes, 64-byte aligned,
@@ -63,6 +68,8 @@ int64_t PackedLinearBytes(const LinearShape& shape);
 // REQUIRES: int4 codes are below 16, and with ScaleFormat::kF16 every scale and offset is an f16.
 void PackLinearRows(const LinearShape& shape, int64_t row_begin, const NeutralRows& rows,
                     std::byte* packed);
+
+inline constexpr int64_t kLinearArrivals = 4096;
 
 struct LinearArgs {
   const LinearShape* shape = nullptr;
@@ -74,13 +81,36 @@ struct LinearArgs {
   float* out = nullptr;         // [roots, rows, outputs] f32, dense; must not alias x
   ActivationFormat activation = ActivationFormat::kInt8;
   std::byte* workspace = nullptr;  // LinearWorkspaceBytes(shape, activation, rows)
+  // On a CUDA stream the rows come from here and x is ignored: in the format of the mode, or f32.
+  ActivationRows activations;
+  // CUDA: [kLinearArrivals] zero before the first call that is given them, zero again after each,
+  // and of one stream. Null: what thread blocks leave is added by one more launch. The same bits.
+  uint32_t* arrivals = nullptr;
 };
 
+// Of the device that shape.layout is for. There, `rows_format` is that of LinearArgs::activations:
+// of the mode, or kF32, which takes more. Enough for any number of rows up to `rows`.
 int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows);
+int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows,
+                             ActivationFormat rows_format);
+
+// The table of segments of an ActivationRows of int8 for this linear (segment_bounds there, once
+// uploaded): bounds [segments + 1] from 0 to `inputs`, then positions [segments].
+std::vector<int32_t> ActivationSegments(const LinearShape& shape);
+int64_t ActivationSegmentCount(const LinearShape& shape);
+// Positions that the int8 activations of a shape take: whole blocks, a run of them for each leaf.
+int64_t ActivationPositions(const LinearShape& shape);
 
 void Linear(const LinearArgs& args, Stream& stream);
 namespace cpu {
+int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows);
 void Linear(const LinearArgs& args, Stream& stream);
-}
+}  // namespace cpu
+namespace cuda {
+// By the shape's layout one of the two below.
+OCTET_CUDA_OP void Linear(const LinearArgs& args, Stream& stream);
+OCTET_CUDA_OP void Linear16(const LinearArgs& args, Stream& stream);  // kCuda16
+OCTET_CUDA_OP void Linear8(const LinearArgs& args, Stream& stream);   // kCuda8
+}  // namespace cuda
 
 }  // namespace octet::kernels

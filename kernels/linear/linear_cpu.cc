@@ -125,11 +125,11 @@ void PrepareRows(const LinearArgs& args, const Workspace& workspace, const Famil
 
 }  // namespace
 
+namespace cpu {
+
 int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activation, int64_t rows) {
   return Workspace(shape, activation, rows, nullptr).bytes;
 }
-
-namespace cpu {
 
 void Linear(const LinearArgs& args, Stream& stream) {
   const LinearShape& shape = *args.shape;

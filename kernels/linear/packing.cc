@@ -1,27 +1,17 @@
 #include "kernels/linear/packing.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "base/buffer.h"
 #include "base/check.h"
-#include "base/dtype.h"
+#include "kernels/linear/cuda16_layout.h"
+#include "kernels/linear/cuda8_layout.h"
 #include "kernels/linear/segments.h"
+#include "kernels/linear/stored_scale.h"
 
 namespace octet::kernels {
 namespace {
-
-void StoreScale(ScaleFormat format, float value, std::byte* to) {
-  if (format == ScaleFormat::kF32) {
-    std::memcpy(to, &value, sizeof value);
-    return;
-  }
-  const uint16_t bits = FloatToF16(value);
-  // Only exact narrowing is allowed: another number here would be another model.
-  OCTET_CHECK_EQ(std::bit_cast<uint32_t>(F16ToFloat(bits)), std::bit_cast<uint32_t>(value));
-  std::memcpy(to, &bits, sizeof bits);
-}
 
 // Writes one output's codes of one chunk, kChunkInputs of them, into the chunk at `to`.
 void StoreChunk(WeightFormat format, int64_t width, int64_t lane, const uint8_t* codes,
@@ -110,16 +100,15 @@ int64_t PanelLayout::width(int64_t panel) const {
 
 int64_t PanelLayout::panel_bytes(int64_t width) const { return AlignUp(width * bytes_per_output); }
 
-int64_t PackedLinearBytes(const LinearShape& shape) {
+int64_t PanelBytes(const LinearShape& shape) {
   const PanelLayout layout = PanelLayout::Of(shape);
   if (layout.panel_count == 0) return 0;
   const int64_t last = layout.panel_count - 1;
   return layout.begin_bytes(last) + layout.panel_bytes(layout.width(last));
 }
 
-void PackLinearRows(const LinearShape& shape, int64_t row_begin, const NeutralRows& rows,
-                    std::byte* packed) {
-  CheckRows(shape, row_begin, rows);
+void PackPanelRows(const LinearShape& shape, int64_t row_begin, const NeutralRows& rows,
+                   std::byte* packed) {
   const PanelLayout layout = PanelLayout::Of(shape);
   std::vector<Segment> segments(CountSegments(shape).segments);
   BuildSegments(shape, segments.data());
@@ -136,6 +125,33 @@ void PackLinearRows(const LinearShape& shape, int64_t row_begin, const NeutralRo
       }
     }
   }
+}
+
+int64_t PackedLinearBytes(const LinearShape& shape) {
+  switch (shape.layout) {
+    case WeightLayout::kCpuPanels:
+      return PanelBytes(shape);
+    case WeightLayout::kCuda16:
+      return Cuda16Bytes(shape);
+    case WeightLayout::kCuda8:
+      return Cuda8Bytes(shape);
+  }
+  OCTET_CHECK_EQ(static_cast<int>(shape.layout), -1);
+  return 0;
+}
+
+void PackLinearRows(const LinearShape& shape, int64_t row_begin, const NeutralRows& rows,
+                    std::byte* packed) {
+  CheckRows(shape, row_begin, rows);
+  switch (shape.layout) {
+    case WeightLayout::kCpuPanels:
+      return PackPanelRows(shape, row_begin, rows, packed);
+    case WeightLayout::kCuda16:
+      return PackCuda16Rows(shape, row_begin, rows, packed);
+    case WeightLayout::kCuda8:
+      return PackCuda8Rows(shape, row_begin, rows, packed);
+  }
+  OCTET_CHECK_EQ(static_cast<int>(shape.layout), -1);
 }
 
 }  // namespace octet::kernels

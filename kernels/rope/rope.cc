@@ -11,7 +11,7 @@ void RopeAngles(const RopeAnglesArgs& args, Stream& stream) {
   if (args.rows == 0) return;
   OCTET_CHECK(args.positions != nullptr && args.inverse_frequency != nullptr);
   OCTET_CHECK(args.cos != nullptr && args.sin != nullptr);
-  Dispatch(cpu::RopeAngles, args, stream);
+  Dispatch(cpu::RopeAngles, cuda::RopeAngles, args, stream);
 }
 
 void Rope(const RopeArgs& args, Stream& stream) {
@@ -23,7 +23,7 @@ void Rope(const RopeArgs& args, Stream& stream) {
   if (args.rows == 0 || args.heads == 0) return;
   OCTET_CHECK_GE(args.x_stride, args.heads * args.head_dim);
   OCTET_CHECK(args.x != nullptr && args.cos != nullptr && args.sin != nullptr);
-  Dispatch(cpu::Rope, args, stream);
+  Dispatch(cpu::Rope, cuda::Rope, args, stream);
 }
 
 }  // namespace octet::kernels

@@ -1,7 +1,8 @@
 // Rotary position embedding in the rotate-half layout (element i pairs with i + rotary_dim / 2).
 //
 // RopeAngles runs once a step, Rope once a layer. Angles follow HF: position (as f32) times
-// inverse frequency (f32), then cos and sin in f32.
+// inverse frequency (f32), then cos and sin rounded once to f32. Rope has the same bits on CUDA;
+// cos and sin there come from doubles within 2 ulp, so that about one in 2^28 rounds the other way.
 #pragma once
 
 #include <cstdint>
@@ -37,5 +38,9 @@ namespace cpu {
 void RopeAngles(const RopeAnglesArgs& args, Stream& stream);
 void Rope(const RopeArgs& args, Stream& stream);
 }  // namespace cpu
+namespace cuda {
+OCTET_CUDA_OP void RopeAngles(const RopeAnglesArgs& args, Stream& stream);
+OCTET_CUDA_OP void Rope(const RopeArgs& args, Stream& stream);
+}  // namespace cuda
 
 }  // namespace octet::kernels

@@ -22,7 +22,7 @@ void AdjustRows(const AdjustRowsArgs& args, Stream& stream) {
   for (const Adjustment& adjustment : args.adjustments) {
     OCTET_CHECK_GT(adjustment.repetition_penalty, 0.0f);
   }
-  Dispatch(cpu::AdjustRows, args, stream);
+  Dispatch(cpu::AdjustRows, cuda::AdjustRows, args, stream);
 }
 
 }  // namespace octet::kernels

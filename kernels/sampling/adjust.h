@@ -29,6 +29,21 @@ struct TokenBias {
   bool operator==(const TokenBias&) const = default;
 };
 
+struct Penalties {
+  float repetition_penalty = 1.0f;  // above 0; 1: off
+  float presence_penalty = 0.0f;    // 0: off
+  float frequency_penalty = 0.0f;   // 0: off
+};
+// The logit of a token that stands in the prompt or `in_answer` times in the answer.
+constexpr float PenalizedLogit(const Penalties& p, float logit, uint32_t in_answer) {
+  if (p.repetition_penalty != 1.0f) {
+    logit = logit > 0 ? logit / p.repetition_penalty : logit * p.repetition_penalty;
+  }
+  if (in_answer == 0) return logit;
+  logit = logit - static_cast<float>(in_answer) * p.frequency_penalty;
+  return logit - p.presence_penalty;
+}
+
 struct Adjustment {
   std::span<const int32_t> banned;
   std::span<const TokenBias> bias;
@@ -38,6 +53,7 @@ struct Adjustment {
   std::span<const int32_t> prompt;  // the sequence's tokens; read for the repetition penalty only
   std::span<const int32_t> answer;  // those after the prompt; read for any penalty
 
+  Penalties penalties() const { return {repetition_penalty, presence_penalty, frequency_penalty}; }
   bool reads_prompt() const { return repetition_penalty != 1.0f; }
   bool penalizes() const {
     return reads_prompt() || presence_penalty != 0.0f || frequency_penalty != 0.0f;
@@ -76,5 +92,8 @@ void AdjustRows(const AdjustRowsArgs& args, Stream& stream);
 namespace cpu {
 void AdjustRows(const AdjustRowsArgs& args, Stream& stream);
 }
+namespace cuda {
+OCTET_CUDA_OP void AdjustRows(const AdjustRowsArgs& args, Stream& stream);
+}  // namespace cuda
 
 }  // namespace octet::kernels

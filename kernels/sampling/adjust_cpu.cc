@@ -17,16 +17,6 @@ int64_t PlaceOf(const LogitsRun& run, int32_t token) {
   return place >= 0 && place < run.tokens ? place : -1;
 }
 
-float Penalized(const Adjustment& a, float logit, uint32_t count) {
-  if (a.reads_prompt()) {
-    logit = logit > 0 ? logit / a.repetition_penalty : logit * a.repetition_penalty;
-  }
-  const uint32_t in_answer = count / kOnceInAnswer;
-  if (in_answer == 0) return logit;
-  logit = logit - static_cast<float>(in_answer) * a.frequency_penalty;
-  return logit - a.presence_penalty;
-}
-
 // Calls visit(place) for each entry of the adjustment's lists, in the order they are applied; -1
 // for a token that the run does not hold.
 template <typename Ban, typename Bias, typename History>
@@ -75,7 +65,8 @@ void AdjustLogits(const Adjustment& a, const LogitsRun& run, uint32_t* counts, f
       },
       [&](int64_t place) {
         if (!save(place) || counts[place] == 0) return;
-        run.logits[place] = Penalized(a, run.logits[place], counts[place]);
+        run.logits[place] =
+            PenalizedLogit(a.penalties(), run.logits[place], counts[place] / kOnceInAnswer);
         counts[place] = 0;
       });
 }

@@ -60,12 +60,6 @@ size_t CountAbove(std::span<Candidate> weighed, uint64_t target) {
   return begin + 1;
 }
 
-// The mass that top-p asks for, of a total.
-uint64_t WantedMass(float top_p, uint64_t total) {
-  const double wanted = std::ceil(double{top_p} * static_cast<double>(total));
-  return std::clamp<uint64_t>(static_cast<uint64_t>(wanted), 1, total);
-}
-
 // Top-p (of `total`), min-p, then the inverse of the distribution at one uniform.
 int32_t Draw(const SamplingParams& params, int64_t position, std::span<Candidate> weighed,
              uint64_t total) {
@@ -75,11 +69,7 @@ int32_t Draw(const SamplingParams& params, int64_t position, std::span<Candidate
   const auto end = std::partition(weighed.begin(), weighed.end(),
                                   [&](const Candidate& c) { return c.score >= params.min_p; });
   weighed = weighed.first(static_cast<size_t>(end - weighed.begin()));
-  const std::array<uint32_t, 4> words =
-      Philox(params.seed, static_cast<uint64_t>(position), kDrawIndex, params.sample_index);
-  const uint64_t uniform = (uint64_t{words[0]} << 32) | words[1];
-  __extension__ using Wide = unsigned __int128;
-  const auto target = static_cast<uint64_t>((Wide{uniform} * MassOf(weighed)) >> 64);
+  const uint64_t target = DrawnMass(params, position, MassOf(weighed));
   return weighed[CountAbove(weighed, target) - 1].token;
 }
 

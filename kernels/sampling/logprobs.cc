@@ -22,7 +22,7 @@ void LocalLogprobs(const LocalLogprobsArgs& args, Stream& stream) {
     OCTET_CHECK(row.best >= 0 && row.best <= kLogprobsMax);
   }
   if (args.rows.empty()) return;
-  Dispatch(cpu::LocalLogprobs, args, stream);
+  Dispatch(cpu::LocalLogprobs, cuda::LocalLogprobs, args, stream);
 }
 
 double LogSumExp(std::span<const TileSum> tiles) {
@@ -31,15 +31,9 @@ double LogSumExp(std::span<const TileSum> tiles) {
   if (std::isinf(max)) return max;
   double total = 0;
   for (const TileSum& tile : tiles) {
-    total += double{tile.sum} * std::exp(double{tile.max} - double{max});
+    total += double{tile.sum} * ExactExp(double{tile.max} - double{max});
   }
-  return double{max} + std::log(total);
-}
-
-float Logprob(float logit, double log_sum_exp) {
-  if (!(logit > -kInfinity) || !(log_sum_exp > -kInfinity)) return kLogprobFloor;
-  if (std::isinf(log_sum_exp)) return logit == kInfinity ? 0.0f : kLogprobFloor;
-  return std::max(kLogprobFloor, static_cast<float>(double{logit} - log_sum_exp));
+  return double{max} + ExactLog(total);
 }
 
 int32_t MergeBest(std::span<Candidate> candidates, int32_t best) {

@@ -15,6 +15,7 @@
 // additions a lane), which is what it may move a value by.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -34,6 +35,15 @@ struct TileSum {
 
 constexpr int64_t TileCount(int64_t tokens) { return (tokens + kSamplingTile - 1) / kSamplingTile; }
 
+// What is told of one row.
+struct RowLogprobs {
+  float logprob = kLogprobFloor;  // of the token itself
+  int32_t top_count = 0;
+  std::array<int32_t, kLogprobsMax> top_tokens{};  // [top_count], best first
+  std::array<float, kLogprobsMax> top_logprobs{};  // [top_count]
+  bool operator==(const RowLogprobs&) const = default;
+};
+
 // What a rank finds out of one row.
 struct LogprobRow {
   const float* logits = nullptr;  // [tokens]
@@ -50,10 +60,19 @@ void LocalLogprobs(const LocalLogprobsArgs& args, Stream& stream);
 namespace cpu {
 void LocalLogprobs(const LocalLogprobsArgs& args, Stream& stream);
 }
+namespace cuda {
+OCTET_CUDA_OP void LocalLogprobs(const LocalLogprobsArgs& args, Stream& stream);
+}  // namespace cuda
 
 // The logarithm of the sum of exponentials of a row, from all its tiles in order.
 double LogSumExp(std::span<const TileSum> tiles);
-float Logprob(float logit, double log_sum_exp);
+constexpr float Logprob(float logit, double log_sum_exp) {
+  constexpr float kInfinity = __builtin_inff();
+  if (!(logit > -kInfinity) || !(log_sum_exp > -kInfinity)) return kLogprobFloor;
+  if (log_sum_exp == kInfinity) return logit == kInfinity ? 0.0f : kLogprobFloor;
+  const auto value = static_cast<float>(double{logit} - log_sum_exp);
+  return value > kLogprobFloor ? value : kLogprobFloor;
+}
 // Brings the best `best` of all ranks' candidates of one row to the front, best first, and returns
 // how many are real.
 int32_t MergeBest(std::span<Candidate> candidates, int32_t best);

@@ -16,12 +16,12 @@
 // the share top_p of their weight; min-p those of at least min_p times the best weight.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "base/device/stream.h"
+#include "kernels/sampling/random.h"
 
 namespace octet::kernels {
 
@@ -38,6 +38,17 @@ struct SamplingParams {
 
 // Below this temperature a row is greedy: the quotient would lose what tells tokens apart.
 inline constexpr float kGreedyBelow = 1e-5f;
+constexpr bool IsGreedy(const SamplingParams& params) {
+  return !(params.temperature >= kGreedyBelow);
+}
+constexpr bool IsPureTemperature(const SamplingParams& params) {
+  return !IsGreedy(params) && params.top_k <= 0 && params.top_p >= 1.0f && params.min_p <= 0.0f;
+}
+// Whether the row's token is the one with the best score: greedy, or the Gumbel maximum.
+constexpr bool ChoosesBestScore(const SamplingParams& params) {
+  return IsGreedy(params) || IsPureTemperature(params);
+}
+
 inline constexpr uint32_t kDrawIndex = 0x80000000u;
 inline constexpr int64_t kSampledVocabMax = 1 << 20;  // limit on a row's tokens
 inline constexpr int64_t kSamplingTile = 512;         // tokens passed over together
@@ -53,9 +64,30 @@ struct Candidate {
   int32_t token = -1;  // -1: none (a rank may hold fewer tokens than asked)
 };
 
-// A 32-bit word of randomness times four for (seed, position, index, sample_index).
-std::array<uint32_t, 4> Philox(uint64_t seed, uint64_t position, uint32_t index,
-                               uint32_t sample_index);
+// The order of candidates: total, as tokens are distinct. Those of no token come last.
+constexpr bool Better(const Candidate& a, const Candidate& b) {
+  if ((a.token < 0) != (b.token < 0)) return b.token < 0;
+  return a.score != b.score ? a.score > b.score : a.token < b.token;
+}
+
+// A weight in [0, 1] as an integer: what is added in any order has one sum. A row's mass is below
+// 2^61, and weights below 2^-40 are never drawn.
+inline constexpr float kMassOfOne = 0x1p40f;
+constexpr uint64_t Mass(float weight) { return static_cast<uint64_t>(weight * kMassOfOne); }
+// The mass that top-p asks for, of a total: ceil(top_p * total), from 1 to the total.
+constexpr uint64_t WantedMass(float top_p, uint64_t total) {
+  const double wanted = double{top_p} * static_cast<double>(total);
+  auto mass = static_cast<uint64_t>(wanted);
+  if (static_cast<double>(mass) < wanted) ++mass;
+  if (mass > total) mass = total;
+  return mass < 1 ? 1 : mass;
+}
+// The mass below the one that the draw of a row at `position` falls on, of a total.
+constexpr uint64_t DrawnMass(const SamplingParams& params, int64_t position, uint64_t total) {
+  const std::array<uint32_t, 4> words =
+      Philox(params.seed, static_cast<uint64_t>(position), kDrawIndex, params.sample_index);
+  return MultiplyHigh(uint64_t{words[0]} << 32 | words[1], total);
+}
 
 struct LocalCandidatesArgs {
   const float* logits = nullptr;           // [rows, tokens] f32 of this rank
@@ -71,6 +103,9 @@ void LocalCandidates(const LocalCandidatesArgs& args, Stream& stream);
 namespace cpu {
 void LocalCandidates(const LocalCandidatesArgs& args, Stream& stream);
 }
+namespace cuda {
+OCTET_CUDA_OP void LocalCandidates(const LocalCandidatesArgs& args, Stream& stream);
+}  // namespace cuda
 
 // Chooses from all ranks' candidates of one row, in any order; -1 if none is real. `scratch` has
 // room for candidates.size().

@@ -34,13 +34,6 @@ Candidate Greedy(const RowLogits& row) {
   return {max, max, static_cast<int32_t>(row.token_begin + (at - row.logits))};
 }
 
-// -log(-log(1 - v)) for v = (word + 1/2) / 2^32, in double and rounded once. Small words are the
-// large noise, so that the upper tail keeps its resolution.
-float Gumbel(uint32_t word) {
-  const double v = (word + 0.5) * 0x1p-32;
-  return static_cast<float>(-std::log(-std::log1p(-v)));
-}
-
 // Whether a word can lift a token of a tile whose best logit is `logit` to `best`: as
 // -log(1 - v) >= v, the noise is at most -log(v), so only words up to this limit can. The slack
 // covers the roundings of a score to f32. False: no word can.
@@ -88,7 +81,7 @@ class GumbelSearch {
   void Offer(int64_t i, uint32_t word) {
     const float logit = row_.logits[i];
     if (!(logit > kNone)) return;
-    const Candidate offered = {logit / params_.temperature + Gumbel(word), logit,
+    const Candidate offered = {logit / params_.temperature + GumbelNoise(word), logit,
                                static_cast<int32_t>(row_.token_begin + i)};
     if (Better(offered, best_)) best_ = offered;
   }

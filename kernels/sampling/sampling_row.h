@@ -9,30 +9,9 @@
 
 namespace octet::kernels {
 
-inline constexpr int kPhiloxRounds = 10;
-inline constexpr uint32_t kPhiloxMultiplier0 = 0xD2511F53u;
-inline constexpr uint32_t kPhiloxMultiplier1 = 0xCD9E8D57u;
-inline constexpr uint32_t kPhiloxWeyl0 = 0x9E3779B9u;
-inline constexpr uint32_t kPhiloxWeyl1 = 0xBB67AE85u;
-
 inline constexpr int64_t kNoiseTokens = 64;  // tokens whose noise is drawn together
 inline constexpr int64_t kSpanTokens = 64;   // the best k are found by the maxima of such spans
 inline constexpr int64_t kSpansMax = kSampledVocabMax / kSpanTokens;
-
-inline bool IsGreedy(const SamplingParams& params) { return !(params.temperature >= kGreedyBelow); }
-inline bool IsPureTemperature(const SamplingParams& params) {
-  return !IsGreedy(params) && params.top_k <= 0 && params.top_p >= 1.0f && params.min_p <= 0.0f;
-}
-// Whether the row's token is the one with the best score: greedy, or the Gumbel maximum.
-inline bool ChoosesBestScore(const SamplingParams& params) {
-  return IsGreedy(params) || IsPureTemperature(params);
-}
-
-// The order of candidates: total, as tokens are distinct. Those of no token come last.
-inline bool Better(const Candidate& a, const Candidate& b) {
-  if ((a.token < 0) != (b.token < 0)) return b.token < 0;
-  return a.score != b.score ? a.score > b.score : a.token < b.token;
-}
 
 // Loops over logits, from each instruction family; same bits.
 struct SamplingBody {
@@ -53,11 +32,6 @@ extern const SamplingBody kPlainSampling;
 extern const SamplingBody kAvx2Sampling;
 extern const SamplingBody kAvx512Sampling;
 const SamplingBody& ActiveSampling();
-
-// A weight in [0, 1] as an integer: what is added in any order has one sum. A row's mass is below
-// 2^61, and weights below 2^-40 are never drawn.
-inline constexpr float kMassOfOne = 0x1p40f;
-inline uint64_t Mass(float weight) { return static_cast<uint64_t>(weight * kMassOfOne); }
 
 struct RowLogits {
   const float* logits = nullptr;  // [tokens]

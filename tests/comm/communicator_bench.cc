@@ -35,9 +35,7 @@ void Measure(Communicator& comm, const char* kind, int64_t bytes, const Call& ca
               comm.size(), static_cast<long>(bytes), us[kBatches / 2], us[0]);
 }
 
-void MeasureAll(Communicator& comm) {
-  ThreadPool pool(1);
-  Stream stream(&pool);
+void MeasureAll(Communicator& comm, Stream& stream) {
   const SumTree tree = SumTree::OverInputs(8192);
   std::vector<LeafRange> ranges;
   const auto bounds = DealUnits(tree.leaf_count(), comm.size(), true);
@@ -60,7 +58,7 @@ void MeasureAll(Communicator& comm) {
     Measure(comm, "broadcast", bytes, [&] { comm.Broadcast(data, 0); });
     const std::vector<int64_t> parts(comm.size(), bytes);
     std::vector<std::byte> recv(bytes * comm.size());
-    Measure(comm, "all_gather", bytes, [&] { comm.AllGather(data, parts, recv); });
+    Measure(comm, "all_gather", bytes, [&] { comm.AllGather(data, parts, recv, stream); });
   }
 }
 

@@ -25,5 +25,17 @@ TEST(LaunchPlaceTest, IsWhatTheLauncherSays) {
   }
 }
 
+TEST(LaunchPlaceTest, CountsTheRanksOfAHost) {
+  for (const char* name : {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"})
+    unsetenv(name);
+  EXPECT_EQ(LocalRankFromLauncher(5), 5);
+  setenv("SLURM_LOCALID", "2", 1);
+  EXPECT_EQ(LocalRankFromLauncher(5), 2);
+  setenv("OMPI_COMM_WORLD_LOCAL_RANK", "1", 1);  // under mpirun inside a Slurm job
+  EXPECT_EQ(LocalRankFromLauncher(5), 1);
+  setenv("OMPI_COMM_WORLD_LOCAL_RANK", "-1", 1);
+  EXPECT_EQ(LocalRankFromLauncher(5), 2);
+}
+
 }  // namespace
 }  // namespace octet::comm

@@ -81,6 +81,31 @@ TEST(RootShare, FindsTheRanksPlace) {
   EXPECT_EQ(ShareOf(tree, 1, 3).own, 0);
 }
 
+// What a kernel keeps in registers is enough for every tree, at every degree and however uneven.
+TEST(SumProgram, IsShallowForEveryTree) {
+  std::vector<SumTree> trees;
+  for (int64_t inputs = 128; inputs <= 65536; inputs += 128 + inputs / 7 / 128 * 128) {
+    trees.push_back(SumTree::OverInputs(inputs));
+  }
+  for (const int64_t heads : {1, 7, 14, 32, 40, 64, 71, 96, 128}) {
+    for (const int64_t kv_heads : {int64_t{1}, int64_t{2}, int64_t{5}, int64_t{8}, heads}) {
+      if (heads % kv_heads == 0) trees.push_back(SumTree::OverHeads(heads, kv_heads, 64));
+    }
+  }
+  int32_t deepest = 0;
+  std::mt19937_64 random(7);
+  for (const SumTree& tree : trees) {
+    for (int ranks = 1; ranks <= tree.leaf_count(); ++ranks) {
+      for (const Deal deal : {Deal::kEven, Deal::kEvenLast, Deal::kRandom}) {
+        const auto ranges = DealLeaves(tree.leaf_count(), ranks, deal, random);
+        const OrderedSumArgs program = SumProgramOf({{}, tree.MergesAcross(ranges)});
+        deepest = std::max(deepest, program.depth);
+      }
+    }
+  }
+  EXPECT_GE(deepest, 5);  // else the bound is tested by nothing
+}
+
 TEST(RootShareDeathTest, RefusesAProgramThatLeavesTwoSums) {
   const ExchangeTree tree = {.roots_of_rank = {1, 1}, .merges = {0, 0}};
   EXPECT_DEATH(ShareOf(tree, 0, 2), "depth == 1");

@@ -54,6 +54,25 @@ TEST(PlanCommand, SumsUpAndShrinksWithTheDegree) {
   }
 }
 
+// Without a GPU: the same plan that a rank on one asserts when it starts.
+TEST(PlanCommand, PlansForAGpuThatIsNotThere) {
+  for (const char* model : {"qwen-72b", "qwen2.5-72b", "llama-3-70b"}) {
+    const nlohmann::json plan = JsonOf({"plan", model, "--device", "cuda", "--weights", "int4",
+                                        "--context", "4096", "--device-memory", "141GB", "--json"});
+    EXPECT_EQ(plan["device"], "cuda");
+    EXPECT_EQ(plan["activations"], "bf16");
+    const auto& rank = plan["ranks"][0];
+    const auto bytes = [&](const char* key) { return rank[key].get<int64_t>(); };
+    EXPECT_GT(bytes("reserve_bytes"), 0);
+    EXPECT_GT(bytes("pinned_host_bytes"), 0);
+    EXPECT_EQ(bytes("total_bytes"), bytes("weight_bytes") + bytes("kv_bytes") +
+                                        bytes("activation_bytes") + bytes("communication_bytes") +
+                                        bytes("reserve_bytes"));
+    EXPECT_LE(bytes("total_bytes"), 141000000000);
+    EXPECT_GT(plan["full_context_sequences"].get<int64_t>(), 0) << model;
+  }
+}
+
 TEST(PlanCommand, Refusals) {
   Process unknown({kOctet, "plan", "gpt-99"});
   EXPECT_EQ(unknown.Wait(kSeconds), 2);

@@ -19,6 +19,8 @@ PROTO = "proto"  # its generated headers are included without this folder: octet
 # Folder -> what its files may include besides the folder itself. The longest match counts.
 MAY_INCLUDE = {
     "base": (),
+    # primitives.cuh has two implementations: nvcc's intrinsics, and the emulator of the tests.
+    "base/device": ("base", "tests/support/emulator"),
     "kernels": ("base",),
     "comm": ("base",),
     "worker": ("base", "kernels", "comm", PROTO),

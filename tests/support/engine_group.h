@@ -26,6 +26,15 @@ using MakeConfig = std::function<worker::EngineConfig(int64_t ranks, int64_t ran
 using MakeWeights =
     std::function<worker::DecoderWeights(const worker::EngineConfig& config, ThreadPool& pool)>;
 
+inline StepOutput RunStep(worker::Engine& engine, const worker::StepPlan& plan) {
+  StepOutput output{.result = engine.Step(plan), .logits = {}};
+  for (size_t i = 0; i < output.result.slots.size(); ++i) {
+    const std::span<const float> row = engine.LogitsOf(static_cast<int64_t>(i));
+    output.logits.emplace_back(row.begin(), row.end());
+  }
+  return output;
+}
+
 inline std::vector<StepOutput> RunLoadedGroup(int64_t ranks, const MakeConfig& make_config,
                                               const MakeWeights& make_weights,
                                               const std::vector<worker::StepPlan>& plans) {
@@ -40,14 +49,8 @@ inline std::vector<StepOutput> RunLoadedGroup(int64_t ranks, const MakeConfig& m
       worker::Engine engine(config, std::move(weights), &group.communicator(static_cast<int>(rank)),
                             &pool);
       for (const worker::StepPlan& plan : plans) {
-        const worker::StepResult& result = engine.Step(plan);
-        if (rank != 0) continue;
-        StepOutput output{.result = result, .logits = {}};
-        for (size_t i = 0; i < result.slots.size(); ++i) {
-          const std::span<const float> row = engine.LogitsOf(static_cast<int64_t>(i));
-          output.logits.emplace_back(row.begin(), row.end());
-        }
-        outputs.push_back(std::move(output));
+        StepOutput output = RunStep(engine, plan);
+        if (rank == 0) outputs.push_back(std::move(output));
       }
     });
   }

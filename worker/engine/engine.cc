@@ -3,132 +3,178 @@
 #include <utility>
 
 #include "base/check.h"
+#include "worker/engine/engine_parts.h"
+#include "worker/engine/row_buckets.h"
 
 namespace octet::worker {
+namespace {
 
-Engine::Engine(EngineConfig config, DecoderWeights weights, comm::Communicator* comm,
-               ThreadPool* pool)
+int64_t RowsOf(const StepPlan& plan) {
+  auto rows = static_cast<int64_t>(plan.decode_slots.size());
+  for (const PrefillChunk& chunk : plan.prefills) rows += static_cast<int64_t>(chunk.tokens.size());
+  return rows;
+}
+
+// A step of decode rows alone.
+bool IsDecode(const StepPlan& plan) { return plan.prefills.empty() && !plan.decode_slots.empty(); }
+
+EngineMemory TakeOnCpu(const EngineConfig& config, ThreadPool* pool) {
+  Stream stream(pool);
+  return EngineMemory::Take(MemoryPlan::Make(config), stream).value();
+}
+
+}  // namespace
+
+Engine::Engine(EngineConfig config, ResidentWeights weights, EngineMemory memory,
+               comm::Communicator* comm, Stream stream)
     : config_(std::move(config)),
       memory_(MemoryPlan::Make(config_)),
       weights_(std::move(weights)),
-      comm_(comm),
-      stream_(pool),
-      cache_(memory_.kv_bytes),
-      activations_("activations", memory_.activation_bytes()),
-      buffers_(TakeDecoderBuffers()),
-      decoder_(config_.spec, config_.shard, weights_,
+      taken_(std::move(memory)),
+      stream_(stream),
+      decoder_(config_.spec, config_.shard, weights_.weights,
                {.activations = config_.activations,
                 .kv = config_.kv_layout(),
                 .blocks = config_.kv_blocks},
-               buffers_, comm, &stream_),
-      tokens_(Take<int32_t>(ActivationBuffer::kTokens)),
-      positions_(Take<int32_t>(ActivationBuffer::kPositions)),
-      cache_slots_(Take<int64_t>(ActivationBuffer::kCacheSlots)),
+               MakeDecoderBuffers(config_, weights_.weights.shapes, taken_, stream_), comm,
+               &stream_),
       slots_({.slots = config_.slots,
               .context = config_.context,
               .blocks_per_slot = config_.blocks_per_sequence(),
-              .blocks = config_.kv_blocks,
-              .vocab = config_.spec.vocab},
-             TakeSlotBuffers()),
-      sampler_(config_, TakeSamplerBuffers(), &slots_, &decoder_, comm, &stream_) {
+              .blocks = config_.kv_blocks},
+             taken_.OnHost<int32_t>(ActivationBuffer::kBlockTables)),
+      sampler_(MakeSampler({config_, taken_, &slots_, &decoder_, comm, &stream_})),
+      attention_(config_) {
+  OCTET_CHECK(config_.device == stream_.device());
   OCTET_CHECK_EQ(config_.shard.ranks, comm->size());
   OCTET_CHECK_EQ(config_.shard.rank, comm->rank());
-  OCTET_CHECK_EQ(config_.threads, pool->threads());
-  OCTET_CHECK_EQ(activations_.taken_bytes(), memory_.activation_bytes());
-  OCTET_CHECK_EQ(weights_.arena.taken_bytes(), memory_.weight_bytes);
+  OCTET_CHECK_EQ(taken_.activation_bytes(), memory_.activation_bytes());
+  OCTET_CHECK_EQ(taken_.cache_bytes(), memory_.kv_bytes);
+  OCTET_CHECK_EQ(weights_.bytes(), memory_.weight_bytes);
   const auto slots = static_cast<size_t>(config_.slots);
   sequences_.reserve(slots);
   sampled_.reserve(slots);
   prompt_rows_.reserve(static_cast<size_t>(config_.step_rows));
-  result_.slots.reserve(slots);
-  result_.tokens.reserve(slots);
-  result_.logprobs.reserve(slots);
-  result_.prompt_logprobs.reserve(slots);
-  result_.prompt_rows.reserve(static_cast<size_t>(config_.step_rows));
+  for (StepResult& result : results_) {
+    result.slots.reserve(slots);
+    result.tokens.reserve(slots);
+    result.logprobs.reserve(slots);
+    result.prompt_logprobs.reserve(slots);
+    result.prompt_rows.reserve(static_cast<size_t>(config_.step_rows));
+  }
+  const int64_t image_bytes = memory_.step_image_bytes();
+  for (int turn = 0; turn < kStepsInFlight; ++turn) {
+    images_[turn] = StepImage(taken_.HostImage(turn),
+                              taken_.Of<std::byte>(ActivationBuffer::kStepImage), image_bytes);
+  }
 }
 
-template <typename T>
-T* Engine::Take(ActivationBuffer buffer) {
-  const int64_t bytes = memory_.activations[static_cast<size_t>(buffer)];
-  return reinterpret_cast<T*>(activations_.TakeBytes(bytes));
+Engine::Engine(const EngineConfig& config, DecoderWeights weights, comm::Communicator* comm,
+               ThreadPool* pool)
+    : Engine(config, std::move(weights), TakeOnCpu(config, pool), comm, Stream(pool)) {
+  OCTET_CHECK_EQ(config_.threads, pool->threads());
 }
 
-DecoderBuffers Engine::TakeDecoderBuffers() {
-  using enum ActivationBuffer;
-  return {.residual = Take<float>(kResidual),
-          .normed = Take<float>(kNormed),
-          .delta = Take<float>(kDelta),
-          .roots = Take<float>(kRoots),
-          .qkv = Take<float>(kQkv),
-          .attention = Take<float>(kAttention),
-          .gate_up = Take<float>(kGateUp),
-          .gated = Take<float>(kGated),
-          .cos = Take<float>(kCos),
-          .sin = Take<float>(kSin),
-          .inverse_frequency = Take<float>(kInverseFrequency),
-          .workspace = Take<std::byte>(kWorkspace)};
-}
-
-SlotTableBuffers Engine::TakeSlotBuffers() {
-  using enum ActivationBuffer;
-  return {.block_tables = Take<int32_t>(kBlockTables),
-          .history = Take<int32_t>(kHistory),
-          .logit_bias = Take<kernels::TokenBias>(kLogitBias),
-          .end_ids = Take<int32_t>(kEndIds)};
-}
-
-SamplerBuffers Engine::TakeSamplerBuffers() {
-  using enum ActivationBuffer;
-  return {.head_hidden = Take<float>(kHeadHidden),
-          .logits = Take<float>(kLogits),
-          .saved_logits = Take<float>(kSavedLogits),
-          .token_counts = Take<uint32_t>(kTokenCounts),
-          .send = Take<std::byte>(kSend),
-          .gather = Take<std::byte>(kGather),
-          .choice = Take<std::byte>(kChoice)};
+void Engine::RecordGraphs() {
+  buckets_ = RowBuckets(config_.slots);
+  for (const int64_t rows : buckets_) {
+    StepImage& image = images_[0];
+    image.Rewind();
+    step_ = StepRows::Take(rows, &image);
+    attention_.LayPlan(rows, {}, &image);
+    sampler_->RecordTail(rows, decoder_.hidden(), &image);
+    attention_.PlaceTables(&image);
+    layers_.push_back(Graph::Capture(stream_, [this] { RunLayers(); }));
+  }
 }
 
 const StepResult& Engine::Step(const StepPlan& plan) {
+  Launch(plan);
+  return Finish();
+}
+
+void Engine::Launch(const StepPlan& plan) {
+  OCTET_CHECK_LT(in_flight_, kStepsInFlight);
+  StepImage& image = images_[turn_];
   ApplyChanges(plan);
+  image.Rewind();
+  const bool recorded = IsDecode(plan) && !buckets_.empty();
+  step_ = StepRows::Take(StepRowsOf(plan), &image);
   LayRows(plan);
-  result_.step = plan.step;
-  result_.slots.clear();
-  result_.tokens.clear();
-  result_.logprobs.clear();
-  result_.prompt_rows.clear();
-  if (rows_ > 0) {
-    const float* hidden = decoder_.Forward({.rows = rows_,
-                                            .tokens = tokens_,
-                                            .positions = positions_,
-                                            .cache_slots = cache_slots_,
-                                            .sequences = sequences_},
-                                           cache_.data());
-    sampler_.Run(hidden, sampled_, prompt_rows_, &result_);
+  step_.Pad(rows_);
+  attention_.LayPlan(step_.rows, sequences_, &image);
+  sampler_->Lay(
+      turn_,
+      {.sampled = sampled_, .prompt = prompt_rows_, .padded_rows = recorded ? step_.rows : 0},
+      &image);
+  attention_.LayTables(sequences_, &image);
+  sampler_->LayRest(&image);
+  image.Upload(stream_);
+  sampler_->BeginStep();
+  if (recorded) {
+    layers_[BucketOf(buckets_, step_.rows)].Launch(stream_);
+  } else if (step_.rows > 0) {
+    RunLayers();
   }
-  return result_;
+  sampler_->Run(turn_, decoder_.hidden());
+  turn_ = (turn_ + 1) % kStepsInFlight;
+  ++in_flight_;
+}
+
+int64_t Engine::StepRowsOf(const StepPlan& plan) const {
+  const int64_t rows = RowsOf(plan);
+  if (buckets_.empty() || !IsDecode(plan)) return rows;
+  OCTET_CHECK_LE(rows, buckets_.back());
+  return buckets_[BucketOf(buckets_, rows)];
+}
+
+void Engine::RunLayers() {
+  sampler_->TakeTokens(step_);
+  decoder_.Forward({.rows = step_.rows,
+                    .tokens = step_.tokens.device,
+                    .positions = step_.positions.device,
+                    .cache_slots = step_.cache_slots.device,
+                    .sequences = sequences_,
+                    .attention_plan = attention_.plan(),
+                    .block_tables = attention_.block_tables()},
+                   taken_.cache());
+}
+
+const StepResult& Engine::Finish() {
+  OCTET_CHECK_GT(in_flight_, 0);
+  const int turn = oldest_turn();
+  sampler_->Read(turn, &results_[turn]);
+  --in_flight_;
+  return results_[turn];
 }
 
 void Engine::ApplyChanges(const StepPlan& plan) {
   for (const int32_t slot : plan.release_slots) slots_.Release(slot);
-  for (const Admit& admit : plan.admits) slots_.Admit(admit);
+  for (const Admit& admit : plan.admits) {
+    slots_.Admit(admit);
+    sampler_->Admit(admit);
+  }
   for (const BlockUpdate& update : plan.blocks) {
     slots_.AppendBlocks(update.slot, update.appended_blocks);
   }
 }
 
 void Engine::LayRows(const StepPlan& plan) {
+  StepResult& result = results_[turn_];
   rows_ = 0;
   sequences_.clear();
   sampled_.clear();
   prompt_rows_.clear();
-  result_.prompt_logprobs.clear();
+  result.step = plan.step;
+  result.slots.clear();
+  result.prompt_logprobs.clear();
   for (const PrefillChunk& chunk : plan.prefills) LayChunk(chunk);
   for (const int32_t id : plan.decode_slots) {
     SlotTable::Slot& slot = slots_[id];
     OCTET_CHECK(slot.active && slot.has_token);
     const int64_t position = slot.length;
     AddSequence(id, position, 1, true);
-    AddRow(id, slot.last_token, position);
+    AddRow(id, kLastToken, position);
   }
 }
 
@@ -139,7 +185,10 @@ void Engine::LayChunk(const PrefillChunk& chunk) {
   AddSequence(chunk.slot, chunk.first_position, static_cast<int64_t>(chunk.tokens.size()),
               chunk.sample);
   int64_t position = chunk.first_position;
-  for (const int32_t token : chunk.tokens) AddRow(chunk.slot, token, position++);
+  for (const int32_t token : chunk.tokens) {
+    OCTET_CHECK(token >= 0 && token < config_.spec.vocab);
+    AddRow(chunk.slot, token, position++);
+  }
 }
 
 void Engine::AddPromptRows(const PrefillChunk& chunk) {
@@ -152,10 +201,10 @@ void Engine::AddPromptRows(const PrefillChunk& chunk) {
   OCTET_CHECK(!(last_is_told && chunk.sample));
   OCTET_CHECK(!last_is_told || chunk.next_token.has_value());
   OCTET_CHECK_LE(rows_ + row_count, config_.step_rows);
-  result_.prompt_logprobs.push_back({.slot = chunk.slot,
-                                     .first_position = chunk.first_position + begin + 1,
-                                     .row_begin = static_cast<int64_t>(prompt_rows_.size()),
-                                     .row_count = end - begin});
+  results_[turn_].prompt_logprobs.push_back({.slot = chunk.slot,
+                                             .first_position = chunk.first_position + begin + 1,
+                                             .row_begin = static_cast<int64_t>(prompt_rows_.size()),
+                                             .row_count = end - begin});
   for (int64_t i = begin; i < end; ++i) {
     const int32_t next = i + 1 < row_count ? chunk.tokens[i + 1] : *chunk.next_token;
     OCTET_CHECK(next >= 0 && next < config_.spec.vocab);
@@ -173,17 +222,18 @@ void Engine::AddSequence(int32_t slot, int64_t first_position, int64_t row_count
                         .block_table = slots_.block_table(slot)});
   slots_[slot].length = first_position + row_count;
   if (sample) {
+    slots_[slot].has_token = true;
+    results_[turn_].slots.push_back(slot);
     sampled_.push_back(
         {.slot = slot, .row = rows_ + row_count - 1, .position = first_position + row_count});
   }
 }
 
 void Engine::AddRow(int32_t slot, int32_t token, int64_t position) {
-  OCTET_CHECK(token >= 0 && token < config_.spec.vocab);
-  tokens_[rows_] = token;
-  positions_[rows_] = static_cast<int32_t>(position);
-  cache_slots_[rows_] = slots_.CacheSlot(slot, position);
-  slots_.SetToken(slot, position, token);
+  step_.tokens.host[rows_] = token;
+  step_.slots.host[rows_] = slot;
+  step_.positions.host[rows_] = static_cast<int32_t>(position);
+  step_.cache_slots.host[rows_] = slots_.CacheSlot(slot, position);
   ++rows_;
 }
 

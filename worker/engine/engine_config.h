@@ -1,13 +1,10 @@
-// Everything that fixes a rank's memory and bits, decided before anything is allocated; and the
-// bytes of every buffer that follow from it.
+// Everything that fixes a rank's memory and bits, decided before anything is allocated.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <string>
-#include <string_view>
-#include <vector>
 
+#include "base/device/device_info.h"
+#include "base/device/stream.h"
 #include "base/status.h"
 #include "comm/communicator.h"
 #include "kernels/formats/kv_layout.h"
@@ -28,6 +25,9 @@ inline constexpr int64_t kPlanMessageBytes = 16384;
 inline constexpr int64_t kChoicesAtOnceMax = 16;
 
 struct EngineConfig {
+  Device device = Device::kCpu;
+  DeviceInfo gpu;      // beside a CPU: nothing
+  bool graphs = true;  // on a GPU decode steps are recorded; off for tests alone
   ModelSpec spec;
   ShardPlan shard;
   WeightOptions weights;
@@ -45,50 +45,6 @@ struct EngineConfig {
   int64_t choice_bytes() const;      // scratch of one choice
   int64_t saved_logits_max() const;  // floats that undo what one row's adjustment changed
 };
-
-// The buffers that a step works in, all in one arena.
-enum class ActivationBuffer {
-  kResidual,
-  kNormed,
-  kDelta,
-  kRoots,
-  kQkv,
-  kAttention,
-  kGateUp,
-  kGated,
-  kCos,
-  kSin,
-  kInverseFrequency,
-  kWorkspace,
-  kTokens,
-  kPositions,
-  kCacheSlots,
-  kBlockTables,
-  kHistory,
-  kLogitBias,
-  kEndIds,
-  kHeadHidden,
-  kLogits,
-  kSavedLogits,
-  kTokenCounts,
-  kSend,
-  kGather,
-  kChoice,
-  kCount,
-};
-
-struct MemoryPlan {
-  int64_t weight_bytes = 0;
-  int64_t kv_bytes = 0;
-  std::array<int64_t, static_cast<size_t>(ActivationBuffer::kCount)> activations{};
-  int64_t communication_bytes = 0;  // this rank's share of the group's shared region
-
-  int64_t activation_bytes() const;  // sum of the buffers, each aligned
-  int64_t total_bytes() const;
-  static MemoryPlan Make(const EngineConfig& config);
-};
-
-std::string_view ActivationBufferName(ActivationBuffer buffer);
 
 // The communicator that a group of this config needs.
 comm::CommunicatorLimits LimitsOf(const EngineConfig& config);

@@ -17,8 +17,6 @@ constexpr int64_t kCandidate = sizeof(kernels::Candidate);
 constexpr int64_t kTileSum = sizeof(kernels::TileSum);
 static_assert(alignof(kernels::Candidate) == kFloat && alignof(kernels::TileSum) == kFloat);
 
-int64_t BestBytes(const RowShare& share) { return share.best * kCandidate; }
-
 }  // namespace
 
 ExchangeLayout::ExchangeLayout(const ShardPlan& shard, int64_t rows_max)
@@ -30,23 +28,19 @@ ExchangeLayout::ExchangeLayout(const ShardPlan& shard, int64_t rows_max)
 
 void ExchangeLayout::Clear() {
   rows_.clear();
-  sums_ = {};
+  totals_ = {};
 }
 
 void ExchangeLayout::Add(const RowShare& share) {
   OCTET_CHECK_LT(rows_.size(), rows_.capacity());
-  rows_.push_back({.share = share, .before = sums_});
-  sums_.logits_rows += share.logits ? 1 : 0;
-  sums_.candidates += share.candidates;
-  sums_.tile_rows += share.tiles ? 1 : 0;
-  sums_.told_bytes += BestBytes(share) + share.raw_logits * kFloat;
+  rows_.push_back({.share = share, .before = totals_});
+  totals_.Add(share);
 }
 
 void ExchangeLayout::Finish() {
   int64_t begin = 0;
   for (size_t rank = 0; rank < bytes_of_rank_.size(); ++rank) {
-    const auto r = static_cast<int64_t>(rank);
-    bytes_of_rank_[rank] = ToldBegin(r) + TilesBytes(r, sums_.tile_rows) + sums_.told_bytes;
+    bytes_of_rank_[rank] = Part(static_cast<int64_t>(rank)).bytes();
     part_begin_[rank] = begin;
     begin += bytes_of_rank_[rank];
   }
@@ -54,33 +48,24 @@ void ExchangeLayout::Finish() {
 
 int64_t ExchangeLayout::total_bytes() const { return part_begin_.back() + bytes_of_rank_.back(); }
 
-int64_t ExchangeLayout::TilesBytes(int64_t rank, int64_t rows) const {
-  return rows * kernels::TileCount(vocab(rank)) * kTileSum;
-}
-
-int64_t ExchangeLayout::ToldBegin(int64_t rank) const {
-  return sums_.logits_rows * vocab(rank) * kFloat + sums_.candidates * kCandidate;
-}
-
 int64_t ExchangeLayout::LogitsAt(int64_t row, int64_t rank) const {
-  return rows_[row].before.logits_rows * vocab(rank) * kFloat;
+  return Part(rank).LogitsAt(rows_[row].before);
 }
 
 int64_t ExchangeLayout::CandidatesAt(int64_t row, int64_t rank) const {
-  return sums_.logits_rows * vocab(rank) * kFloat + candidates_before(row) * kCandidate;
+  return Part(rank).CandidatesAt(rows_[row].before);
 }
 
 int64_t ExchangeLayout::TilesAt(int64_t row, int64_t rank) const {
-  const Sums& before = rows_[row].before;
-  return ToldBegin(rank) + TilesBytes(rank, before.tile_rows) + before.told_bytes;
+  return Part(rank).TilesAt(rows_[row].before);
 }
 
 int64_t ExchangeLayout::BestAt(int64_t row, int64_t rank) const {
-  return TilesAt(row, rank) + (rows_[row].share.tiles ? TilesBytes(rank, 1) : 0);
+  return Part(rank).BestAt(rows_[row].before, rows_[row].share);
 }
 
 int64_t ExchangeLayout::RawLogitsAt(int64_t row, int64_t rank) const {
-  return BestAt(row, rank) + BestBytes(rows_[row].share);
+  return Part(rank).RawLogitsAt(rows_[row].before, rows_[row].share);
 }
 
 int64_t PartBytesMax(const ShardPlan& shard, int64_t rank, int64_t slots, int64_t step_rows) {

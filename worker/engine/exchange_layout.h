@@ -1,28 +1,19 @@
-// Where each row's bytes lie in the one exchange after the head. A rank's part is, in this order:
-// its run of the logits of every row on route kLogits; the candidates of the other sampled rows;
-// and of each row that tells log-probabilities its tile sums, its best logits and the raw logits of
-// the tokens that may have to be told. All is 4-byte aligned, and where nothing tells
-// log-probabilities the part is the logits and candidates alone.
-//
-// Every rank lays out the same rows, so each knows every rank's part. Nothing here copies a byte.
+// Where each row's bytes lie in the one exchange after the head (kernels/sampling/exchange_part.h
+// says in which order). Every rank lays out the same rows, so each knows every rank's part; where
+// nothing tells log-probabilities the part is the logits and candidates alone. Nothing here copies
+// a byte.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "kernels/sampling/exchange_part.h"
 #include "worker/model/shard_plan.h"
 
 namespace octet::worker {
 
-// What one row brings to the exchange, from each rank.
-struct RowShare {
-  bool logits = false;     // the rank's run of them
-  int32_t candidates = 0;  // Candidates
-  bool tiles = false;      // a TileSum for each of the rank's tiles
-  int32_t best = 0;        // Candidates, by raw logit
-  int32_t raw_logits = 0;  // floats
-};
+using kernels::RowShare;
 
 class ExchangeLayout {
  public:
@@ -48,26 +39,21 @@ class ExchangeLayout {
 
   int64_t candidates_before(int64_t row) const { return rows_[row].before.candidates; }
   const RowShare& share(int64_t row) const { return rows_[row].share; }
+  const kernels::ExchangeSums& before(int64_t row) const { return rows_[row].before; }
+  const kernels::ExchangeSums& totals() const { return totals_; }
 
  private:
-  // Sums over rows; logits and tiles differ from rank to rank, the rest does not.
-  struct Sums {
-    int64_t logits_rows = 0;
-    int64_t candidates = 0;
-    int64_t tile_rows = 0;
-    int64_t told_bytes = 0;  // of best and raw logits
-  };
   struct Row {
     RowShare share;
-    Sums before;
+    kernels::ExchangeSums before;
   };
-  int64_t vocab(int64_t rank) const { return vocab_bounds_[rank + 1] - vocab_bounds_[rank]; }
-  int64_t ToldBegin(int64_t rank) const;
-  int64_t TilesBytes(int64_t rank, int64_t rows) const;
+  kernels::ExchangePart Part(int64_t rank) const {
+    return {totals_, vocab_bounds_[rank + 1] - vocab_bounds_[rank]};
+  }
 
   std::vector<int64_t> vocab_bounds_;  // [ranks + 1]
   std::vector<Row> rows_;              // reserved: rows_max
-  Sums sums_;
+  kernels::ExchangeSums totals_;
   std::vector<int64_t> bytes_of_rank_;  // [ranks]
   std::vector<int64_t> part_begin_;     // [ranks]
 };

@@ -2,7 +2,6 @@
 // and StepResult (proto/octet/v1/worker_link.proto says what the fields mean).
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -59,13 +58,7 @@ struct StepPlan {
   std::vector<int32_t> decode_slots;
 };
 
-struct RowLogprobs {
-  float logprob = kernels::kLogprobFloor;  // of the token itself
-  int32_t top_count = 0;
-  std::array<int32_t, kernels::kLogprobsMax> top_tokens{};  // [top_count], best first
-  std::array<float, kernels::kLogprobsMax> top_logprobs{};  // [top_count]
-  bool operator==(const RowLogprobs&) const = default;
-};
+using kernels::RowLogprobs;
 
 // Prompt tokens [first_position, first_position + row_count) of a slot.
 struct PromptLogprobs {

@@ -5,10 +5,13 @@
 #include <cstdio>
 #include <thread>
 
-#include "kernels/isa.h"
+#include "kernels/attention/attention_plan.h"
+#include "worker/engine/memory_plan.h"
 
 namespace octet::worker {
 namespace {
+
+constexpr int64_t kKvBlocksMin = 2;
 
 Result<kernels::KvFormat> ParseKv(const std::string& text) {
   if (text == "int8" || text == "auto") return kernels::KvFormat::kInt8;
@@ -17,10 +20,18 @@ Result<kernels::KvFormat> ParseKv(const std::string& text) {
   return InvalidArgument("--kv is '" + text + "'; expected int8, int4 or bf16");
 }
 
-Result<kernels::ActivationFormat> ParseActivations(const std::string& text) {
-  if (text == "int8" || text == "auto") return kernels::ActivationFormat::kInt8;
+Result<kernels::ActivationFormat> ParseActivations(const std::string& text, Device device) {
+  const bool cuda = device == Device::kCuda;
+  if (text == "auto")
+    return cuda ? kernels::ActivationFormat::kBF16 : kernels::ActivationFormat::kInt8;
+  if (text == "int8") return kernels::ActivationFormat::kInt8;
   if (text == "bf16") return kernels::ActivationFormat::kBF16;
-  if (text == "f32") return kernels::ActivationFormat::kF32;
+  if (text == "f32" && !cuda) return kernels::ActivationFormat::kF32;
+  if (text == "f32") {
+    return InvalidArgument(
+        "--activations is 'f32', which is computed on the CPU alone; expected auto, bf16 or int8 "
+        "on CUDA");
+  }
   return InvalidArgument("--activations is '" + text + "'; expected auto, f32, bf16 or int8");
 }
 
@@ -31,20 +42,44 @@ Status CheckRange(const char* flag, int64_t value, int64_t low, int64_t high) {
                          std::to_string(high));
 }
 
-Result<int64_t> KvBlocks(const WorkerOptions& options, const EngineConfig& config, int64_t ranks) {
+// Blocks for which there is room beside everything else on the fullest rank of a group of GPUs.
+Result<int64_t> BlocksBesidePlan(EngineConfig config, int64_t ranks, const RankDevice& device) {
+  config.kv_blocks = 0;
+  int64_t blocks = INT64_MAX;
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    OCTET_ASSIGN_OR_RETURN(config.shard, ShardPlan::Make(config.spec, ranks, rank));
+    const MemoryPlan plan = MemoryPlan::Make(config);
+    const int64_t left = device.gpu.total_bytes - plan.total_bytes();
+    const int64_t block_bytes = config.spec.layers * config.kv_layout().block_bytes();
+    if (left < kKvBlocksMin * block_bytes) {
+      return ResourceExhausted("rank " + std::to_string(rank) + " needs " + DescribePlan(plan) +
+                               " before any KV cache; the GPU has " +
+                               std::to_string(device.gpu.total_bytes) + " bytes");
+    }
+    if (block_bytes > 0) blocks = std::min(blocks, left / block_bytes);
+  }
+  return blocks;
+}
+
+Result<int64_t> KvBlocks(const WorkerOptions& options, const EngineConfig& config, int64_t ranks,
+                         const RankDevice& device) {
   const int64_t block_bytes = KvBlockBytesMax(config.spec, ranks, config.kv);
   const int64_t wanted = config.slots * config.blocks_per_sequence();
-  if (options.kv_memory.empty()) {
+  if (options.kv_memory == "auto" && device.kind == Device::kCuda && device.gpu.total_bytes > 0) {
+    OCTET_ASSIGN_OR_RETURN(const int64_t room, BlocksBesidePlan(config, ranks, device));
+    return std::min(wanted, room);
+  }
+  if (options.kv_memory == "auto") {
     const int64_t affordable =
         std::max(kDefaultKvBytesMax / block_bytes, config.blocks_per_sequence() + 1);
     return std::min(wanted, affordable);
   }
   OCTET_ASSIGN_OR_RETURN(const int64_t bytes, ParseBytes(options.kv_memory));
   const int64_t blocks = bytes / block_bytes;
-  if (blocks < 2) {
+  if (blocks < kKvBlocksMin) {
     return InvalidArgument("--kv-memory is " + options.kv_memory + ", room for " +
                            std::to_string(blocks) + " blocks of " + std::to_string(block_bytes) +
-                           " bytes; at least 2 are needed");
+                           " bytes; at least " + std::to_string(kKvBlocksMin) + " are needed");
   }
   return std::min(blocks, wanted);
 }
@@ -77,8 +112,10 @@ std::vector<std::string> WorkerOptions::ToArguments() const {
                                         "--max-num-batched-tokens",
                                         std::to_string(max_num_batched_tokens),
                                         "--threads",
-                                        std::to_string(threads)};
-  if (!kv_memory.empty()) arguments.insert(arguments.end(), {"--kv-memory", kv_memory});
+                                        std::to_string(threads),
+                                        "--kv-memory",
+                                        kv_memory};
+  if (share_gpu) arguments.push_back("--share-gpu");
   return arguments;
 }
 
@@ -110,12 +147,12 @@ Result<int64_t> ParseBytes(const std::string& text) {
 }
 
 Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelSpec& spec,
-                                      const WeightOptions& weights, int64_t ranks, int64_t rank) {
-  if (options.device != "auto" && options.device != "cpu") {
-    return Unimplemented("--device is '" + options.device +
-                         "'; this build runs on the CPU: expected auto or cpu");
-  }
+                                      const WeightOptions& weights, int64_t ranks, int64_t rank,
+                                      const RankDevice& device) {
+  const auto kind = static_cast<size_t>(device.kind);
   EngineConfig config;
+  config.device = device.kind;
+  config.gpu = device.gpu;
   config.spec = spec;
   config.weights = weights;
   OCTET_ASSIGN_OR_RETURN(config.shard, ShardPlan::Make(spec, ranks, rank));
@@ -125,10 +162,19 @@ Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelS
                            std::to_string(spec.head_dim) + "; expected a multiple of " +
                            std::to_string(kernels::kKvInt4DimMultiple));
   }
-  OCTET_ASSIGN_OR_RETURN(config.activations, ParseActivations(options.activations));
+  const bool has_attention =
+      device.kind == Device::kCpu || kernels::AttentionWorkers(config.kv_layout(), config.gpu) > 0;
+  if (!has_attention) {
+    return Unimplemented("the model's head dimension is " + std::to_string(spec.head_dim) +
+                         ", which no attention kernel on CUDA has; use --device cpu");
+  }
+  OCTET_ASSIGN_OR_RETURN(config.activations, ParseActivations(options.activations, device.kind));
+  config.weights.layout = LayoutFor(device.kind, config.activations);
   config.context = options.max_model_len > 0 ? options.max_model_len : spec.context;
-  config.slots = options.max_num_seqs;
-  config.step_rows = options.max_num_batched_tokens;
+  config.slots = options.max_num_seqs != 0 ? options.max_num_seqs : kDefaultSlots[kind];
+  config.step_rows = options.max_num_batched_tokens != 0
+                         ? options.max_num_batched_tokens
+                         : std::max(kDefaultStepRows[kind], config.slots);
   config.threads = options.threads > 0
                        ? options.threads
                        : std::max(1, static_cast<int>(std::thread::hardware_concurrency()) /
@@ -138,7 +184,7 @@ Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelS
   OCTET_RETURN_IF_ERROR(
       CheckRange("--max-num-batched-tokens", config.step_rows, config.slots, kStepRowsMax));
   OCTET_RETURN_IF_ERROR(CheckRange("--threads", config.threads, 1, kThreadsMax));
-  OCTET_ASSIGN_OR_RETURN(config.kv_blocks, KvBlocks(options, config, ranks));
+  OCTET_ASSIGN_OR_RETURN(config.kv_blocks, KvBlocks(options, config, ranks, device));
   return config;
 }
 
@@ -157,11 +203,29 @@ std::string_view ActivationFormatName(kernels::ActivationFormat format) {
   return kNames[static_cast<int>(format)];
 }
 
+kernels::WeightLayout LayoutFor(Device device, kernels::ActivationFormat activations) {
+  if (device == Device::kCpu) return kernels::WeightLayout::kCpuPanels;
+  return activations == kernels::ActivationFormat::kInt8 ? kernels::WeightLayout::kCuda8
+                                                         : kernels::WeightLayout::kCuda16;
+}
+
+DeviceInfo PlannedGpu() {
+  return {.name = "a planned GPU",
+          .major = 9,
+          .minor = 0,
+          .sm_count = 132,
+          .l2_bytes = int64_t{50} << 20,
+          .shared_bytes_per_block = 227 << 10};
+}
+
+std::string_view DeviceName(Device device) { return device == Device::kCuda ? "cuda" : "cpu"; }
+
 std::string ConfigDigest(const EngineConfig& c, const std::string& config_json) {
   std::string text = config_json;
   for (const std::string_view name :
        {WeightFormatName(c.weights.layers), WeightFormatName(c.weights.head),
-        DTypeName(c.weights.embedding), KvFormatName(c.kv), ActivationFormatName(c.activations)}) {
+        DTypeName(c.weights.embedding), KvFormatName(c.kv), ActivationFormatName(c.activations),
+        DeviceName(c.device)}) {
     text += "|";
     text += name;
   }

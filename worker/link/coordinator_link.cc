@@ -49,6 +49,14 @@ struct CoordinatorLink::State {
 
   Status Open(const std::string& address);
 
+  // The first plan, or nothing. REQUIRES: `mutex` is held.
+  std::optional<std::string> TakePlan() {
+    if (plans.empty()) return std::nullopt;
+    std::string plan = std::move(plans.front());
+    plans.pop_front();
+    return plan;
+  }
+
   void Write(const v1::RankMessage& message) {
     std::lock_guard lock(write_mutex);
     stream->Write(message);  // a broken stream shows in the reader
@@ -186,10 +194,13 @@ void CoordinatorLink::SayFailure(const Status& failure) {
 std::optional<std::string> CoordinatorLink::NextPlan() {
   std::unique_lock lock(state_->mutex);
   state_->wake.wait(lock, [&] { return !state_->plans.empty() || state_->ended; });
-  if (state_->plans.empty()) return std::nullopt;
-  std::string plan = std::move(state_->plans.front());
-  state_->plans.pop_front();
-  return plan;
+  return state_->TakePlan();
+}
+
+std::optional<std::string> CoordinatorLink::NextPlanWithin(std::chrono::microseconds wait_max) {
+  std::unique_lock lock(state_->mutex);
+  state_->wake.wait_for(lock, wait_max, [&] { return !state_->plans.empty(); });
+  return state_->TakePlan();
 }
 
 void CoordinatorLink::SendResult(v1::StepResult result) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -34,6 +35,8 @@ class CoordinatorLink {
 
   // Rank 0: the next plan's bytes; nothing after Shutdown. Blocks.
   std::optional<std::string> NextPlan();
+  // The same, but nothing if none comes in so long.
+  std::optional<std::string> NextPlanWithin(std::chrono::microseconds wait_max);
   void SendResult(v1::StepResult result);
   // After each step, for the heartbeat: the step's time is added, `collective_us` is a sum since
   // the start.

@@ -4,9 +4,10 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/device/device.h"
 #include "kernels/activation/activation.h"
 #include "kernels/embedding/embedding.h"
-#include "kernels/kv_cache/kv_cache.h"
+#include "kernels/kv_cache/rope_append.h"
 #include "kernels/norm/norm.h"
 #include "kernels/rope/rope.h"
 
@@ -24,11 +25,14 @@ Decoder::Decoder(const ModelSpec& spec, const ShardPlan& shard, const DecoderWei
       stream_(stream) {
   OCTET_CHECK_EQ(static_cast<int64_t>(weights.layers.size()), spec.layers);
   const std::vector<float> frequencies = spec.rope.InverseFrequencies(spec.head_dim);
-  std::copy(frequencies.begin(), frequencies.end(), buffers_.inverse_frequency);
+  CopyToDevice(buffers_.inverse_frequency, frequencies.data(),
+               static_cast<int64_t>(frequencies.size() * sizeof(float)), *stream);
+  Synchronize(*stream);
 }
 
 void Decoder::Project(const kernels::LinearShape& shape, const std::byte* weights,
-                      const float* bias, const float* x, int64_t rows, float* out) {
+                      const float* bias, const float* x, const kernels::ActivationRows& x_rows,
+                      int64_t rows, float* out) {
   kernels::Linear({.shape = &shape,
                    .weights = weights,
                    .x = x,
@@ -37,13 +41,24 @@ void Decoder::Project(const kernels::LinearShape& shape, const std::byte* weight
                    .bias = bias,
                    .out = out,
                    .activation = options_.activations,
-                   .workspace = buffers_.workspace},
+                   .workspace = buffers_.workspace,
+                   .activations = x_rows},
                   *stream_);
 }
 
-// normed -> delta
-void Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
-                             std::byte* cache) {
+// A root that is alone is the sum, and a device reads it where it is.
+const float* Decoder::SumOfRoots(const ExchangeTree& tree, int64_t rows) {
+  const int64_t count = rows * spec_.hidden;
+  const bool is_alone = tree.merges.size() == 1;
+  const float* root =
+      is_alone ? comm_->GatherRoots(tree, buffers_.roots, count, *stream_) : nullptr;
+  if (root != nullptr) return root;
+  comm_->TreeAllReduce(tree, buffers_.roots, buffers_.delta, count, *stream_);
+  return buffers_.delta;
+}
+
+const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
+                                     std::byte* cache) {
   const DecoderBuffers& b = buffers_;
   const int64_t head_dim = spec_.head_dim;
   const int64_t q_width = shard_.heads() * head_dim;
@@ -51,51 +66,50 @@ void Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBatch& batc
   const int64_t stride = q_width + 2 * kv_width;
 
   Project(weights_.shapes.qkv, layer.qkv, layer.qkv_bias, b.normed, batch.rows, b.qkv);
-  kernels::Rope({.x = b.qkv,
-                 .x_stride = stride,
-                 .cos = b.cos,
-                 .sin = b.sin,
-                 .rows = batch.rows,
-                 .heads = shard_.heads() + shard_.kv_heads(),
-                 .head_dim = head_dim,
-                 .rotary_dim = head_dim},
-                *stream_);
-  kernels::AppendKv({.layout = options_.kv,
-                     .cache = cache,
-                     .k = b.qkv + q_width,
-                     .v = b.qkv + q_width + kv_width,
-                     .kv_stride = stride,
-                     .rows = batch.rows,
-                     .slots = batch.cache_slots},
-                    *stream_);
+  kernels::RopeAppendKv({.layout = options_.kv,
+                         .cache = cache,
+                         .qkv = b.qkv,
+                         .stride = stride,
+                         .cos = b.cos,
+                         .sin = b.sin,
+                         .slots = batch.cache_slots,
+                         .rows = batch.rows,
+                         .heads = shard_.heads(),
+                         .rotary_dim = head_dim},
+                        *stream_);
   kernels::Attention({.layout = options_.kv,
                       .cache = cache,
                       .q = b.qkv,
                       .q_stride = stride,
-                      .out = b.attention,
+                      .out = b.attention.ValuesUnlessRows(),
                       .out_stride = q_width,
                       .sequences = batch.sequences,
                       .groups = shard_.head_groups,
                       .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim))),
                       .window = spec_.sliding_window,
-                      .workspace = b.workspace},
+                      .workspace = b.attention_workspace,
+                      .plan = batch.attention_plan,
+                      .block_tables = batch.block_tables,
+                      .y = b.attention.Rows(batch.rows)},
                      *stream_);
   Project(weights_.shapes.o, layer.o, nullptr, b.attention, batch.rows, b.roots);
-  comm_->TreeAllReduce(shard_.attention_exchange, b.roots, b.delta, batch.rows * spec_.hidden,
-                       *stream_);
+  return SumOfRoots(shard_.attention_exchange, batch.rows);
 }
 
-// normed -> delta
-void Decoder::MlpBlock(const LayerWeights& layer, int64_t rows) {
+const float* Decoder::MlpBlock(const LayerWeights& layer, int64_t rows) {
   const DecoderBuffers& b = buffers_;
   Project(weights_.shapes.gate_up, layer.gate_up, nullptr, b.normed, rows, b.gate_up);
-  kernels::SiluMul({.gate_up = b.gate_up, .y = b.gated, .rows = rows, .width = shard_.ffn()},
+  kernels::SiluMul({.gate_up = b.gate_up,
+                    .y = b.gated.ValuesUnlessRows(),
+                    .rows = rows,
+                    .width = shard_.ffn(),
+                    .out = b.gated.Rows(rows)},
                    *stream_);
   Project(weights_.shapes.down, layer.down, nullptr, b.gated, rows, b.roots);
-  comm_->TreeAllReduce(shard_.ffn_exchange, b.roots, b.delta, rows * spec_.hidden, *stream_);
+  return SumOfRoots(shard_.ffn_exchange, rows);
 }
 
-const float* Decoder::Forward(const ForwardBatch& batch, std::byte* cache) {
+void Decoder::Forward(const ForwardBatch& batch, std::byte* cache) {
   const DecoderBuffers& b = buffers_;
   const int64_t rows = batch.rows;
   const auto eps = static_cast<float>(spec_.norm_eps);
@@ -121,47 +135,61 @@ const float* Decoder::Forward(const ForwardBatch& batch, std::byte* cache) {
                       *stream_);
   kernels::RmsNorm({.x = b.residual,
                     .weight = weights_.layers[0].attention_norm,
-                    .y = b.normed,
+                    .y = b.normed.ValuesUnlessRows(),
                     .rows = rows,
                     .hidden = spec_.hidden,
-                    .eps = eps},
+                    .eps = eps,
+                    .out = b.normed.Rows(rows)},
                    *stream_);
 
   kernels::AddRmsNormArgs add_norm{.residual = b.residual,
-                                   .delta = b.delta,
-                                   .y = b.normed,
+                                   .y = b.normed.ValuesUnlessRows(),
                                    .rows = rows,
                                    .hidden = spec_.hidden,
-                                   .eps = eps};
+                                   .eps = eps,
+                                   .out = b.normed.Rows(rows)};
   for (int64_t i = 0; i < spec_.layers; ++i) {
     const LayerWeights& layer = weights_.layers[i];
-    AttentionBlock(layer, batch, cache + i * layer_cache_bytes);
+    add_norm.delta = AttentionBlock(layer, batch, cache + i * layer_cache_bytes);
     add_norm.delta_bias = layer.o_bias;
     add_norm.weight = layer.mlp_norm;
     kernels::AddRmsNorm(add_norm, *stream_);
 
-    MlpBlock(layer, rows);
+    add_norm.delta = MlpBlock(layer, rows);
     add_norm.delta_bias = nullptr;
-    add_norm.weight =
-        i + 1 < spec_.layers ? weights_.layers[i + 1].attention_norm : weights_.final_norm;
+    if (i + 1 < spec_.layers) {
+      add_norm.weight = weights_.layers[i + 1].attention_norm;
+    } else {  // f32 for the head, which reads few of the rows
+      add_norm.weight = weights_.final_norm;
+      add_norm.y = b.normed.values;
+      add_norm.out = {};
+    }
     kernels::AddRmsNorm(add_norm, *stream_);
   }
-  return b.normed;
 }
 
 void Decoder::Head(const float* hidden, int64_t rows, float* logits) {
-  Project(weights_.shapes.head, weights_.head, nullptr, hidden, rows, logits);
+  kernels::ActivationRows hidden_rows;
+  hidden_rows.values = const_cast<float*>(hidden);
+  hidden_rows.stride = spec_.hidden;
+  Project(weights_.shapes.head, weights_.head, nullptr, hidden, hidden_rows, rows, logits);
 }
 
-int64_t Decoder::WorkspaceBytes(const ModelSpec& spec, const ShardPlan& shard,
-                                const DecoderShapes& shapes, kernels::ActivationFormat activations,
-                                int64_t rows, int64_t head_rows, int threads) {
-  const auto linear = [&](const kernels::LinearShape& shape, int64_t shape_rows) {
-    return kernels::LinearWorkspaceBytes(shape, activations, shape_rows);
+int64_t Decoder::WorkspaceBytes(const DecoderShapes& shapes, kernels::ActivationFormat activations,
+                                int64_t rows, int64_t head_rows) {
+  using kernels::ActivationFormat;
+  const auto linear = [&](const kernels::LinearShape& shape, int64_t shape_rows,
+                          ActivationFormat format) {
+    return kernels::LinearWorkspaceBytes(shape, activations, shape_rows, format);
   };
-  return std::max({linear(shapes.qkv, rows), linear(shapes.o, rows), linear(shapes.gate_up, rows),
-                   linear(shapes.down, rows), linear(shapes.head, head_rows),
-                   kernels::AttentionWorkspaceBytes(shard.heads(), spec.head_dim, threads)});
+  const auto fed = [&](const kernels::LinearShape& shape) {
+    return linear(shape, rows, RowsFormat(shape));
+  };
+  // Attention and the final norm write f32 for linears that read int8, and for the head.
+  const bool o_is_int8 = RowsFormat(shapes.o) == ActivationFormat::kInt8;
+  const int64_t o = o_is_int8 ? linear(shapes.o, rows, ActivationFormat::kF32) : fed(shapes.o);
+  return std::max({fed(shapes.qkv), o, fed(shapes.gate_up), fed(shapes.down),
+                   linear(shapes.head, head_rows, ActivationFormat::kF32)});
 }
 
 int64_t Decoder::RootsMax(const ShardPlan& shard) {

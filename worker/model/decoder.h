@@ -15,6 +15,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/formats/kv_layout.h"
 #include "worker/model/decoder_weights.h"
+#include "worker/model/linear_input.h"
 #include "worker/model/model_spec.h"
 #include "worker/model/shard_plan.h"
 
@@ -26,22 +27,26 @@ struct ForwardBatch {
   const int32_t* tokens = nullptr;       // [rows]
   const int32_t* positions = nullptr;    // [rows] absolute
   const int64_t* cache_slots = nullptr;  // [rows] block id * 64 + position inside the block
-  std::span<const kernels::AttentionSequence> sequences;
+  std::span<const kernels::AttentionSequence> sequences;  // read by the CPU alone
+  // Read by a device alone: what its attention does, and the sequences' block tables.
+  kernels::AttentionDevicePlan attention_plan;
+  const int32_t* block_tables = nullptr;
 };
 
 struct DecoderBuffers {
   float* residual = nullptr;           // [rows, hidden]
-  float* normed = nullptr;             // [rows, hidden]
+  LinearInput normed;                  // of qkv and gate_up; its f32 rows carry the final norm
   float* delta = nullptr;              // [rows, hidden]
   float* roots = nullptr;              // [most roots of any row-parallel linear, rows, hidden]
   float* qkv = nullptr;                // [rows, (heads + 2 kv_heads) * head_dim] of this rank
-  float* attention = nullptr;          // [rows, heads * head_dim] of this rank
+  LinearInput attention;               // of o: [rows, heads * head_dim] of this rank
   float* gate_up = nullptr;            // [rows, 2 * ffn] of this rank
-  float* gated = nullptr;              // [rows, ffn] of this rank
+  LinearInput gated;                   // of down: [rows, ffn] of this rank
   float* cos = nullptr;                // [rows, head_dim / 2]
   float* sin = nullptr;                // [rows, head_dim / 2]
   float* inverse_frequency = nullptr;  // [head_dim / 2], filled once
   std::byte* workspace = nullptr;      // Decoder::WorkspaceBytes
+  std::byte* attention_workspace = nullptr;  // may be `workspace` on the CPU
 };
 
 struct DecoderOptions {
@@ -57,24 +62,32 @@ class Decoder {
           Stream* stream);
 
   // Appends the rows' keys and values to `cache` ([layers, blocks] of block_bytes) and leaves the
-  // final-normed hidden state of every row in the returned buffer ([rows, hidden] f32).
-  const float* Forward(const ForwardBatch& batch, std::byte* cache);
+  // final-normed hidden state of every row in hidden().
+  void Forward(const ForwardBatch& batch, std::byte* cache);
+  const float* hidden() const { return buffers_.normed.values; }  // [rows, hidden] f32
 
   // logits[rows, vocab of this rank] of hidden[rows, hidden].
   void Head(const float* hidden, int64_t rows, float* logits);
 
-  // Scratch of the largest op, for steps of up to `rows` rows of which `head_rows` are sampled.
-  static int64_t WorkspaceBytes(const ModelSpec& spec, const ShardPlan& shard,
-                                const DecoderShapes& shapes, kernels::ActivationFormat activations,
-                                int64_t rows, int64_t head_rows, int threads);
+  // Scratch of the largest linear, for steps of up to `rows` rows of which `head_rows` are sampled.
+  static int64_t WorkspaceBytes(const DecoderShapes& shapes, kernels::ActivationFormat activations,
+                                int64_t rows, int64_t head_rows);
   // The most roots that this rank sends in one all-reduce.
   static int64_t RootsMax(const ShardPlan& shard);
 
  private:
-  void AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch, std::byte* cache);
-  void MlpBlock(const LayerWeights& layer, int64_t rows);
+  // Both return where the block's [rows, hidden] are, to be added to the residual.
+  const float* AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
+                              std::byte* cache);
+  const float* MlpBlock(const LayerWeights& layer, int64_t rows);
+  const float* SumOfRoots(const ExchangeTree& tree, int64_t rows);
+  // Empty `rows` have the linear read f32 values instead.
   void Project(const kernels::LinearShape& shape, const std::byte* weights, const float* bias,
-               const float* x, int64_t rows, float* out);
+               const float* x, const kernels::ActivationRows& x_rows, int64_t rows, float* out);
+  void Project(const kernels::LinearShape& shape, const std::byte* weights, const float* bias,
+               const LinearInput& input, int64_t rows, float* out) {
+    Project(shape, weights, bias, input.values, input.Rows(rows), rows, out);
+  }
 
   const ModelSpec& spec_;
   const ShardPlan& shard_;

@@ -5,11 +5,14 @@
 namespace octet::worker {
 namespace {
 
-kernels::LinearShape MakeShape(kernels::WeightFormat format, int64_t group, int64_t outputs,
-                               const SumTree& tree, LeafRange leaves) {
+kernels::LinearShape MakeShape(const WeightOptions& options, kernels::WeightFormat format,
+                               int64_t outputs, const SumTree& tree, LeafRange leaves) {
+  using enum kernels::WeightLayout;
   kernels::LinearShape shape;
   shape.format = format;
-  shape.group = group;
+  shape.group = options.group;
+  const bool is_float = !kernels::IsQuantized(format);
+  shape.layout = options.layout == kCuda8 && is_float ? kCuda16 : options.layout;
   shape.outputs = outputs;
   shape.input_begin = tree.bounds()[leaves.begin];
   shape.inputs = tree.bounds()[leaves.end] - shape.input_begin;
@@ -31,15 +34,13 @@ DecoderShapes DecoderShapes::Make(const ModelSpec& spec, const ShardPlan& shard,
   OCTET_CHECK_EQ(shard.ffn_tree.inputs(), spec.ffn);
   DecoderShapes shapes;
   shapes.qkv =
-      MakeShape(options.layers, options.group,
-                (shard.heads() + 2 * shard.kv_heads()) * spec.head_dim, shard.hidden_tree, whole);
-  shapes.o = MakeShape(options.layers, options.group, spec.hidden, shard.attention_tree,
-                       shard.attention_leaves);
-  shapes.gate_up =
-      MakeShape(options.layers, options.group, 2 * shard.ffn(), shard.hidden_tree, whole);
-  shapes.down =
-      MakeShape(options.layers, options.group, spec.hidden, shard.ffn_tree, shard.ffn_leaves);
-  shapes.head = MakeShape(options.head, options.group, shard.vocab(), shard.hidden_tree, whole);
+      MakeShape(options, options.layers, (shard.heads() + 2 * shard.kv_heads()) * spec.head_dim,
+                shard.hidden_tree, whole);
+  shapes.o =
+      MakeShape(options, options.layers, spec.hidden, shard.attention_tree, shard.attention_leaves);
+  shapes.gate_up = MakeShape(options, options.layers, 2 * shard.ffn(), shard.hidden_tree, whole);
+  shapes.down = MakeShape(options, options.layers, spec.hidden, shard.ffn_tree, shard.ffn_leaves);
+  shapes.head = MakeShape(options, options.head, shard.vocab(), shard.hidden_tree, whole);
   return shapes;
 }
 

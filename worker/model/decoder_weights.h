@@ -21,6 +21,8 @@ struct WeightOptions {
   kernels::WeightFormat head = kernels::WeightFormat::kInt8;    // vocabulary head
   DType embedding = DType::kBF16;                               // as the checkpoint stores it
   int64_t group = 128;
+  // Of quantized linears; float weights beside kCuda8 lie as kCuda16, for they take bf16 rows.
+  kernels::WeightLayout layout = kernels::WeightLayout::kCpuPanels;
 };
 
 // Shapes of one rank, the same for every layer.

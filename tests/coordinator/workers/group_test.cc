@@ -57,6 +57,26 @@ class GroupTest : public ::testing::Test {
                0};
 };
 
+TEST_F(GroupTest, RefusesTwoRanksOnOneGpu) {
+  v1::Hello first = MakeHello(0);
+  v1::Hello second = MakeHello(1);
+  first.set_gpu("0a1b");
+  second.set_gpu("0a1b");
+  ASSERT_TRUE(group_.OnHello(10, first, 1).ok());
+  EXPECT_EQ(group_.OnHello(11, second, 1).message(),
+            "ranks 0 and 1 compute on one GPU, 0a1b; give each rank its own, or for a test let "
+            "them share with --share-gpu");
+  second.set_host("another");  // where it is another GPU
+  EXPECT_TRUE(group_.OnHello(11, second, 1).ok());
+}
+
+TEST_F(GroupTest, RefusesRanksOfTwoKindsOfDevice) {
+  v1::Hello gpu = MakeHello(1);
+  gpu.set_isa("cuda 9.0");
+  ASSERT_TRUE(group_.OnHello(10, MakeHello(0), 1).ok());
+  EXPECT_NE(group_.OnHello(11, gpu, 1).message().find("'cuda 9.0'"), std::string::npos);
+}
+
 TEST_F(GroupTest, IsReadyWhenEveryRankSaysSo) {
   ASSERT_TRUE(group_.OnHello(11, MakeHello(1), 1).ok());
   group_.OnReady(11, MakeReady(1), 1);

@@ -60,9 +60,10 @@ class ServedBadFiles : public ::testing::Test {
   }
 
   // Serves the folder, and expects the end that a bad model has to have.
-  void ExpectRefused(const char* row, const std::string& injected, const std::string& said) {
+  void ExpectRefused(const char* row, const std::string& injected, const std::string& said,
+                     const std::vector<std::string>& more_flags = {}) {
     const auto start = std::chrono::steady_clock::now();
-    Process serve(ServeCommand(model_.string(), FreeAddress(), 2));
+    Process serve(ServeCommand(model_.string(), FreeAddress(), 2, more_flags));
     EXPECT_EQ(serve.Wait(kRefusalSeconds), 2) << serve.err();
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -94,6 +95,13 @@ TEST_F(ServedBadFiles, F1HeaderBeyondTheFile) {
 TEST_F(ServedBadFiles, F2BytesAfterTheLastTensor) {
   std::ofstream(model_ / "model.safetensors", std::ios::app) << "polyglot";
   ExpectRefused("F2", "8 bytes after the last tensor", "bytes follow the header, but its tensors");
+}
+
+// Whatever GPUs the machine has: none may be seen.
+TEST_F(ServedBadFiles, F38NoGpuToComputeOn) {
+  setenv("CUDA_VISIBLE_DEVICES", "", 1);
+  ExpectRefused("F38", "--device cuda where no GPU is to be seen", "without", {"--device", "cuda"});
+  unsetenv("CUDA_VISIBLE_DEVICES");
 }
 
 TEST_F(ServedBadFiles, F3IndexNamesAnotherFolder) {

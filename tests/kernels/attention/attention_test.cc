@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/kernels/attention/compare.h"
 #include "tests/kernels/attention/paged_context.h"
 
 namespace octet::kernels::test {
@@ -20,25 +21,9 @@ void ExpectNearReference(const PagedContext& context, const std::vector<Rows>& r
     of_isa.push_back(context.Attend(runs, 2));
     EXPECT_TRUE(SameBits(of_isa[0], of_isa.back())) << IsaName(isa);
   }
-  size_t row = 0;
-  int wrong = 0;
-  double worst = 0;  // as a share of the bound
-  for (const Rows& run : runs) {
-    for (int64_t i = 0; i < run.count; ++i, ++row) {
-      if (i % step != 0 && i + 1 != run.count) continue;
-      const auto expected = context.Reference(run.sequence, run.first_position + i);
-      const size_t width = expected.values.size();
-      for (size_t d = 0; d < width; ++d) {
-        const double error = std::abs(of_isa[0][row * width + d] - expected.values[d]);
-        worst = std::max(worst, error / expected.bounds[d]);
-        wrong += !(error <= expected.bounds[d]);  // a NaN is wrong
-      }
-    }
-  }
-  const ContextShape& shape = context.shape();
-  EXPECT_EQ(wrong, 0) << "worst " << worst << " of the bound, format "
-                      << static_cast<int>(shape.format) << " heads " << shape.heads << "/"
-                      << shape.kv_heads << " of " << shape.head_dim << " window " << shape.window;
+  const Comparison to_double =
+      Compare(context, runs, of_isa[0], step, &PagedContext::Expected::bounds);
+  EXPECT_EQ(to_double.wrong, 0) << to_double;
 }
 
 // Decode rows, whole prompts and chunks in one step, beginning and ending inside blocks and splits.

@@ -22,6 +22,7 @@ struct ContextShape {
   int64_t head_dim = 64;
   int64_t window = 0;
   std::vector<int64_t> lengths;  // tokens of each sequence, all of them in the cache
+  float outlier = 0;             // added to value 3 of every key, as models with biased keys have
 };
 
 class PagedContext {
@@ -51,6 +52,9 @@ class PagedContext {
   }
 
   const ContextShape& shape() const { return shape_; }
+  const KvLayout& layout() const { return layout_; }
+  const Buffer& cache() const { return cache_; }
+  const std::vector<int32_t>& table(size_t sequence) const { return tables_[sequence]; }
   int64_t q_width() const { return shape_.heads * shape_.head_dim; }
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)); }
   // The query of one token of one sequence: the same wherever it is used.
@@ -77,12 +81,32 @@ class PagedContext {
     int64_t first_position = 0;
     int64_t count = 0;
   };
+  // The queries of `runs`, row after row: [rows of all runs, heads of head_source, head_dim].
+  std::vector<float> Queries(const std::vector<Rows>& runs,
+                             const std::vector<int32_t>& head_source) const {
+    std::vector<float> q;
+    for (const Rows& run : runs) {
+      for (int64_t i = 0; i < run.count; ++i) {
+        const std::vector<float> all = Query(run.sequence, run.first_position + i);
+        for (int32_t head : head_source) {
+          q.insert(q.end(), all.begin() + head * shape_.head_dim,
+                   all.begin() + (head + 1) * shape_.head_dim);
+        }
+      }
+    }
+    return q;
+  }
+
+  std::vector<int32_t> AllHeads() const {
+    std::vector<int32_t> heads;
+    for (int32_t h = 0; h < shape_.heads; ++h) heads.push_back(h);
+    return heads;
+  }
+
   // Runs attention over `runs` in one call: [rows of all runs, width of the groups' heads].
   // `groups` may name a subset of the heads: their queries are then taken from `head_source`.
   std::vector<float> Attend(const std::vector<Rows>& runs, int threads) const {
-    std::vector<int32_t> heads;
-    for (int32_t h = 0; h < shape_.heads; ++h) heads.push_back(h);
-    return Attend(runs, threads, Groups(), heads);
+    return Attend(runs, threads, Groups(), AllHeads());
   }
   std::vector<float> Attend(const std::vector<Rows>& runs, int threads,
                             const std::vector<HeadGroup>& groups,
@@ -90,18 +114,12 @@ class PagedContext {
     const int64_t dim = shape_.head_dim;
     const int64_t width = static_cast<int64_t>(head_source.size()) * dim;
     std::vector<AttentionSequence> sequences;
-    std::vector<float> q;
     int64_t rows = 0;
     for (const Rows& run : runs) {
       sequences.push_back({rows, run.count, run.first_position, tables_[run.sequence].data()});
       rows += run.count;
-      for (int64_t i = 0; i < run.count; ++i) {
-        const std::vector<float> all = Query(run.sequence, run.first_position + i);
-        for (int32_t head : head_source) {
-          q.insert(q.end(), all.begin() + head * dim, all.begin() + (head + 1) * dim);
-        }
-      }
     }
+    const std::vector<float> q = Queries(runs, head_source);
     ThreadPool pool(threads);
     Stream stream(&pool);
     Buffer workspace(AttentionWorkspaceBytes(shape_.heads, dim, threads));
@@ -128,6 +146,7 @@ class PagedContext {
   struct Expected {
     std::vector<double> values;  // [heads * head_dim]
     std::vector<double> bounds;  // [heads * head_dim]
+    std::vector<double> device_bounds;
   };
   // The bound, u = 2^-24 being half an ulp of 1. A score's terms have magnitudes that add up to A
   // (codes and zeros apart, as the op multiplies them apart); each passes dim / 16 additions in its
@@ -140,6 +159,14 @@ class PagedContext {
   // before. With V the weighted magnitudes of a value's terms, and both numerator and denominator
   // off by as much,
   //   |error| <= (2 ((dim / 16 + 16) A + 6 blocks + 8) + T + 8) u V.
+  //
+  // On a device integer keys see the query rounded to 1 / 32512 of its greatest value, so a score
+  // is off by scale * max|q| / 65024 * sum |k|; with bf16 keys the query keeps all but 2^-18 of
+  // each value, and the matrix unit may lose 2 u of A at each of dim sums. Sums of codes are exact,
+  // what follows is 2 products and sums for each group and 8 more roundings of A. The weight of a
+  // token times its value's scale is rounded to 1 / 65535 of the greatest in a block (bf16: 2^-18
+  // of itself, and 2 u for each of 64 sums). Exp2 is good to 4 u (hardware: 2 ulp); a merge
+  // costs 6.
   Expected Reference(size_t sequence, int64_t position) const {
     const int64_t dim = shape_.head_dim;
     const std::vector<float> q = Query(sequence, position);
@@ -149,17 +176,23 @@ class PagedContext {
     Expected out;
     out.values.assign(static_cast<size_t>(q_width()), 0.0);
     out.bounds.assign(static_cast<size_t>(q_width()), 0.0);
+    out.device_bounds.assign(static_cast<size_t>(q_width()), 0.0);
     for (int64_t head = 0; head < shape_.heads; ++head) {
       const int64_t column = head / (shape_.heads / shape_.kv_heads) * dim;
       std::vector<double> scores;
-      double terms_max = 0;
+      double terms_max = 0, query_max = 0, keys_max = 0;
+      for (int64_t d = 0; d < dim; ++d) {
+        query_max = std::max(query_max, std::abs(double{q[head * dim + d]}));
+      }
       for (int64_t t = oldest; t <= position; ++t) {
         const Element* k = &keys_[sequence][t * width + column];
-        double dot = 0, terms = 0;
+        double dot = 0, terms = 0, keys = 0;
         for (int64_t d = 0; d < dim; ++d) {
           dot += double{q[head * dim + d]} * k[d].value;
           terms += std::abs(double{q[head * dim + d]}) * k[d].magnitude;
+          keys += std::abs(k[d].value);
         }
+        keys_max = std::max(keys_max, keys);
         scores.push_back(dot * scale());
         terms_max = std::max(terms_max, terms * scale());
       }
@@ -177,9 +210,44 @@ class PagedContext {
       const double lanes = static_cast<double>(dim) / 16;
       const double roundings =
           2 * ((lanes + 16) * terms_max + 6 * (tokens / 64 + 2) + 8) + tokens + 8;
-      for (int64_t d = 0; d < dim; ++d) out.bounds[head * dim + d] *= roundings * 0x1p-24;
+      const bool bf16 = shape_.format == KvFormat::kBF16;
+      const double query_error =
+          bf16 ? 0x1p-18 * terms_max : query_max / 65024 * keys_max * double{scale()};
+      const double device_terms =
+          (2 * static_cast<double>(bf16 ? dim : layout_.scale_groups()) + 10) * terms_max;
+      const double device_roundings =
+          2 * (device_terms + 6 * (tokens / 64 + 2) + 8) + (bf16 ? 128 : 0) + 3 * tokens / 64 + 8;
+      for (int64_t d = 0; d < dim; ++d) {
+        const size_t at = static_cast<size_t>(head * dim + d);
+        out.device_bounds[at] = out.bounds[at] * (device_roundings * 0x1p-24 + 2 * query_error) +
+                                WeightError(sequence, oldest, scores, sum, column + d);
+        out.bounds[at] *= roundings * 0x1p-24;
+      }
     }
     return out;
+  }
+
+  // What rounding of the weights costs value `column` on a device; scores[t - oldest] / sum are the
+  // weights of tokens from `oldest` on.
+  double WeightError(size_t sequence, int64_t oldest, const std::vector<double>& scores, double sum,
+                     int64_t column) const {
+    const int64_t width = shape_.kv_heads * shape_.head_dim;
+    double error = 0, most = 0, codes = 0;
+    const auto end = oldest + static_cast<int64_t>(scores.size());
+    for (int64_t t = oldest; t < end; ++t) {
+      const Element& v = values_[sequence][static_cast<size_t>(t * width + column)];
+      const double weight = scores[static_cast<size_t>(t - oldest)] / sum;
+      if (shape_.format == KvFormat::kBF16) {
+        error += weight * std::abs(v.value) * 0x1p-18;
+        continue;
+      }
+      most = std::max(most, weight * v.scale);
+      codes += v.code;
+      if ((t + 1) % kKvBlockTokens != 0 && t + 1 != end) continue;
+      error += most / 131070 * codes;
+      most = codes = 0;
+    }
+    return error;
   }
 
  private:
@@ -188,7 +256,10 @@ class PagedContext {
   void Fill(size_t s) {
     const int64_t rows = shape_.lengths[s];
     const int64_t width = shape_.kv_heads * shape_.head_dim;
-    const std::vector<float> k = Normal(rows * width, static_cast<uint32_t>(1000 + s), 0.3f, 1.5f);
+    std::vector<float> k = Normal(rows * width, static_cast<uint32_t>(1000 + s), 0.3f, 1.5f);
+    for (int64_t i = 3; i < rows * width; i += shape_.head_dim) {
+      k[static_cast<size_t>(i)] += shape_.outlier;
+    }
     const std::vector<float> v = Normal(rows * width, static_cast<uint32_t>(2000 + s), -0.2f);
     Append(s, k, v);
   }
@@ -209,6 +280,8 @@ class PagedContext {
   struct Element {
     double value = 0;
     double magnitude = 0;  // of the parts it is the sum of
+    double scale = 0;      // integer formats
+    double code = 0;       // its magnitude
   };
 
   // What the cache holds of a sequence: [tokens, kv_heads, head_dim].
@@ -242,7 +315,8 @@ class PagedContext {
     }
     const double part = double{F16ToFloat(pairs[0])} * code;
     const double zero = F16ToFloat(pairs[1]);
-    return {part + zero, std::abs(part) + std::abs(zero)};
+    return {part + zero, std::abs(part) + std::abs(zero), F16ToFloat(pairs[0]),
+            std::abs(static_cast<double>(code))};
   }
 
   ContextShape shape_;

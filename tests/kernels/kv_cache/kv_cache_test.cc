@@ -2,30 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "base/dtype.h"
+#include "tests/kernels/kv_cache/kv_cache_cases.h"
 #include "tests/kernels/random.h"
 
 namespace octet::kernels::test {
 namespace {
-
-struct Vector {
-  std::vector<int8_t> codes;
-  uint16_t scale = 0;
-  uint16_t zero = 0;
-  bool operator==(const Vector&) const = default;
-};
-
-Vector Scalar(const std::vector<float>& values) {
-  Vector v;
-  v.codes.resize(values.size());
-  QuantizeKvVector(values.data(), static_cast<int64_t>(values.size()), v.codes.data(), &v.scale,
-                   &v.zero);
-  return v;
-}
 
 // The same through AppendKv: one row, one head, slot 64 * 1 + 5.
 Vector Appended(const std::vector<float>& values, Isa isa) {
@@ -44,40 +31,6 @@ Vector Appended(const std::vector<float>& values, Isa isa) {
   std::memcpy(&v.scale, block + layout.v_scale(0) + 20, 2);
   std::memcpy(&v.zero, block + layout.v_scale(0) + 22, 2);
   EXPECT_EQ(0, std::memcmp(block + layout.k_data(0) + 5 * dim, v.codes.data(), values.size()));
-  return v;
-}
-
-std::vector<std::vector<float>> Vectors() {
-  std::vector<std::vector<float>> all;
-  uint32_t seed = 0;
-  for (int64_t dim : {1, 6, 16, 40, 64, 80, 96, 128}) {
-    for (float mean : {0.0f, 3.0f, -100.0f, 2000.0f}) {
-      for (float deviation : {1e-6f, 1e-3f, 1.0f, 50.0f}) {
-        all.push_back(Normal(dim, ++seed, mean, deviation));
-      }
-    }
-  }
-  all.push_back(std::vector<float>(64, 0.0f));
-  all.push_back(std::vector<float>(64, -0.0f));
-  all.push_back(std::vector<float>(64, 7.125f));
-  all.back()[3] = 7.0f;
-  all.push_back({0.0f, -0.0f, 0.0f, -0.0f});
-  all.push_back({1e-30f, -1e-30f, 3e-39f});
-  return all;
-}
-
-struct Int4Vector {
-  std::vector<uint8_t> codes;
-  std::vector<uint16_t> pairs;  // [groups, 2]
-  bool operator==(const Int4Vector&) const = default;
-
-  explicit Int4Vector(size_t dim) : codes(dim / 2), pairs((dim + 31) / 32 * 2) {}
-};
-
-Int4Vector Int4Scalar(const std::vector<float>& values) {
-  Int4Vector v(values.size());
-  QuantizeKvVectorInt4(values.data(), static_cast<int64_t>(values.size()), v.codes.data(),
-                       v.pairs.data());
   return v;
 }
 
@@ -102,18 +55,6 @@ Int4Vector Int4Appended(const std::vector<float>& values, Isa isa) {
   const Int4Vector key = read(layout.k_data(0), layout.k_scale(0));
   EXPECT_EQ(key, read(layout.v_data(0), layout.v_scale(0)));
   return key;
-}
-
-std::vector<std::vector<float>> Int4Vectors() {
-  std::vector<std::vector<float>> all;
-  for (std::vector<float>& values : Vectors()) {
-    if (values.size() % 16 == 0) all.push_back(std::move(values));
-  }
-  for (int64_t dim : {16, 32, 48, 96, 112, 256}) {
-    all.push_back(Normal(dim, static_cast<uint32_t>(dim)));
-    all.back()[3] = 80.0f;  // an outlier spoils its own group alone
-  }
-  return all;
 }
 
 TEST(KvCacheTest, Int4StepIsHalvedAtWorst) {
@@ -229,17 +170,24 @@ TEST(KvCacheTest, RowsGoToTheirSlots) {
     const std::vector<float> v = Normal(rows * stride, 2);
     std::vector<int64_t> slots;
     for (int64_t r = 0; r < rows; ++r) slots.push_back((r * 37 + 11) % 192);
+    const int64_t padding = 7;  // a row that goes nowhere
+    slots[padding] = -1;
     std::vector<std::vector<std::byte>> images;
     for (int threads : {1, 2}) {
-      Buffer cache(3 * layout.block_bytes());
+      Buffer cache(4 * layout.block_bytes());  // the first lies before slot 0
       ThreadPool pool(threads);
       Stream stream(&pool);
-      AppendKv({layout, cache.data(), k.data(), v.data(), stride, rows, slots.data()}, stream);
+      std::byte* first = cache.data() + layout.block_bytes();
+      AppendKv({layout, first, k.data(), v.data(), stride, rows, slots.data()}, stream);
       images.emplace_back(cache.data(), cache.data() + cache.bytes());
     }
     EXPECT_EQ(images[0], images[1]);
+    const auto before = images[0].begin() + layout.block_bytes();
+    EXPECT_TRUE(
+        std::all_of(images[0].begin(), before, [](auto byte) { return byte == std::byte{}; }));
     for (int64_t r = 0; r < rows; ++r) {
-      const std::byte* block = images[0].data() + slots[r] / 64 * layout.block_bytes();
+      if (r == padding) continue;
+      const std::byte* block = images[0].data() + (1 + slots[r] / 64) * layout.block_bytes();
       const int64_t token = slots[r] % 64;
       for (int64_t h = 0; h < heads; ++h) {
         const std::byte* data = block + layout.v_data(h);

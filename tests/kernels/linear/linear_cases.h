@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/check.h"
 #include "base/dtype.h"
 #include "base/sum_tree.h"
 #include "kernels/linear/linear.h"
@@ -112,6 +113,17 @@ inline NeutralRows Slice(const NeutralRows& whole, const LinearShape& shape, int
   return rows;
 }
 
+// The inputs of `part` of each row of x, which has those of `shape`.
+inline std::vector<float> InputsOf(const std::vector<float>& x, const LinearShape& shape,
+                                   const LinearShape& part) {
+  std::vector<float> own;
+  for (size_t row = 0; row < x.size(); row += static_cast<size_t>(shape.inputs)) {
+    const auto from = x.begin() + static_cast<int64_t>(row) + part.input_begin - shape.input_begin;
+    own.insert(own.end(), from, from + part.inputs);
+  }
+  return own;
+}
+
 inline Buffer Pack(const LinearShape& shape, const NeutralRows& weights) {
   Buffer packed(PackedLinearBytes(shape));
   PackLinearRows(shape, 0, weights, packed.data());
@@ -160,6 +172,44 @@ inline std::vector<float> RunLinear(const RunArgs& run) {
     OCTET_CHECK_EQ(static_cast<int>(workspace.data()[i]), 0xa5);
   }
   return out;
+}
+
+// Adds the ranks' roots [roots][count] in the tree's order, as comm does.
+inline std::vector<float> AddAcross(const std::vector<float>& roots, int64_t count,
+                                    const std::vector<int32_t>& merges) {
+  std::vector<std::vector<float>> stack;
+  for (size_t root = 0; root < merges.size(); ++root) {
+    const auto begin = roots.begin() + static_cast<int64_t>(root) * count;
+    stack.emplace_back(begin, begin + count);
+    for (int32_t merge = 0; merge < merges[root]; ++merge) {
+      const std::vector<float> right = std::move(stack.back());
+      stack.pop_back();
+      for (int64_t i = 0; i < count; ++i) stack.back()[i] += right[i];
+    }
+  }
+  OCTET_CHECK_EQ(stack.size(), 1u);
+  return stack.front();
+}
+
+// Deals the leaves of a linear over `tree` to so many ranks, and adds up what run(part, its
+// weights, its inputs) gives for each: [rows, outputs].
+template <typename Run>
+std::vector<float> SumOverRanks(const SumTree& tree, const LinearShape& shape,
+                                const NeutralRows& weights, const std::vector<float>& x,
+                                int64_t ranks, const Run& run) {
+  const std::vector<int64_t> bounds = DealUnits(tree.leaf_count(), ranks, false);
+  std::vector<LeafRange> ranges;
+  std::vector<float> roots;
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    ranges.push_back({bounds[rank], bounds[rank + 1]});
+    const LinearShape part = WithLeaves(shape, tree, ranges.back());
+    OCTET_CHECK_EQ(part.root_count(), static_cast<int64_t>(tree.Roots(ranges.back()).size()));
+    const std::vector<float> out =
+        run(part, Slice(weights, shape, 0, shape.outputs, part), InputsOf(x, shape, part));
+    roots.insert(roots.end(), out.begin(), out.end());
+  }
+  const int64_t rows = static_cast<int64_t>(x.size()) / shape.inputs;
+  return AddAcross(roots, rows * shape.outputs, tree.MergesAcross(ranges));
 }
 
 inline std::string Describe(const LinearShape& shape, ActivationFormat activation, Isa isa) {

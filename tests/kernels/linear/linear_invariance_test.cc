@@ -75,23 +75,6 @@ TEST(LinearInvariance, OutputsAreIndependent) {
   }
 }
 
-// Adds the ranks' roots [roots][count] in the tree's order, as comm does.
-std::vector<float> AddAcross(const std::vector<float>& roots, int64_t count,
-                             const std::vector<int32_t>& merges) {
-  std::vector<std::vector<float>> stack;
-  for (size_t root = 0; root < merges.size(); ++root) {
-    const auto begin = roots.begin() + static_cast<int64_t>(root) * count;
-    stack.emplace_back(begin, begin + count);
-    for (int32_t merge = 0; merge < merges[root]; ++merge) {
-      const std::vector<float> right = std::move(stack.back());
-      stack.pop_back();
-      for (int64_t i = 0; i < count; ++i) stack.back()[i] += right[i];
-    }
-  }
-  EXPECT_EQ(stack.size(), 1u);
-  return stack.front();
-}
-
 void ExpectRanksAgree(const SumTree& tree, const LinearShape& shape, std::mt19937& random) {
   constexpr int64_t kRows = 3;
   const NeutralRows weights = RandomWeights(shape, random);
@@ -102,24 +85,11 @@ void ExpectRanksAgree(const SumTree& tree, const LinearShape& shape, std::mt1993
       const WithIsa with(isa);
       const std::vector<float> whole = RunLinear({shape, packed, x, kRows, activation});
       for (const int64_t ranks : {1, 2, 3, 4, 5, 7, 8}) {
-        const std::vector<int64_t> bounds = DealUnits(tree.leaf_count(), ranks, false);
-        std::vector<LeafRange> ranges;
-        std::vector<float> roots;
-        for (int64_t rank = 0; rank < ranks; ++rank) {
-          ranges.push_back({bounds[rank], bounds[rank + 1]});
-          const LinearShape part = WithLeaves(shape, tree, ranges.back());
-          ASSERT_EQ(part.root_count(), static_cast<int64_t>(tree.Roots(ranges.back()).size()));
-          std::vector<float> own_x;
-          for (int64_t row = 0; row < kRows; ++row) {
-            const auto from = x.begin() + row * shape.inputs + part.input_begin;
-            own_x.insert(own_x.end(), from, from + part.inputs);
-          }
-          const Buffer own = Pack(part, Slice(weights, shape, 0, shape.outputs, part));
-          const std::vector<float> out = RunLinear({part, own, own_x, kRows, activation});
-          roots.insert(roots.end(), out.begin(), out.end());
-        }
-        const std::vector<float> sum =
-            AddAcross(roots, kRows * shape.outputs, tree.MergesAcross(ranges));
+        const std::vector<float> sum = SumOverRanks(
+            tree, shape, weights, x, ranks,
+            [&](const LinearShape& part, const NeutralRows& own, const std::vector<float>& own_x) {
+              return RunLinear({part, Pack(part, own), own_x, kRows, activation});
+            });
         EXPECT_TRUE(SameBits(sum, whole))
             << Describe(shape, activation, isa) << " at " << ranks << " ranks";
       }

@@ -68,7 +68,7 @@ TEST(PackingDeathTest, RefusesScalesThatF16CannotHold) {
   weights.codes.assign(16, 0);
   weights.scales = {0.1f};
   Buffer packed(PackedLinearBytes(shape));
-  EXPECT_DEATH(PackLinearRows(shape, 0, weights, packed.data()), "packing.cc");
+  EXPECT_DEATH(PackLinearRows(shape, 0, weights, packed.data()), "stored_scale.h");
 }
 
 }  // namespace

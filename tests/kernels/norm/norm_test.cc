@@ -2,14 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
-
+#include "tests/kernels/norm/norm_cases.h"
 #include "tests/kernels/random.h"
 
 namespace octet::kernels::test {
 namespace {
-
-constexpr float kEps = 1e-5f;
 
 std::vector<float> Norm(const std::vector<float>& x, const std::vector<float>& weight, int threads,
                         bool in_place = false) {
@@ -34,19 +31,10 @@ TEST(NormTest, MatchesDoublePrecisionAndKeepsItsBits) {
       const std::vector<float> y = Norm(x, weight, 2);
       EXPECT_EQ(y, Norm(x, weight, 1));
       EXPECT_EQ(y, Norm(x, weight, 1, true));
-      for (int64_t r = 0; r < rows; ++r) {
-        double squares = 0;
-        for (int64_t i = 0; i < hidden; ++i)
-          squares += double{x[r * hidden + i]} * x[r * hidden + i];
-        const double inverse = 1 / std::sqrt(squares / hidden + double{kEps});
-        for (int64_t i = 0; i < hidden; ++i) {
-          const double expected = x[r * hidden + i] * inverse * weight[i];
-          // A lane's sum of hidden / 16 squares of one sign: at most that many half ulps, halved
-          // by the root; then five roundings.
-          const double relative = 0x1p-24 * (hidden / 32.0 + 10);
-          EXPECT_NEAR(y[r * hidden + i], expected, relative * std::abs(expected));
-        }
-        // A row alone.
+      // A lane's sum of hidden / 16 squares of one sign: at most that many half ulps, halved by the
+      // root; then five roundings.
+      ExpectNormed(y, x, weight, 0x1p-24 * (static_cast<double>(hidden) / 32 + 10));
+      for (int64_t r = 0; r < rows; ++r) {  // a row alone
         const std::vector<float> row(x.begin() + r * hidden, x.begin() + (r + 1) * hidden);
         EXPECT_EQ(Norm(row, weight, 1),
                   std::vector<float>(y.begin() + r * hidden, y.begin() + (r + 1) * hidden));

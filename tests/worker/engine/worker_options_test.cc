@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "worker/engine/memory_plan.h"
+
 namespace octet::worker {
 namespace {
 
@@ -47,11 +49,10 @@ TEST(WorkerOptionsTest, EachRefusalNamesTheFlag) {
   EXPECT_NE(MessageOf(options).find("--kv-memory is 1KiB, room for 0 blocks"), std::string::npos);
   options = {};
   options.max_num_seqs = 600;
+  EXPECT_EQ(MessageOf(options), "");
+  options.max_num_batched_tokens = 512;
   EXPECT_NE(MessageOf(options).find("--max-num-batched-tokens is 512; expected a value from 600"),
             std::string::npos);
-  options = {};
-  options.device = "cuda";
-  EXPECT_NE(MessageOf(options).find("--device is 'cuda'"), std::string::npos);
   EXPECT_NE(MessageOf({}, 9).find("9"), std::string::npos);  // above the leaves
 }
 
@@ -83,6 +84,65 @@ TEST(WorkerOptionsTest, SameBlocksOnEveryRank) {
       EXPECT_EQ(MakeEngineConfig(options, SmallSpec(), {}, ranks, rank)->kv_blocks, blocks);
     }
   }
+}
+
+RankDevice PlannedDevice(int64_t total_bytes) {
+  RankDevice device{.kind = Device::kCuda, .gpu = PlannedGpu()};
+  device.gpu.total_bytes = total_bytes;
+  return device;
+}
+
+TEST(WorkerOptionsTest, CudaChoosesItsOwnDefaults) {
+  WorkerOptions options;
+  const auto config = MakeEngineConfig(options, SmallSpec(), {}, 1, 0, PlannedDevice(0));
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config->activations, kernels::ActivationFormat::kBF16);
+  EXPECT_EQ(config->weights.layout, kernels::WeightLayout::kCuda16);
+  EXPECT_EQ(config->slots, 256);
+  EXPECT_EQ(config->step_rows, 2048);
+  options.activations = "int8";
+  EXPECT_EQ(MakeEngineConfig(options, SmallSpec(), {}, 1, 0, PlannedDevice(0))->weights.layout,
+            kernels::WeightLayout::kCuda8);
+  options.activations = "f32";
+  EXPECT_NE(MakeEngineConfig(options, SmallSpec(), {}, 1, 0, PlannedDevice(0))
+                .status()
+                .message()
+                .find("computed on the CPU alone"),
+            std::string::npos);
+  options = {};
+  ModelSpec odd = SmallSpec();
+  odd.head_dim = 40;
+  EXPECT_EQ(MakeEngineConfig(options, odd, {}, 1, 0, PlannedDevice(0)).status().message(),
+            "the model's head dimension is 40, which no attention kernel on CUDA has; use --device "
+            "cpu");
+}
+
+// The cache takes what the fullest rank's plan leaves, and not a block more.
+TEST(WorkerOptionsTest, AutoCacheFillsTheGpu) {
+  const WorkerOptions options;
+  for (const int64_t ranks : {1, 3}) {
+    int64_t fixed = 0;
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      EngineConfig none =
+          MakeEngineConfig(options, SmallSpec(), {}, ranks, rank, PlannedDevice(0)).value();
+      none.kv_blocks = 0;
+      fixed = std::max(fixed, MemoryPlan::Make(none).total_bytes());
+    }
+    const int64_t total = fixed + (int64_t{4} << 20);
+    int64_t fullest = 0;
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      EngineConfig config =
+          MakeEngineConfig(options, SmallSpec(), {}, ranks, rank, PlannedDevice(total)).value();
+      EXPECT_LE(MemoryPlan::Make(config).total_bytes(), total);
+      ++config.kv_blocks;
+      fullest = std::max(fullest, MemoryPlan::Make(config).total_bytes());
+    }
+    EXPECT_GT(fullest, total);
+  }
+  const auto small = MakeEngineConfig(options, SmallSpec(), {}, 1, 0, PlannedDevice(1 << 28));
+  EXPECT_NE(small.status().message().find("before any KV cache; the GPU has 268435456 bytes"),
+            std::string::npos)
+      << small.status().message();
 }
 
 }  // namespace

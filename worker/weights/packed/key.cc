@@ -29,9 +29,10 @@ Checksum PackedKeyOf(const Checkpoint& checkpoint, const ShardPlan& shard,
                              static_cast<int64_t>(options.head),
                              static_cast<int64_t>(options.embedding),
                              options.group,
+                             static_cast<int64_t>(options.layout),
                              shard.ranks,
                              shard.rank};
-  text += "\nlayers, head, embedding, group, ranks, rank";
+  text += "\nlayers, head, embedding, group, layout, ranks, rank";
   for (const int64_t choice : choices) text += " " + std::to_string(choice);
   text += "\nfiles\n" + checkpoint.Identity();
   text += "config\n" + checkpoint.config_json();

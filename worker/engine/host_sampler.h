@@ -7,9 +7,11 @@
 // before its candidates are taken, one on route kLogits after the exchange; log-probabilities are
 // of the raw logits, taken before.
 //
-// It owns no memory but the step's lists. One thread calls.
+// It owns no memory but the step's lists. One thread calls. On the CPU a step is done when Run
+// returns.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -18,29 +20,19 @@
 #include "comm/communicator.h"
 #include "kernels/sampling/adjust.h"
 #include "kernels/sampling/logprobs.h"
+#include "worker/cache/slot_history.h"
 #include "worker/cache/slot_table.h"
 #include "worker/engine/engine_config.h"
 #include "worker/engine/exchange_layout.h"
 #include "worker/engine/gathered_rows.h"
 #include "worker/engine/step_plan.h"
+#include "worker/engine/token_sampler.h"
 #include "worker/model/decoder.h"
 
 namespace octet::worker {
 
-struct SampledRow {
-  int32_t slot = 0;
-  int64_t row = 0;       // of the step
-  int64_t position = 0;  // of the token being drawn
-};
-
-// A row that tells the log-probability of the prompt token after it.
-struct PromptRow {
-  int32_t slot = 0;
-  int64_t row = 0;  // of the step
-  int32_t next_token = 0;
-};
-
-struct SamplerBuffers {
+struct HostSamplerBuffers {
+  SlotHistoryBuffers history;
   float* head_hidden = nullptr;      // [slots, hidden]
   float* logits = nullptr;           // [slots, vocab of this rank]
   float* saved_logits = nullptr;     // [slots, EngineConfig::saved_logits_max()]
@@ -50,43 +42,51 @@ struct SamplerBuffers {
   std::byte* choice = nullptr;       // [choices_at_once, EngineConfig::choice_bytes()]
 };
 
-class Sampler {
+class HostSampler final : public TokenSampler {
  public:
   // All outlive this.
-  Sampler(const EngineConfig& config, const SamplerBuffers& buffers, SlotTable* slots,
-          Decoder* decoder, comm::Communicator* comm, Stream* stream);
+  HostSampler(const EngineConfig& config, const HostSamplerBuffers& buffers, SlotTable* slots,
+              Decoder* decoder, comm::Communicator* comm, Stream* stream);
 
-  // `hidden` is [rows of the step, hidden]. Fills result's tokens and log-probabilities, and tells
-  // the slots their tokens. One collective if there is any row, else none.
-  void Run(const float* hidden, std::span<const SampledRow> sampled,
-           std::span<const PromptRow> prompt, StepResult* result);
-
-  // The raw logits of sampled row i of the last run, if they were exchanged. [vocab] f32
-  std::span<const float> LogitsOf(int64_t sampled_row) const;
+  void Admit(const worker::Admit& admit) override { history_.Admit(admit); }
+  void Lay(int turn, const RowsAsked& asked, StepImage* image) override;
+  void LayRest(StepImage*) override {}
+  void RecordTail(int64_t, const float*, StepImage*) override {}
+  void BeginStep() override {}
+  void TakeTokens(const StepRows& rows) override;
+  void Run(int turn, const float* hidden) override;
+  bool IsDone(int) const override { return true; }
+  void Read(int turn, StepResult* result) override;
+  std::span<const float> LogitsOf(int64_t sampled_row) override;
 
  private:
-  void LayOut(std::span<const SampledRow> sampled, std::span<const PromptRow> prompt);
   // Logits of rows of the step, one after the other.
   template <typename Row>
   void RunHead(const float* hidden, std::span<const Row> rows);
-  void TellPrompt(const float* hidden, std::span<const PromptRow> prompt);
-  void OfferSampled(const float* hidden, std::span<const SampledRow> sampled);
+  void TellPrompt(const float* hidden);
+  void OfferSampled(const float* hidden);
   void OfferCandidates(int64_t rows);
   void SendRawLogits(int64_t row);
   // What row `row` of the exchange tells, from row `logits_row` of the logits.
   kernels::LogprobRow Told(int64_t row, int64_t logits_row) const;
   void Exchange();
-  void ChooseAll(std::span<const SampledRow> sampled, StepResult* result);
+  void ChooseAll(StepResult* result);
   int32_t Choose(int64_t row, int64_t run);
 
   const EngineConfig& config_;
-  SamplerBuffers buffers_;
+  HostSamplerBuffers buffers_;
   SlotTable* slots_;
   Decoder* decoder_;
   comm::Communicator* comm_;
   Stream* stream_;
   ExchangeLayout layout_;
   GatheredRows gathered_;
+  SlotHistory history_;
+  std::array<StepResult, kStepsInFlight> outcomes_;  // tokens and log-probabilities alone
+
+  // Of the step: views of what Lay was given.
+  std::span<const SampledRow> sampled_;
+  std::span<const PromptRow> prompt_;
 
   // Of the sampled rows; reserved: slots.
   std::vector<kernels::SamplingParams> params_;

@@ -1,4 +1,4 @@
-#include "worker/engine/sampler.h"
+#include "worker/engine/host_sampler.h"
 
 #include <algorithm>
 #include <cstring>
@@ -9,12 +9,11 @@ namespace octet::worker {
 
 using kernels::Adjustment;
 using kernels::Candidate;
-using kernels::RouteOf;
-using kernels::SamplingRoute;
 using kernels::TileSum;
 
-Sampler::Sampler(const EngineConfig& config, const SamplerBuffers& buffers, SlotTable* slots,
-                 Decoder* decoder, comm::Communicator* comm, Stream* stream)
+HostSampler::HostSampler(const EngineConfig& config, const HostSamplerBuffers& buffers,
+                         SlotTable* slots, Decoder* decoder, comm::Communicator* comm,
+                         Stream* stream)
     : config_(config),
       buffers_(buffers),
       slots_(slots),
@@ -22,7 +21,9 @@ Sampler::Sampler(const EngineConfig& config, const SamplerBuffers& buffers, Slot
       comm_(comm),
       stream_(stream),
       layout_(config.shard, config.slots + config.step_rows),
-      gathered_(&config.shard, &layout_, buffers.gather) {
+      gathered_(&config.shard, &layout_, buffers.gather),
+      history_({.slots = config.slots, .context = config.context, .vocab = config.spec.vocab},
+               buffers.history) {
   OCTET_CHECK_LE(config.spec.vocab, kernels::kSampledVocabMax);
   const auto rows = static_cast<size_t>(config.slots);
   params_.reserve(rows);
@@ -33,30 +34,50 @@ Sampler::Sampler(const EngineConfig& config, const SamplerBuffers& buffers, Slot
   candidate_offsets_.reserve(rows);
   told_before_.reserve(rows);
   told_.reserve(rows);
+  for (StepResult& outcome : outcomes_) {
+    outcome.tokens.reserve(rows);
+    outcome.logprobs.reserve(rows);
+    outcome.prompt_rows.reserve(static_cast<size_t>(config.step_rows));
+  }
 }
 
-void Sampler::Run(const float* hidden, std::span<const SampledRow> sampled,
-                  std::span<const PromptRow> prompt, StepResult* result) {
-  LayOut(sampled, prompt);
-  if (layout_.rows() == 0) return;
-  TellPrompt(hidden, prompt);
-  OfferSampled(hidden, sampled);
-  Exchange();
-  ChooseAll(sampled, result);
+void HostSampler::TakeTokens(const StepRows& rows) {
+  history_.TakeTokens(rows.slots.host, rows.positions.host, rows.rows, rows.tokens.host);
+}
 
-  const auto first = static_cast<int64_t>(sampled.size());
-  const auto count = static_cast<int64_t>(prompt.size());
-  result->prompt_rows.resize(prompt.size());
+void HostSampler::Run(int turn, const float* hidden) {
+  StepResult& outcome = outcomes_[turn];
+  outcome.tokens.clear();
+  outcome.logprobs.clear();
+  outcome.prompt_rows.clear();
+  if (layout_.rows() == 0) return;
+  TellPrompt(hidden);
+  OfferSampled(hidden);
+  Exchange();
+  ChooseAll(&outcome);
+
+  const auto first = static_cast<int64_t>(sampled_.size());
+  const auto count = static_cast<int64_t>(prompt_.size());
+  outcome.prompt_rows.resize(prompt_.size());
   stream_->pool().ParallelFor(count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const float logit = gathered_.TargetLogit(first + i, prompt[i].next_token);
-      result->prompt_rows[i] = gathered_.Tell(first + i, logit);
+      const float logit = gathered_.TargetLogit(first + i, prompt_[i].next_token);
+      outcome.prompt_rows[i] = gathered_.Tell(first + i, logit);
     }
   });
 }
 
+void HostSampler::Read(int turn, StepResult* result) {
+  StepResult& outcome = outcomes_[turn];
+  result->tokens.assign(outcome.tokens.begin(), outcome.tokens.end());
+  result->logprobs.assign(outcome.logprobs.begin(), outcome.logprobs.end());
+  result->prompt_rows.assign(outcome.prompt_rows.begin(), outcome.prompt_rows.end());
+}
+
 // Sampled rows first, then the prompts' rows.
-void Sampler::LayOut(std::span<const SampledRow> sampled, std::span<const PromptRow> prompt) {
+void HostSampler::Lay(int, const RowsAsked& asked, StepImage*) {
+  sampled_ = asked.sampled;
+  prompt_ = asked.prompt;
   params_.clear();
   positions_.clear();
   before_exchange_.clear();
@@ -66,38 +87,31 @@ void Sampler::LayOut(std::span<const SampledRow> sampled, std::span<const Prompt
   told_before_.clear();
   layout_.Clear();
   int64_t told = 0;
-  for (const SampledRow& row : sampled) {
+  for (const SampledRow& row : sampled_) {
     const SlotTable::Slot& slot = (*slots_)[row.slot];
-    const bool whole = RouteOf(slot.sampling) == SamplingRoute::kLogits;
-    const bool tells = slot.logprobs >= 0;
-    const int32_t candidates = kernels::CandidateCount(slot.sampling);
+    const RowShare share = ShareOf(slot);
+    const bool whole = share.logits;
     const auto i = static_cast<int64_t>(params_.size());
-    const Adjustment adjustment = slots_->AdjustmentAt(row.slot, row.position);
+    const Adjustment adjustment = history_.AdjustmentAt(row.slot, row.position);
     params_.push_back(slot.sampling);
     positions_.push_back(row.position);
     before_exchange_.push_back(whole ? Adjustment{} : adjustment);
     after_exchange_.push_back(whole ? adjustment : Adjustment{});
-    saved_.push_back(tells && !whole ? buffers_.saved_logits + i * config_.saved_logits_max()
-                                     : nullptr);
+    saved_.push_back(share.tiles && !whole ? buffers_.saved_logits + i * config_.saved_logits_max()
+                                           : nullptr);
     told_before_.push_back(told);
-    told += tells ? 1 : 0;
-    layout_.Add({.logits = whole,
-                 .candidates = candidates,
-                 .tiles = tells,
-                 .best = std::max(slot.logprobs, 0),
-                 .raw_logits = tells ? candidates : 0});
+    told += share.tiles ? 1 : 0;
+    layout_.Add(share);
     candidate_offsets_.push_back(layout_.candidates_before(i));
   }
-  for (const PromptRow& row : prompt) {
-    const int32_t best = (*slots_)[row.slot].prompt_logprobs;
-    OCTET_CHECK_GE(best, 0);
-    layout_.Add({.tiles = true, .best = best, .raw_logits = 1});
+  for (const PromptRow& row : prompt_) {
+    layout_.Add(PromptShareOf((*slots_)[row.slot]));
   }
   layout_.Finish();
 }
 
 template <typename Row>
-void Sampler::RunHead(const float* hidden, std::span<const Row> rows) {
+void HostSampler::RunHead(const float* hidden, std::span<const Row> rows) {
   const int64_t width = config_.spec.hidden;
   for (size_t i = 0; i < rows.size(); ++i) {
     std::memcpy(buffers_.head_hidden + i * width, hidden + rows[i].row * width,
@@ -106,7 +120,7 @@ void Sampler::RunHead(const float* hidden, std::span<const Row> rows) {
   decoder_->Head(buffers_.head_hidden, static_cast<int64_t>(rows.size()), buffers_.logits);
 }
 
-kernels::LogprobRow Sampler::Told(int64_t row, int64_t logits_row) const {
+kernels::LogprobRow HostSampler::Told(int64_t row, int64_t logits_row) const {
   const int64_t rank = config_.shard.rank;
   return {.logits = buffers_.logits + logits_row * config_.shard.vocab(),
           .tiles = reinterpret_cast<TileSum*>(buffers_.send + layout_.TilesAt(row, rank)),
@@ -114,12 +128,12 @@ kernels::LogprobRow Sampler::Told(int64_t row, int64_t logits_row) const {
           .top = reinterpret_cast<Candidate*>(buffers_.send + layout_.BestAt(row, rank))};
 }
 
-void Sampler::TellPrompt(const float* hidden, std::span<const PromptRow> prompt) {
+void HostSampler::TellPrompt(const float* hidden) {
   const ShardPlan& shard = config_.shard;
-  const auto first = layout_.rows() - static_cast<int64_t>(prompt.size());
+  const auto first = layout_.rows() - static_cast<int64_t>(prompt_.size());
   const auto pass_max = static_cast<size_t>(config_.slots);
-  for (size_t begin = 0; begin < prompt.size(); begin += pass_max) {
-    const auto pass = prompt.subspan(begin, std::min(pass_max, prompt.size() - begin));
+  for (size_t begin = 0; begin < prompt_.size(); begin += pass_max) {
+    const auto pass = prompt_.subspan(begin, std::min(pass_max, prompt_.size() - begin));
     RunHead(hidden, pass);
     told_.clear();
     for (size_t i = 0; i < pass.size(); ++i) {
@@ -137,11 +151,11 @@ void Sampler::TellPrompt(const float* hidden, std::span<const PromptRow> prompt)
   }
 }
 
-void Sampler::OfferSampled(const float* hidden, std::span<const SampledRow> sampled) {
-  if (sampled.empty()) return;
+void HostSampler::OfferSampled(const float* hidden) {
+  if (sampled_.empty()) return;
   const ShardPlan& shard = config_.shard;
-  const auto rows = static_cast<int64_t>(sampled.size());
-  RunHead(hidden, sampled);
+  const auto rows = static_cast<int64_t>(sampled_.size());
+  RunHead(hidden, sampled_);
   told_.clear();
   for (int64_t row = 0; row < rows; ++row) {
     if (layout_.share(row).tiles) told_.push_back(Told(row, row));
@@ -157,7 +171,7 @@ void Sampler::OfferSampled(const float* hidden, std::span<const SampledRow> samp
   }
 }
 
-void Sampler::OfferCandidates(int64_t rows) {
+void HostSampler::OfferCandidates(int64_t rows) {
   const ShardPlan& shard = config_.shard;
   kernels::AdjustRows({.logits = buffers_.logits,
                        .tokens = shard.vocab(),
@@ -180,7 +194,7 @@ void Sampler::OfferCandidates(int64_t rows) {
 }
 
 // The raw logits of the row's candidates, once what the adjustment changed is undone.
-void Sampler::SendRawLogits(int64_t row) {
+void HostSampler::SendRawLogits(int64_t row) {
   const ShardPlan& shard = config_.shard;
   float* logits = buffers_.logits + row * shard.vocab();
   kernels::RestoreLogits(before_exchange_[row], {logits, shard.vocab(), shard.vocab_begin},
@@ -194,17 +208,17 @@ void Sampler::SendRawLogits(int64_t row) {
   }
 }
 
-void Sampler::Exchange() {
+void HostSampler::Exchange() {
   const std::span<const int64_t> bytes = layout_.bytes_of_rank();
   comm_->AllGather({buffers_.send, static_cast<size_t>(bytes[config_.shard.rank])}, bytes,
-                   {buffers_.gather, static_cast<size_t>(layout_.total_bytes())});
+                   {buffers_.gather, static_cast<size_t>(layout_.total_bytes())}, *stream_);
 }
 
 // Rows are dealt to the threads, each with a scratch of its own.
-void Sampler::ChooseAll(std::span<const SampledRow> sampled, StepResult* result) {
-  const auto rows = static_cast<int64_t>(sampled.size());
+void HostSampler::ChooseAll(StepResult* result) {
+  const auto rows = static_cast<int64_t>(sampled_.size());
   if (rows == 0) return;
-  result->tokens.resize(sampled.size());
+  result->tokens.resize(sampled_.size());
   result->logprobs.resize(static_cast<size_t>(told_before_.back()) +
                           (layout_.share(rows - 1).tiles ? 1 : 0));
   const int64_t runs = std::min(config_.choices_at_once(), rows);
@@ -220,14 +234,12 @@ void Sampler::ChooseAll(std::span<const SampledRow> sampled, StepResult* result)
     }
   });
   for (int64_t row = 0; row < rows; ++row) {
-    SlotTable::Slot& slot = (*slots_)[sampled[row].slot];
-    result->slots.push_back(sampled[row].slot);
-    slot.last_token = std::max(result->tokens[row], 0);  // -1: the request will fail
-    slot.has_token = true;
+    // -1: the request will fail
+    history_.SetDrawn(sampled_[row].slot, std::max(result->tokens[row], 0));
   }
 }
 
-int32_t Sampler::Choose(int64_t row, int64_t run) {
+int32_t HostSampler::Choose(int64_t row, int64_t run) {
   std::byte* scratch = buffers_.choice + run * config_.choice_bytes();
   if (!layout_.share(row).logits) {
     const auto all = reinterpret_cast<Candidate*>(scratch);
@@ -246,7 +258,7 @@ int32_t Sampler::Choose(int64_t row, int64_t run) {
       {reinterpret_cast<Candidate*>(logits + vocab), static_cast<size_t>(vocab)});
 }
 
-std::span<const float> Sampler::LogitsOf(int64_t sampled_row) const {
+std::span<const float> HostSampler::LogitsOf(int64_t sampled_row) {
   OCTET_CHECK(sampled_row >= 0 && sampled_row < static_cast<int64_t>(params_.size()));
   if (!layout_.share(sampled_row).logits) return {};
   const auto row = reinterpret_cast<float*>(buffers_.choice);

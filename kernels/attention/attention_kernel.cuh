@@ -1,0 +1,95 @@
+// The two kernels of one format and head dim, and their launches: one for narrow tiles, one for
+// wide ones, each a fixed number of workers (thread blocks) that walk their lists of the plan and
+// leave at once when they have none.
+#pragma once
+
+#include "kernels/attention/attention.h"
+#include "kernels/attention/attention_narrow.cuh"
+#include "kernels/attention/attention_wide.cuh"
+
+namespace octet::kernels {
+
+template <class Shape>
+__global__ void __launch_bounds__(kAttentionThreads, 2)
+    NarrowAttentionKernel(AttentionKernelArgs args) {
+  OCTET_SHARED(float[kAttentionWarps * kNarrowVectors * Shape::kPartialTail], tails);
+  OCTET_SHARED(int32_t[kAttentionWarps], slots);
+  OCTET_SHARED(uint32_t[1], last);
+  hw::Smem smem;
+  NarrowShared<Shape> shared;
+  shared.stages = args.stages;
+  shared.halves = smem.take<unsigned char>(Shape::NarrowBytes(args.stages));
+  shared.tails = tails;
+  shared.slots = slots;
+  shared.last = last;
+  FillRests<Shape>(shared.halves, Shape::NarrowBytes(args.stages));
+  AttendNarrowItems<Shape>(args, shared, args.begin[blockIdx.x], args.begin[blockIdx.x + 1]);
+}
+
+template <class Shape>
+__global__ void __launch_bounds__(kAttentionThreads, 2)
+    WideAttentionKernel(AttentionKernelArgs args) {
+  OCTET_SHARED(uint32_t[1], last);
+  hw::Smem smem;
+  WideShared shared;
+  shared.stages = args.stages;
+  shared.halves = smem.take<unsigned char>(args.stages * Shape::kHalfBytes);
+  shared.lanes = smem.take<float>(Shape::kWideLaneFloats * kAttentionThreads);
+  if constexpr (Shape::kWideQueryWords > 0) {
+    shared.queries = smem.take<uint2>(Shape::kWideQueryWords * kAttentionThreads);
+  }
+  shared.last = last;
+  FillRests<Shape>(shared.halves, args.stages * Shape::kHalfBytes);
+  AttendWideItems<Shape>(args, shared);
+}
+
+inline AttentionKernelArgs KernelArgsOf(const AttentionArgs& args) {
+  const AttentionDevicePlan& plan = args.plan;
+  AttentionKernelArgs kernel;
+  kernel.cache = args.cache;
+  kernel.block_bytes = args.layout.block_bytes();
+  kernel.block_tables = args.block_tables;
+  kernel.q = args.q;
+  kernel.q_stride = args.q_stride;
+  kernel.out = args.out;
+  kernel.out_stride = args.out_stride;
+  if (!args.y.empty()) {
+    const bool bf16 = args.y.format == ActivationFormat::kBF16;
+    kernel.out = bf16 ? nullptr : static_cast<float*>(args.y.values);
+    kernel.out_bf16 = bf16 ? static_cast<uint16_t*>(args.y.values) : nullptr;
+    kernel.out_stride = args.y.stride;
+  }
+  kernel.scale = args.scale;
+  kernel.window = static_cast<int32_t>(args.window);
+  kernel.groups = reinterpret_cast<const HeadGroup*>(plan.bytes + plan.group_list());
+  kernel.items = reinterpret_cast<const AttentionItem*>(plan.bytes + plan.item_list());
+  kernel.tickets = reinterpret_cast<uint32_t*>(args.workspace);
+  kernel.states = reinterpret_cast<float*>(args.workspace + plan.state_list());
+  return kernel;
+}
+
+template <class Shape>
+void LaunchAttention(const AttentionArgs& args, Stream& stream) {
+  OCTET_CHECK_EQ(args.layout.head_bytes(), Shape::kHeadBytes);
+  const AttentionDevicePlan& plan = args.plan;
+  const int64_t room = stream.info().shared_bytes_per_block;
+  const dim3 grid(static_cast<unsigned>(plan.workers));
+  AttentionKernelArgs kernel = KernelArgsOf(args);
+  const auto run = [&](auto function, const AttentionLaunch& launch, int64_t begin) {
+    OCTET_CHECK_GT(launch.stages, 0);
+    kernel.begin = reinterpret_cast<const int32_t*>(plan.bytes + begin);
+    kernel.stages = launch.stages;
+    OCTET_LAUNCH(function, grid, dim3(kAttentionThreads), launch.shared_bytes, stream, kernel);
+  };
+  if (plan.narrow_tiles) {
+    run(NarrowAttentionKernel<Shape>, NarrowLaunch<Shape>(room), plan.narrow_begin());
+  }
+  if (plan.wide_tiles) run(WideAttentionKernel<Shape>, WideLaunch<Shape>(room), plan.wide_begin());
+}
+
+// One for each format, in a file of its own.
+void LaunchInt8Attention(const AttentionArgs& args, Stream& stream);
+void LaunchInt4Attention(const AttentionArgs& args, Stream& stream);
+void LaunchBF16Attention(const AttentionArgs& args, Stream& stream);
+
+}  // namespace octet::kernels

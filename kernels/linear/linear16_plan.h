@@ -1,0 +1,89 @@
+// How a linear with bf16 activations runs on a GPU: which tile, into how many parts the leaves are
+// dealt, and what it needs in its workspace. Nothing here changes a bit of the result.
+//
+// Pure and on the host. The choice is made for a nominal device of each instruction family, so that
+// the workspace is a function of the shape and the rows alone.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/linear/cuda16_layout.h"
+#include "kernels/linear/leaf_parts.h"
+#include "kernels/linear/linear.h"
+
+namespace octet::kernels {
+
+enum class MatrixFamily : uint8_t { kMma, kWgmma };
+
+// The .cu files instantiate kernels by these names.
+enum class Linear16TileName : uint8_t {
+  k64x8,
+  k128x8,
+  k128x16,
+  k64x32,
+  k128x32,
+  k256x32,
+  k128x64,
+  k256x64,
+  k256x128
+};
+
+struct Linear16Tile {
+  Linear16TileName name = Linear16TileName::k64x8;
+  int32_t outputs = 0;
+  int32_t tokens = 0;
+  int32_t stages = 0;    // of the ring in shared memory
+  int32_t resident = 0;  // blocks that one multiprocessor holds at once
+  int32_t in_turn = 1;   // panels of one warpgroup, one after the other
+};
+
+inline constexpr int64_t kLinear16GridMax = 1024;   // blocks of a launch; each does many tiles
+inline constexpr int64_t kLinear16SpillGrid = 160;  // the same where sums of leaves are spilled
+inline constexpr int64_t kLinear16PartialBytesMax = int64_t{32} << 20;  // else there is one part
+
+struct Linear16Plan {
+  Linear16Tile tile;
+  LeafParts parts;
+  int64_t output_tiles = 0;
+  int64_t row_tiles = 0;
+  int64_t items = 0;  // tiles times parts
+  int64_t grid_max = 0;
+  int64_t stage_bytes = 0;  // of the ring
+  int32_t shared_levels = 0;
+  int32_t spill_levels = 0;
+  // Parts of the workspace, in this order, each a multiple of 64 bytes.
+  int64_t x_bytes = 0;        // activations laid out by steps
+  int64_t x_sums_bytes = 0;   // [segments, x_sums_stride] f32
+  int64_t partial_bytes = 0;  // [sums, rows, outputs] f32, with several parts
+  int64_t spill_bytes = 0;    // [grid_max, spill_levels, tile] f32
+  int64_t x_sums_stride = 0;
+
+  int64_t workspace_bytes() const { return x_bytes + x_sums_bytes + partial_bytes + spill_bytes; }
+};
+
+// Bytes from one stage of the ring to the next (linear16.cuh has what lies where).
+constexpr int64_t Linear16StageBytes(const int32_t (&stage_bytes)[2], const int32_t (&slots)[2],
+                                     bool asymmetric, int64_t panels, int64_t tokens) {
+  const int64_t weights = stage_bytes[0] > stage_bytes[1] ? stage_bytes[0] : stage_bytes[1];
+  const int64_t sums = asymmetric ? (slots[0] > slots[1] ? slots[0] : slots[1]) * tokens * 4 : 0;
+  return (tokens * 128 + panels * weights + sums + 1023) / 1024 * 1024;
+}
+
+// The tiles that there are kernels for.
+std::span<const Linear16Tile> Linear16Tiles(WeightFormat format, MatrixFamily family);
+
+// With that tile and at most so many parts. REQUIRES: rows, outputs and inputs are not 0.
+Linear16Plan PlanLinear16With(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
+                              ActivationFormat rows_format, MatrixFamily family,
+                              const Linear16Tile& tile, int64_t parts);
+
+// With the tile and the parts that look best.
+Linear16Plan PlanLinear16(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
+                          ActivationFormat rows_format, MatrixFamily family);
+
+// The most that any number of rows up to `rows` needs, with either family.
+int64_t Linear16WorkspaceBytes(const LinearShape& shape, int64_t rows,
+                               ActivationFormat rows_format);
+
+}  // namespace octet::kernels

@@ -1,0 +1,195 @@
+// What the two forms of a linear with int8 activations share (linear8_cuda.cu, linear8_sm90.cu):
+// their parameters, the arithmetic of a segment's end, and what becomes of a leaf's sum.
+//
+// A thread holds pieces of the product that are accumulators of m16n8 tiles: outputs g and g + 8 of
+// a tile of 16, rows 2t and 2t + 1 of eight. Weights are operand A, rows of activations operand B.
+#pragma once
+
+#include "base/device/primitives.cuh"
+#include "kernels/linear/k_walk.h"
+#include "kernels/linear/linear8_plan.h"
+
+namespace octet::kernels::cuda {
+
+struct Linear8Params {
+  const std::byte* weights;  // cuda8_layout.h
+  const int8_t* codes;       // activation_rows.h
+  const float* x_scales;     // [segments, padded_rows]
+  const float* x_sums;       // [segments, padded_rows]
+  float* sums;               // [sums of all parts, rows, outputs]: `out`, or of the workspace
+  const float* bias;         // [outputs] or null; only if there is one sum
+  float* waiting;            // [blocks][levels past the shared ones][values of a block]
+  int64_t block_stride;      // bytes from one block of activations to the next
+  int64_t panel_bytes;
+  int32_t panels;
+  int32_t padded_rows;
+  int32_t rows;
+  int32_t outputs;
+  int32_t token_tiles;
+  int32_t panel_tiles;
+  int32_t items;
+  int32_t shared_slots;  // sums that wait in shared memory, before those in `waiting`
+  int32_t waiting_slots;
+  int32_t stages;        // of the sm_90 form
+  int32_t weight_bytes;  // of a panel's largest block
+  bool f32_scales;
+  bool long_segments;  // their integer sums do not fit in 22 bits and a sign
+  LeafParts parts;
+  uint8_t left_sum[kPartLeavesMax];   // these four as in Linear8Plan
+  uint8_t push_slot[kPartLeavesMax];  //
+  uint8_t pop_first[kPartLeavesMax];  //
+  uint8_t pop_slot[kPartLeavesMax];   //
+  KWalk walk;
+};
+
+// What a block does next: rows [token, ...) of panels [panel, ...) over a part's leaves.
+struct Linear8Item {
+  int32_t token;
+  int32_t panel;
+  int32_t part;
+};
+
+// Tiles of rows first, so that blocks that run together read the same weights.
+OCTET_DEVICE Linear8Item ItemOf(const Linear8Params& p, int32_t item, int32_t tile_tokens,
+                                int32_t tile_panels) {
+  const int32_t rest = item / p.token_tiles;
+  return {item % p.token_tiles * tile_tokens, rest % p.panel_tiles * tile_panels,
+          rest / p.panel_tiles};
+}
+
+// Int4 codes of one step as an operand: words of outputs g and g + 8. Symmetric codes come out
+// times 16, in the high half of a byte, where they have their sign.
+template <bool kAsymmetric>
+OCTET_DEVICE void UnpackInt4(uint2 words, uint32_t (&a)[4]) {
+  const uint32_t mask = kAsymmetric ? 0x0f0f0f0fu : 0xf0f0f0f0u;
+  a[0] = (kAsymmetric ? words.x : words.x << 4) & mask;
+#if OCTET_PLANTED_BUG == 84
+  a[2] = (kAsymmetric ? words.y : words.y << 4) & mask;
+  a[1] = (kAsymmetric ? words.x >> 4 : words.x) & mask;
+#else
+  a[1] = (kAsymmetric ? words.y : words.y << 4) & mask;
+  a[2] = (kAsymmetric ? words.x >> 4 : words.x) & mask;
+#endif
+  a[3] = (kAsymmetric ? words.y >> 4 : words.y) & mask;
+}
+
+template <bool kInt4, bool kAsymmetric>
+OCTET_DEVICE void LoadCodes(const std::byte* step, int lane, uint32_t (&a)[4]) {
+  if constexpr (kInt4) {
+    UnpackInt4<kAsymmetric>(reinterpret_cast<const uint2*>(step)[lane], a);
+  } else {
+    const uint4 words = reinterpret_cast<const uint4*>(step)[lane];
+    a[0] = words.x;
+    a[1] = words.y;
+    a[2] = words.z;
+    a[3] = words.w;
+  }
+}
+
+// The scales of outputs g and g + 8 of a tile, and their offsets.
+struct WeightScales {
+  float scale[2];
+  float offset[2];
+};
+
+template <bool kInt4, bool kAsymmetric>
+OCTET_DEVICE WeightScales LoadScales(const Linear8Params& p, const std::byte* scales, int output) {
+  WeightScales w = {};
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    const int at = output + 8 * h;
+    if (p.f32_scales) {
+      w.scale[h] = reinterpret_cast<const float*>(scales)[at];
+      if (kAsymmetric) w.offset[h] = reinterpret_cast<const float*>(scales)[64 + at];
+    } else {
+      const auto* halves = reinterpret_cast<const uint16_t*>(scales);
+      w.scale[h] = hw::float_of_f16(halves[at]);
+      if (kAsymmetric) w.offset[h] = hw::float_of_f16(halves[64 + at]);
+    }
+    // The codes were times 16. Exact, unless w_scale * x_scale is below 2^-122 or not finite.
+    if (kInt4 && !kAsymmetric) w.scale[h] *= 0.0625f;
+  }
+  return w;
+}
+
+// The end of a segment, in the order of panel.h, for rows 2t and 2t + 1.
+template <bool kAsymmetric>
+OCTET_DEVICE void AddSegment(float* sum, const float (&exact)[4], const WeightScales& w,
+                             float2 x_scale, float2 x_sum) {
+  sum[0] += exact[0] * (w.scale[0] * x_scale.x);
+  sum[1] += exact[1] * (w.scale[0] * x_scale.y);
+  sum[2] += exact[2] * (w.scale[1] * x_scale.x);
+  sum[3] += exact[3] * (w.scale[1] * x_scale.y);
+  if constexpr (kAsymmetric) {
+    sum[0] += w.offset[0] * x_sum.x;
+    sum[1] += w.offset[0] * x_sum.y;
+    sum[2] += w.offset[1] * x_sum.x;
+    sum[3] += w.offset[1] * x_sum.y;
+  }
+}
+
+// Sums of leaves that wait for their right neighbours, in slots: the values of a block's threads,
+// [values / 4][threads][4]. A thread reads what it wrote itself, no other does.
+template <int kValues, int kThreads>
+class WaitingSums {
+ public:
+  static constexpr int64_t kFloats = int64_t{kValues} * kThreads;  // of one slot
+
+  OCTET_DEVICE WaitingSums(const Linear8Params& p, float* shared, int thread)
+      : p_(p), shared_(shared), thread_(thread) {}
+
+  // After leaf `leaf`, which ended in `sum`: adds what waited for it.
+  OCTET_DEVICE void AddWaiting(int32_t leaf, float (&sum)[kValues]) const {
+    const int first = p_.pop_first[leaf];
+    const int end = first + p_.parts.merges[leaf];
+#pragma unroll 1
+    for (int pop = first; pop < end; ++pop) {
+      const float* from = Slot(p_.pop_slot[pop]);
+#pragma unroll
+      for (int i = 0; i < kValues; i += 4) {
+        const float4 left = *reinterpret_cast<const float4*>(from + i * kThreads);
+        sum[i] = left.x + sum[i];
+        sum[i + 1] = left.y + sum[i + 1];
+        sum[i + 2] = left.z + sum[i + 2];
+        sum[i + 3] = left.w + sum[i + 3];
+      }
+    }
+  }
+  OCTET_DEVICE void Put(int32_t leaf, const float (&sum)[kValues]) const {
+    float* to = Slot(p_.push_slot[leaf]);
+#pragma unroll
+    for (int i = 0; i < kValues; i += 4) {
+      *reinterpret_cast<float4*>(to + i * kThreads) =
+          make_float4(sum[i], sum[i + 1], sum[i + 2], sum[i + 3]);
+    }
+  }
+
+ private:
+  OCTET_DEVICE float* Slot(int slot) const {
+    if (slot < p_.shared_slots) return shared_ + slot * kFloats + 4 * thread_;
+    const int64_t global_slots = p_.waiting_slots - p_.shared_slots;
+    const int64_t at = blockIdx.x * global_slots + slot - p_.shared_slots;
+    return p_.waiting + at * kFloats + 4 * thread_;
+  }
+
+  const Linear8Params& p_;
+  float* shared_;
+  int thread_;
+};
+
+// Stores one accumulator tile of a sum that is left: `output` is the tile's first of this thread,
+// `token` its first row.
+OCTET_DEVICE void StoreTile(const Linear8Params& p, int32_t sum_index, int32_t output,
+                            int32_t token, const float* sum) {
+  float* to = p.sums + int64_t{sum_index} * p.rows * p.outputs;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int32_t o = output + (i / 2) * 8;
+    const int32_t row = token + i % 2;
+    if (o >= p.outputs || row >= p.rows) continue;
+    const float value = p.bias != nullptr ? sum[i] + p.bias[o] : sum[i];
+    to[int64_t{row} * p.outputs + o] = value;
+  }
+}
+
+}  // namespace octet::kernels::cuda

@@ -1,0 +1,121 @@
+#include "kernels/linear/linear8_plan.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/check.h"
+#include "kernels/linear/cuda8_layout.h"
+
+namespace octet::kernels {
+namespace {
+
+// A tile of 64 rows or more fills a multiprocessor, of smaller ones there is room for two or more.
+constexpr int64_t kLargeTile = 64;
+constexpr int64_t kItemsWanted = 264;
+constexpr int64_t kLargeItemsWanted = 132;
+constexpr int64_t kPartAlignment = 256;
+
+// A sum that waits from the end of one leaf to that of another.
+struct Wait {
+  int32_t from;
+  int32_t to;
+  uint8_t slot = 0;
+};
+
+// Gives each the lowest slot that no shorter one has at the same time. Waits are nested or apart.
+void AssignSlots(std::vector<Wait>& waits) {
+  std::stable_sort(waits.begin(), waits.end(),
+                   [](const Wait& a, const Wait& b) { return a.to - a.from < b.to - b.from; });
+  for (size_t i = 0; i < waits.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const bool together = waits[j].from < waits[i].to && waits[i].from < waits[j].to;
+      if (together) waits[i].slot = std::max<uint8_t>(waits[i].slot, waits[j].slot + 1);
+    }
+  }
+}
+
+// What becomes of the sum that each leaf of a part ends in: it waits for its right neighbour, or it
+// is left.
+void PlanSums(Linear8Plan& plan) {
+  const LeafParts& parts = plan.parts;
+  std::vector<Wait> waits;
+  for (int32_t part = 0; part < parts.parts; ++part) {
+    std::vector<int32_t> held;  // leaves that ended in a sum which is there
+    for (int32_t leaf = parts.leaf_begin[part]; leaf < parts.leaf_begin[part + 1]; ++leaf) {
+      plan.left_sum[leaf] = kSumWaits;
+      for (int32_t merge = 0; merge < parts.merges[leaf]; ++merge) {
+        waits.push_back({held.back(), leaf});
+        held.pop_back();
+      }
+      held.push_back(leaf);
+    }
+    const auto left = static_cast<int32_t>(held.size());
+    OCTET_CHECK_EQ(left, parts.sum_begin[part + 1] - parts.sum_begin[part]);
+    for (int32_t i = 0; i < left; ++i) {
+      plan.left_sum[held[i]] = static_cast<uint8_t>(parts.sum_begin[part] + i);
+    }
+  }
+  AssignSlots(waits);
+  // Those that end with the same leaf are added from the last on.
+  std::sort(waits.begin(), waits.end(), [](const Wait& a, const Wait& b) {
+    return a.to != b.to ? a.to < b.to : a.from > b.from;
+  });
+  for (size_t i = 0; i < waits.size(); ++i) {
+    const Wait& wait = waits[i];
+    plan.push_slot[wait.from] = wait.slot;
+    plan.pop_slot[i] = wait.slot;
+    if (i == 0 || waits[i - 1].to != wait.to) plan.pop_first[wait.to] = static_cast<uint8_t>(i);
+    plan.waiting_max = std::max(plan.waiting_max, wait.slot + 1);
+  }
+}
+
+}  // namespace
+
+Linear8Plan Linear8Plan::Of(const LinearShape& shape, int64_t rows, ActivationFormat rows_format,
+                            int64_t parts) {
+  Linear8Plan plan;
+  const int64_t tile = std::min<int64_t>(PaddedActivationRows(rows), 128);
+  const int64_t panels = (shape.outputs + kCuda8PanelOutputs - 1) / kCuda8PanelOutputs;
+  plan.tile_tokens = static_cast<int32_t>(tile);
+  plan.tile_panels = tile <= 16 ? 1 : tile == 64 ? 4 : 2;
+  plan.token_tiles = static_cast<int32_t>((rows + tile - 1) / tile);
+  plan.panel_tiles = static_cast<int32_t>((panels + plan.tile_panels - 1) / plan.tile_panels);
+  const int64_t items = int64_t{plan.token_tiles} * plan.panel_tiles;
+  const int64_t wanted = tile >= kLargeTile ? kLargeItemsWanted : kItemsWanted;
+  plan.parts = DealLeaves(shape.merges, parts > 0 ? parts : (wanted + items - 1) / items);
+  PlanSums(plan);
+  plan.waiting_bytes = tile * plan.tile_panels * kCuda8PanelOutputs * 4;
+  plan.waiting_blocks = static_cast<int32_t>(std::min<int64_t>(
+      plan.items(), tile >= kLargeTile ? kWaitingBlocksMax / 2 : kWaitingBlocksMax));
+
+  const auto take = [&](int64_t& at, int64_t bytes) {
+    at = plan.bytes;
+    plan.bytes += AlignUp(bytes, kPartAlignment);
+  };
+  const int64_t int8_bytes = ActivationRowsBytes(
+      ActivationFormat::kInt8, ActivationPositions(shape), ActivationSegmentCount(shape), rows);
+  take(plan.activations_at, rows_format == ActivationFormat::kInt8 ? 0 : int8_bytes);
+  const int64_t sums = plan.parts.parts > 1 ? plan.parts.rest.count : 0;
+  take(plan.sums_at, sums * rows * shape.outputs * 4);
+  take(plan.waiting_at, plan.waiting_max * plan.waiting_bytes * plan.waiting_blocks);
+  return plan;
+}
+
+int64_t Linear8WorkspaceBytes(const LinearShape& shape, int64_t rows,
+                              ActivationFormat rows_format) {
+  if (rows == 0 || shape.outputs == 0 || shape.inputs == 0) return 0;
+  // Fewer rows may be dealt to more parts. From one number of tiles to the next nothing shrinks.
+  int64_t bytes = Linear8Plan::Of(shape, rows, rows_format).bytes;
+  for (int64_t less = 8; less < std::min<int64_t>(rows, 128); less *= 2) {
+    bytes = std::max(bytes, Linear8Plan::Of(shape, less, rows_format).bytes);
+  }
+  for (int64_t less = 128; less < rows; less += 128) {
+    const Linear8Plan plan = Linear8Plan::Of(shape, less, rows_format);
+    bytes = std::max(bytes, plan.bytes);
+    if (plan.parts.parts == 1) break;
+  }
+  return bytes;
+}
+
+}  // namespace octet::kernels

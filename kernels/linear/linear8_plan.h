@@ -1,0 +1,50 @@
+// How a linear with int8 activations is dealt to the thread blocks of a GPU, and what that takes of
+// the workspace. Pure, on the host; a function of shape and rows alone, as bits are of neither.
+//
+// Workspace: int8 activations, for callers that bring f32 | sums of the parts | sums that wait in
+// blocks (global levels), each aligned to 256 bytes.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/linear/activation_rows.h"
+#include "kernels/linear/k_walk.h"
+#include "kernels/linear/leaf_parts.h"
+#include "kernels/linear/linear.h"
+
+namespace octet::kernels {
+
+inline constexpr uint8_t kSumWaits = 0xff;
+// The most blocks that run at once with waiting sums in global memory. More would be in vain: no
+// GPU of today has more multiprocessors than half of this.
+inline constexpr int32_t kWaitingBlocksMax = 320;
+
+struct Linear8Plan {
+  int32_t tile_tokens = 0;                // rows that a block takes: 8, 16, 32, 64 or 128
+  int32_t tile_panels = 0;                // panels of 64 outputs that it takes
+  int32_t token_tiles = 0;                //
+  int32_t panel_tiles = 0;                //
+  LeafParts parts;                        //
+  uint8_t left_sum[kPartLeavesMax] = {};  // the sum that is left after a leaf, or kSumWaits
+  // Sums that wait in a block lie in slots. Those that wait for fewer leaves, and so come more
+  // often, have the lower ones: they are the first to be in shared memory.
+  uint8_t push_slot[kPartLeavesMax] = {};  // of the sum that waits after a leaf
+  uint8_t pop_first[kPartLeavesMax] = {};  // where the slots of the sums added after a leaf are
+  uint8_t pop_slot[kPartLeavesMax] = {};   //   in this list
+  int32_t waiting_max = 0;                 // slots of a block
+  int64_t waiting_bytes = 0;               // of one of them
+  int32_t waiting_blocks = 0;              // that have room in the workspace
+  int64_t activations_at = 0, sums_at = 0, waiting_at = 0, bytes = 0;  // of the workspace
+
+  int64_t items() const { return int64_t{token_tiles} * panel_tiles * parts.parts; }
+
+  // `rows_format` is what the caller brings: kInt8 or kF32. parts: 0 for as many as fill a GPU.
+  // REQUIRES: rows, outputs and inputs above 0.
+  static Linear8Plan Of(const LinearShape& shape, int64_t rows, ActivationFormat rows_format,
+                        int64_t parts = 0);
+};
+
+// LinearWorkspaceBytes of this layout: enough for any number of rows up to `rows`.
+int64_t Linear8WorkspaceBytes(const LinearShape& shape, int64_t rows, ActivationFormat rows_format);
+
+}  // namespace octet::kernels

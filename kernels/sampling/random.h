@@ -1,0 +1,48 @@
+// The randomness of sampling as arithmetic that the host and a device's kernels share: a counter
+// based generator and the noise made of its words.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "kernels/sampling/exact_math.h"
+
+namespace octet::kernels {
+
+inline constexpr int kPhiloxRounds = 10;
+inline constexpr uint32_t kPhiloxMultiplier0 = 0xD2511F53u;
+inline constexpr uint32_t kPhiloxMultiplier1 = 0xCD9E8D57u;
+inline constexpr uint32_t kPhiloxWeyl0 = 0x9E3779B9u;
+inline constexpr uint32_t kPhiloxWeyl1 = 0xBB67AE85u;
+
+// A 32-bit word of randomness times four for (seed, position, index, sample_index). Philox4x32-10:
+// Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC11).
+constexpr std::array<uint32_t, 4> Philox(uint64_t seed, uint64_t position, uint32_t index,
+                                         uint32_t sample_index) {
+  uint32_t c0 = static_cast<uint32_t>(position);
+  uint32_t c1 = static_cast<uint32_t>(position >> 32);
+  uint32_t c2 = index;
+  uint32_t c3 = sample_index;
+  auto key0 = static_cast<uint32_t>(seed);
+  auto key1 = static_cast<uint32_t>(seed >> 32);
+  for (int round = 0; round < kPhiloxRounds; ++round) {
+    const uint64_t a = uint64_t{kPhiloxMultiplier0} * c0;
+    const uint64_t b = uint64_t{kPhiloxMultiplier1} * c2;
+    c0 = static_cast<uint32_t>(b >> 32) ^ c1 ^ key0;
+    c1 = static_cast<uint32_t>(b);
+    c2 = static_cast<uint32_t>(a >> 32) ^ c3 ^ key1;
+    c3 = static_cast<uint32_t>(a);
+    key0 += kPhiloxWeyl0;
+    key1 += kPhiloxWeyl1;
+  }
+  return {c0, c1, c2, c3};
+}
+
+// -log(-log(1 - v)) for v = (word + 1/2) / 2^32, in double and rounded once. Small words are the
+// large noise, so that the upper tail keeps its resolution; 1 - v is exact.
+constexpr float GumbelNoise(uint32_t word) {
+  const double v = (word + 0.5) * 0x1p-32;
+  return static_cast<float>(-ExactLog(-ExactLog(1.0 - v)));
+}
+
+}  // namespace octet::kernels

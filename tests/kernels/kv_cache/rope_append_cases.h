@@ -1,0 +1,132 @@
+// Shapes and inputs for RopeAppendKv, and what Rope and AppendKv of the CPU make of them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/kv_cache/kv_cache.h"
+#include "kernels/kv_cache/rope_append.h"
+#include "kernels/rope/rope.h"
+#include "tests/kernels/random.h"
+
+namespace octet::kernels::test {
+
+inline constexpr std::byte kUnwritten{0x77};  // what a cache holds before
+
+struct RopeAppendCase {
+  KvFormat format;
+  int64_t heads;
+  int64_t kv_heads;
+  int64_t head_dim;
+  int64_t rotary_dim;
+  int64_t rows;
+  int64_t gap = 0;  // elements between rows
+
+  int64_t stride() const { return (heads + 2 * kv_heads) * head_dim + gap; }
+  KvLayout layout() const { return {format, kv_heads, head_dim}; }
+  std::string Name() const {
+    return "format " + std::to_string(static_cast<int>(format)) + ", heads " +
+           std::to_string(heads) + "/" + std::to_string(kv_heads) + " of " +
+           std::to_string(head_dim) + ", rotary " + std::to_string(rotary_dim) + ", rows " +
+           std::to_string(rows);
+  }
+};
+
+// Every width of a vector, whole and partial rotation, rows that are not aligned, ranks without
+// heads.
+inline std::vector<RopeAppendCase> RopeAppendCases() {
+  std::vector<RopeAppendCase> cases;
+  for (const KvFormat format : {KvFormat::kInt8, KvFormat::kBF16, KvFormat::kInt4}) {
+    cases.push_back({format, 3, 1, 32, 32, 3});
+    cases.push_back({format, 2, 2, 64, 64, 5});
+    cases.push_back({format, 3, 1, 80, 32, 2});  // a quarter and more passes unturned
+    cases.push_back({format, 1, 1, 96, 96, 3});
+    cases.push_back({format, 5, 2, 128, 128, 4, 4});
+    cases.push_back({format, 1, 1, 256, 64, 2});
+    cases.push_back({format, 2, 1, 48, 10, 3, 3});  // neither half nor stride is a multiple of 4
+    cases.push_back({format, 0, 2, 64, 64, 2});
+    cases.push_back({format, 3, 0, 64, 64, 2});
+  }
+  cases.push_back({KvFormat::kInt8, 2, 1, 6, 4, 2});
+  cases.push_back({KvFormat::kBF16, 1, 1, 7, 2, 2});
+  return cases;
+}
+
+struct RopeAppendInputs {
+  static constexpr int64_t kBlocks = 2;
+
+  RopeAppendCase shape;
+  std::vector<float> qkv;  // [rows, stride]
+  std::vector<float> cos;  // [rows, rotary_dim / 2]
+  std::vector<float> sin;
+  std::vector<int64_t> slots;  // the second row is padding
+
+  explicit RopeAppendInputs(const RopeAppendCase& test)
+      : shape(test),
+        qkv(Normal(test.rows * test.stride(), static_cast<uint32_t>(test.head_dim), 0.5f, 4.0f)),
+        cos(Normal(test.rows * test.rotary_dim / 2, 1)),
+        sin(Normal(test.rows * test.rotary_dim / 2, 2)) {
+    for (int64_t row = 0; row < test.rows; ++row) {
+      slots.push_back(row == 1 ? -1 : (row * 51 + 63) % (kBlocks * kKvBlockTokens));
+    }
+  }
+};
+
+// What the op changes, in host memory. Equal states may differ in what the contract leaves open.
+struct RopeAppendState {
+  const RopeAppendInputs* inputs;
+  std::vector<float> qkv;
+  std::vector<std::byte> cache;
+
+  explicit RopeAppendState(const RopeAppendInputs& from)
+      : inputs(&from),
+        qkv(from.qkv),
+        cache(static_cast<size_t>(RopeAppendInputs::kBlocks * from.shape.layout().block_bytes()),
+              kUnwritten) {}
+
+  RopeAppendKvArgs Args() {
+    const RopeAppendCase& shape = inputs->shape;
+    return {.layout = shape.layout(),
+            .cache = cache.data(),
+            .qkv = qkv.data(),
+            .stride = shape.stride(),
+            .cos = inputs->cos.data(),
+            .sin = inputs->sin.data(),
+            .slots = inputs->slots.data(),
+            .rows = shape.rows,
+            .heads = shape.heads,
+            .rotary_dim = shape.rotary_dim};
+  }
+
+  // The queries of rows that are not padding.
+  std::vector<float> Queries() const {
+    const RopeAppendCase& shape = inputs->shape;
+    std::vector<float> queries;
+    for (int64_t row = 0; row < shape.rows; ++row) {
+      if (inputs->slots[row] < 0) continue;
+      const auto begin = qkv.begin() + row * shape.stride();
+      queries.insert(queries.end(), begin, begin + shape.heads * shape.head_dim);
+    }
+    return queries;
+  }
+  bool operator==(const RopeAppendState& other) const {
+    return SameBits(Queries(), other.Queries()) && cache == other.cache;
+  }
+};
+
+inline RopeAppendState RopeThenAppend(const RopeAppendInputs& inputs) {
+  const RopeAppendCase& shape = inputs.shape;
+  RopeAppendState state(inputs);
+  ThreadPool pool(1);
+  Stream stream(&pool);
+  float* k = state.qkv.data() + shape.heads * shape.head_dim;
+  Rope({state.qkv.data(), shape.stride(), inputs.cos.data(), inputs.sin.data(), shape.rows,
+        shape.heads + shape.kv_heads, shape.head_dim, shape.rotary_dim},
+       stream);
+  AppendKv({shape.layout(), state.cache.data(), k, k + shape.kv_heads * shape.head_dim,
+            shape.stride(), shape.rows, inputs.slots.data()},
+           stream);
+  return state;
+}
+
+}  // namespace octet::kernels::test
