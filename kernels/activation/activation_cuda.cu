@@ -5,7 +5,7 @@
 // aligned). int8: a warp takes a segment of a row; a segment longer than a warp holds is computed
 // twice.
 #include "kernels/activation/activation.h"
-#include "kernels/exp.cuh"
+#include "kernels/exact_math.h"
 #include "kernels/linear/quantize_rows.cuh"
 #include "kernels/rows.cuh"
 
@@ -18,7 +18,7 @@ constexpr int kSteps = 2;
 template <int kWidth>
 OCTET_DEVICE Floats<kWidth> Gated(const Floats<kWidth>& gate, Floats<kWidth> up) {
   for (int k = 0; k < kWidth; ++k) {
-    up.v[k] = gate.v[k] / (1.0f + Exp(0.0f - gate.v[k])) * up.v[k];
+    up.v[k] = gate.v[k] / (1.0f + ExactExp(0.0f - gate.v[k])) * up.v[k];
   }
   return up;
 }

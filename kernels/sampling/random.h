@@ -5,7 +5,7 @@
 #include <array>
 #include <cstdint>
 
-#include "kernels/sampling/exact_math.h"
+#include "kernels/exact_math.h"
 
 namespace octet::kernels {
 

@@ -1,5 +1,5 @@
 // Our own exp and log against the C library's, and the float form against its lanes.
-#include "kernels/sampling/exact_math.h"
+#include "kernels/exact_math.h"
 
 #include <gtest/gtest.h>
 
