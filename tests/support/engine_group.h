@@ -76,6 +76,25 @@ inline std::vector<StepOutput> RunGroup(int64_t ranks, const MakeConfig& make_co
   return RunLoadedGroup(ranks, make_config, make_weights, plans);
 }
 
+// Tokens and logits of a slot's sampled rows, in order.
+struct Trace {
+  std::vector<int32_t> tokens;
+  std::vector<std::vector<float>> logits;
+  bool operator==(const Trace&) const = default;
+};
+
+inline Trace TraceOf(const std::vector<StepOutput>& outputs, int32_t slot) {
+  Trace trace;
+  for (const StepOutput& output : outputs) {
+    for (size_t i = 0; i < output.result.slots.size(); ++i) {
+      if (output.result.slots[i] != slot) continue;
+      trace.tokens.push_back(output.result.tokens[i]);
+      trace.logits.push_back(output.logits[i]);
+    }
+  }
+  return trace;
+}
+
 // Sampling that makes the group gather the row's whole logits; the token itself is the likeliest.
 inline kernels::SamplingParams WithLogits() {
   return {.temperature = 1.0f, .top_k = 0, .top_p = 1e-6f, .min_p = 0.0f, .seed = 3};

@@ -16,6 +16,8 @@ namespace octet::worker::test {
 
 using testing::Blocks;
 using testing::StepOutput;
+using testing::Trace;
+using testing::TraceOf;
 using testing::WithLogits;
 
 using kernels::ActivationFormat;
@@ -92,25 +94,6 @@ inline std::vector<StepPlan> CrowdPlans() {
   plans[4].release_slots = {1};
   plans[4].decode_slots = {2, 0};
   return plans;
-}
-
-// Tokens and logits of a slot's sampled rows, in order.
-struct Trace {
-  std::vector<int32_t> tokens;
-  std::vector<std::vector<float>> logits;
-  bool operator==(const Trace&) const = default;
-};
-
-inline Trace TraceOf(const std::vector<StepOutput>& outputs, int32_t slot) {
-  Trace trace;
-  for (const StepOutput& output : outputs) {
-    for (size_t i = 0; i < output.result.slots.size(); ++i) {
-      if (output.result.slots[i] != slot) continue;
-      trace.tokens.push_back(output.result.tokens[i]);
-      trace.logits.push_back(output.logits[i]);
-    }
-  }
-  return trace;
 }
 
 // The root of the mean squared difference of the logits over their own deviation.

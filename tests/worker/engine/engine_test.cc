@@ -21,6 +21,8 @@ using test::Variant;
 using testing::Blocks;
 using testing::RunGroup;
 using testing::StepOutput;
+using testing::Trace;
+using testing::TraceOf;
 using testing::WithLogits;
 
 // A prompt of 130 tokens cut into `chunk`s, then two decode steps.
@@ -74,25 +76,6 @@ std::vector<StepPlan> CrowdPlans(int64_t vocab) {
   plans[4].decode_slots = {0, 7, 1};
   plans[5].decode_slots = {7, 3, 4};
   return plans;
-}
-
-// Tokens and logits of slot's sampled rows, in order.
-struct Trace {
-  std::vector<int32_t> tokens;
-  std::vector<std::vector<float>> logits;
-  bool operator==(const Trace&) const = default;
-};
-
-Trace TraceOf(const std::vector<StepOutput>& outputs, int32_t slot) {
-  Trace trace;
-  for (const StepOutput& output : outputs) {
-    for (size_t i = 0; i < output.result.slots.size(); ++i) {
-      if (output.result.slots[i] != slot) continue;
-      trace.tokens.push_back(output.result.tokens[i]);
-      trace.logits.push_back(output.logits[i]);
-    }
-  }
-  return trace;
 }
 
 class EngineTest : public ::testing::TestWithParam<Variant> {
