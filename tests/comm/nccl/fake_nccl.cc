@@ -22,11 +22,14 @@ FakeNccl fake;
 
 // One group that formed, or is about to.
 struct Group {
+  ~Group();
+
   std::mutex mutex;
   std::condition_variable changed;
   int joined = 0;
   bool aborted = false;
   std::map<std::pair<int, int>, std::deque<std::vector<char>>> mail;  // by sender, receiver
+  std::vector<std::unique_ptr<NcclComm>> aborted_comms;  // kept: a queue may be inside of one
 };
 
 Group& GroupOf(const NcclId& id) {
@@ -109,6 +112,8 @@ struct NcclComm {
 
 namespace {
 
+Group::~Group() = default;
+
 struct OpenGroup {
   bool open = false;
   NcclComm* comm = nullptr;
@@ -173,6 +178,7 @@ NcclResult ncclCommAbort(NcclComm* comm) {
   const std::lock_guard lock(comm->group->mutex);
   std::fprintf(stderr, "fake NCCL: rank %d aborts\n", comm->rank);
   comm->group->aborted = true;
+  comm->group->aborted_comms.emplace_back(comm);
   comm->group->changed.notify_all();
   return NcclResult::kSuccess;
 }

@@ -125,7 +125,9 @@ TEST_F(Serving, AResultThatNobodyAskedForCondemnsTheGroup) {
   EXPECT_TRUE(WaitServing(false));
   testing::FaultSeen("F30", "rank 0 sends a result while it is idle", LastLoss());
   ReplaceRanks(1);
-  EXPECT_TRUE(Ask(Prompt("well again", 3)).status.ok());
+  EXPECT_TRUE(WaitServing(true));
+  const Answered answer = Ask(Prompt("well again", 3));
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
 }
 
 TEST_F(Serving, ALossAfterTheLastRestartIsTheEnd) {
