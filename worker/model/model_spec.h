@@ -51,10 +51,4 @@ struct ModelSpec {
   int32_t bos_id = -1;
 };
 
-// Names of the tensors of a checkpoint, `{}` standing for the layer.
-struct TensorNames {
-  std::string embedding, final_norm, head;
-  std::string attention_norm, q, k, v, o, mlp_norm, gate, up, down;  // without ".weight" / ".bias"
-};
-
 }  // namespace octet::worker

@@ -110,8 +110,9 @@ class Loader {
 
   Status LoadLinear(const LinearPiece& piece) {
     const kernels::LinearShape& shape = ShapeOf(piece);
-    const Checkpoint::Tensor& tensor = *checkpoint_.Find(piece.tensor);
-    const Source source = {piece.tensor, tensor, *tensor.info->dtype(), piece.inputs,
+    const std::string name = piece.weight();
+    const Checkpoint::Tensor& tensor = *checkpoint_.Find(name);
+    const Source source = {name, tensor, *tensor.info->dtype(), piece.inputs,
                            SourceColumns(shape, piece.inputs)};
     return packer_.Pack(piece, shape,
                         [&](int thread, int64_t begin, int64_t end, kernels::NeutralRows* rows) {

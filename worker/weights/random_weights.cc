@@ -132,7 +132,7 @@ DecoderWeights MakeRandomWeights(const ModelSpec& spec, const ShardPlan& shard,
   PiecePacker packer(pool);
   for (const LinearPiece& piece : assembly.linears) {
     const kernels::LinearShape& shape = assembly.weights.shapes.*piece.shape;
-    const uint64_t key = KeyOf(seed, piece.tensor);
+    const uint64_t key = KeyOf(seed, piece.weight());
     const Status status =
         packer.Pack(piece, shape, [&](int, int64_t begin, int64_t end, kernels::NeutralRows* rows) {
           for (int64_t row = begin; row < end; ++row) {

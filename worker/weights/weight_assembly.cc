@@ -1,17 +1,14 @@
 #include "worker/weights/weight_assembly.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
 #include "worker/model/families/families.h"
+#include "worker/model/tensor_names.h"
 
 namespace octet::worker {
 namespace {
-
-std::string OfLayer(std::string name, int64_t layer) {
-  const size_t at = name.find("{}");
-  return name.replace(at, 2, std::to_string(layer));
-}
 
 // Takes the arena's parts and lists what fills them, one layer after the other.
 class Assembler {
@@ -30,13 +27,13 @@ class Assembler {
     const int64_t hd = spec_.head_dim;
     LayerWeights& weights = assembly_.weights.layers[layer];
     prefix_ = "layer " + std::to_string(layer) + " ";
-    const Rows q = {name(names_.q), shard_.head_begin * hd, shard_.head_end * hd};
-    const Rows k = {name(names_.k), shard_.kv_head_begin * hd, shard_.kv_head_end * hd};
-    const Rows v = {name(names_.v), k.begin, k.end};
-    const Rows gate = {name(names_.gate), shard_.ffn_begin, shard_.ffn_end};
-    const Rows up = {name(names_.up), shard_.ffn_begin, shard_.ffn_end};
-    const Rows o = {name(names_.o), 0, spec_.hidden};
-    const Rows down = {name(names_.down), 0, spec_.hidden};
+    const Rows q = {&names_.q, layer, shard_.head_begin * hd, shard_.head_end * hd};
+    const Rows k = {&names_.k, layer, shard_.kv_head_begin * hd, shard_.kv_head_end * hd};
+    const Rows v = {&names_.v, layer, k.begin, k.end};
+    const Rows gate = {&names_.gate, layer, shard_.ffn_begin, shard_.ffn_end};
+    const Rows up = {&names_.up, layer, shard_.ffn_begin, shard_.ffn_end};
+    const Rows o = {&names_.o, layer, 0, spec_.hidden};
+    const Rows down = {&names_.down, layer, 0, spec_.hidden};
 
     weights.attention_norm = AddNorm("attention_norm", name(names_.attention_norm));
     weights.qkv = AddLinear("qkv", &DecoderShapes::qkv, {q, k, v}, spec_.hidden);
@@ -58,17 +55,20 @@ class Assembler {
     weights.embedding = table;
     weights.embedding_dtype = options_.embedding;
     weights.final_norm = AddNorm("final_norm", names_.final_norm);
-    const std::string& head = spec_.tied_embeddings ? names_.embedding : names_.head;
+    const RowSlot head = {.module = spec_.tied_embeddings ? names_.embedding : names_.head};
     weights.head = AddLinear("head", &DecoderShapes::head,
-                             {Rows{head, shard_.vocab_begin, shard_.vocab_end}}, spec_.hidden);
+                             {Rows{&head, 0, shard_.vocab_begin, shard_.vocab_end}}, spec_.hidden);
   }
 
  private:
-  // Rows of the tensors `name`.weight and `name`.bias.
+  // Rows of a part, wherever its module has them.
   struct Rows {
-    std::string name;
+    const RowSlot* slot = nullptr;
+    int64_t layer = 0;
     int64_t begin = 0;
     int64_t end = 0;
+
+    std::vector<ModuleRows> Runs() const { return RowsOf(*slot, layer, begin, end); }
   };
 
   std::byte* TakePart(const char* part, int64_t bytes) {
@@ -93,9 +93,11 @@ class Assembler {
     float* const out = TakeFloats(part, count);
     float* next = out;
     for (const Rows& rows : parts) {
-      assembly_.vectors.push_back(
-          {rows.name + ".bias", VectorKind::kBias, rows.begin, rows.end, next});
-      next += rows.end - rows.begin;
+      for (const ModuleRows& run : rows.Runs()) {
+        assembly_.vectors.push_back(
+            {run.module + ".bias", VectorKind::kBias, run.begin, run.end, next});
+        next += run.end - run.begin;
+      }
     }
     return out;
   }
@@ -105,9 +107,11 @@ class Assembler {
     std::byte* const packed = TakePart(part, PackedBytes(shapes_.*shape));
     int64_t packed_row = 0;
     for (const Rows& rows : parts) {
-      assembly_.linears.push_back(
-          {rows.name + ".weight", shape, packed, packed_row, rows.begin, rows.end, inputs});
-      packed_row += rows.end - rows.begin;
+      for (const ModuleRows& run : rows.Runs()) {
+        assembly_.linears.push_back(
+            {run.module, shape, packed, packed_row, run.begin, run.end, inputs});
+        packed_row += run.end - run.begin;
+      }
     }
     OCTET_CHECK_EQ(packed_row, (shapes_.*shape).outputs);
     return packed;
@@ -153,15 +157,25 @@ std::vector<ExpectedTensor> ExpectedTensors(const ModelSpec& spec) {
                                          {names.final_norm + ".weight", spec.hidden, 0}};
   if (!spec.tied_embeddings) tensors.push_back({names.head + ".weight", spec.vocab, spec.hidden});
   for (int64_t layer = 0; layer < spec.layers; ++layer) {
-    const auto add = [&](const std::string& name, const char* suffix, int64_t rows, int64_t cols) {
-      tensors.push_back({OfLayer(name, layer) + suffix, rows, cols});
+    const size_t first = tensors.size();
+    // The parts of one module come one after the other and add their rows to its tensors.
+    const auto add = [&](const RowSlot& slot, const char* suffix, int64_t rows, int64_t cols) {
+      const std::string name = OfLayer(slot.module, layer) + suffix;
+      const auto known =
+          std::find_if(tensors.begin() + static_cast<ptrdiff_t>(first), tensors.end(),
+                       [&](const ExpectedTensor& t) { return t.name == name; });
+      if (known != tensors.end()) {
+        known->rows += rows;
+      } else {
+        tensors.push_back({name, rows, cols});
+      }
     };
-    add(names.attention_norm, ".weight", spec.hidden, 0);
+    add({names.attention_norm}, ".weight", spec.hidden, 0);
     add(names.q, ".weight", q_rows, spec.hidden);
     add(names.k, ".weight", kv_rows, spec.hidden);
     add(names.v, ".weight", kv_rows, spec.hidden);
     add(names.o, ".weight", spec.hidden, q_rows);
-    add(names.mlp_norm, ".weight", spec.hidden, 0);
+    add({names.mlp_norm}, ".weight", spec.hidden, 0);
     add(names.gate, ".weight", spec.ffn, spec.hidden);
     add(names.up, ".weight", spec.ffn, spec.hidden);
     add(names.down, ".weight", spec.hidden, spec.ffn);

@@ -13,16 +13,18 @@
 
 namespace octet::worker {
 
-// Rows [row_begin, row_end) of a tensor become rows [packed_row, ...) of one packed linear. Its
-// columns follow from the shape.
+// Rows [row_begin, row_end) of a module become rows [packed_row, ...) of one packed linear. Its
+// columns follow from the shape. A part that lies in several runs of rows is several pieces.
 struct LinearPiece {
-  std::string tensor;
+  std::string module;  // its tensors are `module`.weight, or those of a quantized form
   kernels::LinearShape DecoderShapes::*shape = nullptr;
   std::byte* packed = nullptr;
   int64_t packed_row = 0;
   int64_t row_begin = 0;
   int64_t row_end = 0;
   int64_t inputs = 0;  // unsharded
+
+  std::string weight() const { return module + ".weight"; }
 };
 
 enum class VectorKind : uint8_t { kNorm, kBias };

@@ -251,7 +251,7 @@ TEST(SpecFromConfig, RefusesBadRope) {
 
 TEST(NamesOf, AreTheLlamaNames) {
   const TensorNames names = NamesOf(*Spec(Llama()));
-  EXPECT_EQ(names.q, "model.layers.{}.self_attn.q_proj");
+  EXPECT_EQ(names.q.module, "model.layers.{}.self_attn.q_proj");
   EXPECT_EQ(names.head, "lm_head");
 }
 

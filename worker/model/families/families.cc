@@ -83,20 +83,11 @@ Result<ModelSpec> SpecFromConfig(const std::string& config_json,
   return spec;
 }
 
-TensorNames NamesOf(const ModelSpec&) {
-  const std::string layer = "model.layers.{}.";
-  return {.embedding = "model.embed_tokens",
-          .final_norm = "model.norm",
-          .head = "lm_head",
-          .attention_norm = layer + "input_layernorm",
-          .q = layer + "self_attn.q_proj",
-          .k = layer + "self_attn.k_proj",
-          .v = layer + "self_attn.v_proj",
-          .o = layer + "self_attn.o_proj",
-          .mlp_norm = layer + "post_attention_layernorm",
-          .gate = layer + "mlp.gate_proj",
-          .up = layer + "mlp.up_proj",
-          .down = layer + "mlp.down_proj"};
+TensorNames NamesOf(const ModelSpec& spec) {
+  for (const Family* family : Families()) {
+    if (spec.architecture == family->architecture) return family->names(spec);
+  }
+  return LlamaNames(spec);
 }
 
 }  // namespace octet::worker

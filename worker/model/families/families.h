@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "worker/model/model_spec.h"
+#include "worker/model/tensor_names.h"
 
 namespace octet::worker {
 
@@ -17,7 +18,8 @@ Result<ModelSpec> SpecFromConfig(
     const std::string& config_json,
     const std::optional<std::string>& generation_config_json = std::nullopt);
 
-// Where a checkpoint of this spec keeps its tensors.
+// Where a checkpoint of this spec keeps its tensors. An architecture that no family reads (specs
+// made for benchmarks and tests) has Llama's names.
 TensorNames NamesOf(const ModelSpec& spec);
 
 }  // namespace octet::worker

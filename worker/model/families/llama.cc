@@ -13,6 +13,6 @@ Result<ModelSpec> Read(const ConfigReader& config) {
 
 }  // namespace
 
-const Family kLlama = {"LlamaForCausalLM", "llama", Read};
+const Family kLlama = {"LlamaForCausalLM", "llama", Read, LlamaNames};
 
 }  // namespace octet::worker

@@ -162,6 +162,22 @@ Result<int64_t> WindowOfLayers(const ConfigReader& config, int64_t layers, int64
                        " layers; supported is one for all layers or for none");
 }
 
+TensorNames LlamaNames(const ModelSpec&) {
+  const std::string layer = "model.layers.{}.";
+  return {.embedding = "model.embed_tokens",
+          .final_norm = "model.norm",
+          .head = "lm_head",
+          .attention_norm = layer + "input_layernorm",
+          .mlp_norm = layer + "post_attention_layernorm",
+          .q = {.module = layer + "self_attn.q_proj"},
+          .k = {.module = layer + "self_attn.k_proj"},
+          .v = {.module = layer + "self_attn.v_proj"},
+          .o = {.module = layer + "self_attn.o_proj"},
+          .gate = {.module = layer + "mlp.gate_proj"},
+          .up = {.module = layer + "mlp.up_proj"},
+          .down = {.module = layer + "mlp.down_proj"}};
+}
+
 Result<ModelSpec> ReadLlamaLike(const ConfigReader& config, int64_t context_absent) {
   OCTET_RETURN_IF_ERROR(CheckNothingElse(config));
   ModelSpec spec;

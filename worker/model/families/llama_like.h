@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "worker/model/families/config_reader.h"
 #include "worker/model/model_spec.h"
+#include "worker/model/tensor_names.h"
 
 namespace octet::worker {
 
@@ -13,6 +14,7 @@ struct Family {
   const char* architecture;  // architectures[0]
   const char* model_type;    // used where architectures is absent
   Result<ModelSpec> (*read)(const ConfigReader& config);
+  TensorNames (*names)(const ModelSpec& spec);
 };
 
 extern const Family kLlama;
@@ -21,6 +23,9 @@ extern const Family kQwen2;
 
 // Everything but biases, sliding window and end tokens. `context_absent`: the family's default.
 Result<ModelSpec> ReadLlamaLike(const ConfigReader& config, int64_t context_absent);
+
+// Every part is a module of its own.
+TensorNames LlamaNames(const ModelSpec& spec);
 
 // A sliding window for all layers (its size) or for none (0). Layers that differ from one another
 // are Unimplemented.

@@ -19,6 +19,6 @@ Result<ModelSpec> Read(const ConfigReader& config) {
 
 }  // namespace
 
-const Family kMistral = {"MistralForCausalLM", "mistral", Read};
+const Family kMistral = {"MistralForCausalLM", "mistral", Read, LlamaNames};
 
 }  // namespace octet::worker

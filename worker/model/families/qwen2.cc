@@ -24,6 +24,6 @@ Result<ModelSpec> Read(const ConfigReader& config) {
 
 }  // namespace
 
-const Family kQwen2 = {"Qwen2ForCausalLM", "qwen2", Read};
+const Family kQwen2 = {"Qwen2ForCausalLM", "qwen2", Read, LlamaNames};
 
 }  // namespace octet::worker
