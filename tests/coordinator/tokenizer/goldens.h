@@ -8,6 +8,10 @@
 
 namespace octet::tokenizer {
 
+constexpr auto kBad = StatusCode::kInvalidArgument;
+constexpr auto kForeign = StatusCode::kUnimplemented;
+constexpr auto kTooMuch = StatusCode::kResourceExhausted;
+
 inline constexpr const char* kGoldenTokenizers[] = {
     "gpt2",      "llama3", "qwen2",    "flags",    "llama2",   "mistral3", "yi",
     "metaspace", "unk",    "sp_llama", "sp_rules", "sp_plain", "ranks"};

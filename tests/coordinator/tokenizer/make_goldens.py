@@ -1,29 +1,21 @@
 #!/usr/bin/env python3
 """Makes the files under goldens/: small tokenizers and what Hugging Face gives for them.
 
-Needs the Python packages tokenizers, sentencepiece and tiktoken (the goldens in the tree are of 0.23.3,
-0.2.3 and 0.14.0). The C++ tests read the files and never run this. Everything is seeded: a second run
-with the same versions writes the same bytes.
+Needs the Python package `tokenizers` (the goldens in the tree are of 0.23.3). The C++ tests read the
+files and never run this. Everything is seeded: a second run with the same version writes the same
+bytes. make_model_goldens.py makes those of sentencepiece and tiktoken.
 
   goldens/texts.json          the texts, shared by all tokenizers
   goldens/NAME.tokenizer.json a tokenizer
-  goldens/NAME.model.base64   a tokenizer.model of sentencepiece
-  goldens/NAME.tiktoken       ranks
   goldens/NAME.json           {"encode": [[text index, add, parse, ids], ...],
                                "decode": [[ids, skip, text], ...]}
 """
 
 import argparse
-import base64
-import contextlib
-import io
 import json
 import pathlib
 import random
-import tempfile
 
-import sentencepiece
-import tiktoken
 from tokenizers import (
     AddedToken,
     Regex,
@@ -42,24 +34,9 @@ LLAMA3 = (
 )
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 
+FOLDER = pathlib.Path(__file__).parent
 # Sentences of our own, some per script, so that merges exist in each.
-CORPUS = """
-The server answers every request, and it doesn't matter which of the eight ranks is slow.
-We've measured it twice; they'll measure it again when the cluster's back, I'm sure you'd agree.
-In 1984, 2001 and 2024 there were 365, 365 and 366 days; pi is about 3.14159265.
-def encode(text):\n    if not text:\n        return []\n    return [ord(c) for c in text]\n
-Le café déjà fermé, l'élève révèle où naître; Straße, Übermut, naïve façade, piñata, smörgåsbord.
-Сервер отвечает на каждый запрос, и неважно, какой из восьми процессов медленный.
-Ο διακομιστής απαντά σε κάθε αίτημα και δεν έχει σημασία ποιος είναι αργός.
-サーバーはすべての要求に答えます。どのランクが遅くても問題ありません。東京と京都へ行きました。
-服务器回答每一个请求，哪一个进程慢都没有关系。今天天气很好，我们去北京看朋友。
-서버는 모든 요청에 응답하며 어느 프로세스가 느린지는 중요하지 않습니다. 한국어 문장입니다.
-الخادم يجيب على كل طلب ولا يهم أي عملية بطيئة. السلام عليكم ورحمة الله.
-שרת עונה לכל בקשה ולא משנה איזה תהליך איטי. שלום לכם חברים יקרים.
-सर्वर हर अनुरोध का उत्तर देता है और कौन सी प्रक्रिया धीमी है इससे फर्क नहीं पड़ता। नमस्ते दुनिया।
-เซิร์ฟเวอร์ตอบทุกคำขอ ไม่สำคัญว่ากระบวนการใดช้า สวัสดีชาวโลก
-Smile 😀 😃 👍🏽 👩‍👩‍👧‍👦 ❤️ 🇪🇺 and a café with a combining accent: café, naïve.
-""".strip().split("\n")
+CORPUS = (FOLDER / "corpus.txt").read_text().rstrip("\n").split("\n")
 
 
 def corpus(rng, of=CORPUS):
@@ -414,140 +391,17 @@ def decodings(tokenizer, rng):
     return rows
 
 
-def train_sentencepiece(**options):
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(corpus(random.Random(1))),
-        model_writer=model,
-        model_type="bpe",
-        num_threads=1,
-        minloglevel=2,
-        **options,
-    )
-    return model.getvalue()
-
-
-def sp_llama():
-    """As Llama-2 and Mistral: nothing is rewritten, a space in front, bytes for what has no piece."""
-    return train_sentencepiece(
-        vocab_size=1000,
-        byte_fallback=True,
-        character_coverage=0.98,
-        normalization_rule_name="identity",
-        remove_extra_whitespaces=False,
-        split_digits=True,
-    )
-
-
-def sp_rules():
-    """A charsmap, white space that goes, unk for what has no piece, symbols of both kinds."""
-    rules = {
-        "FF21": "41",
-        "41 30A": "C5",
-        "65 301": "E9",
-        "65 301 323": "1EB9 301",
-        "A0": "20",
-        "3000": "20 20",
-        "9": "20",
-        "AD": "",
-        "200B": "",
-        "4ECA 5929": "64 61 79",
-        "1F600": "3A 29",
-    }
-    # The model keeps the name of the file.
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        lines = "".join(f"{key}\t{value}\n" for key, value in rules.items())
-        pathlib.Path("rules.tsv").write_text(lines)
-        return train_sentencepiece(
-            vocab_size=600,
-            character_coverage=0.98,
-            normalization_rule_tsv="rules.tsv",
-            remove_extra_whitespaces=True,
-            user_defined_symbols=["<tool_call>", "word", "\u2581a b", "caf", "<|endoftext|>"],
-            control_symbols=["<|im_end|>"],
-        )
-
-
-def sp_plain():
-    """No space in front, none that goes, bytes."""
-    return train_sentencepiece(
-        vocab_size=700,
-        byte_fallback=True,
-        character_coverage=0.98,
-        normalization_rule_name="identity",
-        add_dummy_prefix=False,
-        remove_extra_whitespaces=False,
-        user_defined_symbols=["  ", "\n"],
-    )
-
-
-def sentencepiece_goldens(model, texts, rng):
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-    encode = []
-    for index, text in enumerate(texts):
-        encode.append([index, False, False, processor.encode(text)])
-        if index % 10 == 0:
-            encode.append([index, True, False, processor.encode(text, add_bos=True)])
-    decode = []
-    while len(decode) < 160:
-        ids = [rng.randrange(processor.vocab_size()) for _ in range(rng.randint(0, 24))]
-        if len(decode) % 3 == 0:
-            ids = [rng.randrange(min(260, processor.vocab_size())) for _ in ids]
-        ids = [i for i in ids if not processor.is_unknown(i)]
-        decode.append([ids, True, processor.decode(ids)])
-    return {"encode": encode, "decode": decode}
-
-
-def ranks_of(spec):
-    """The vocabulary of a byte-level tokenizer as the lines of a .tiktoken file."""
-    kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    byte_of = {chr(byte): byte for byte in kept}
-    shifted = [byte for byte in range(256) if byte not in kept]
-    byte_of |= {chr(256 + i): byte for i, byte in enumerate(shifted)}
-    tokens = sorted(spec["model"]["vocab"].items(), key=lambda item: item[1])
-    ranks = [bytes(byte_of[c] for c in token) for token, _ in tokens]
-    return "".join(f"{base64.b64encode(t).decode()} {i}\n" for i, t in enumerate(ranks))
-
-
-def tiktoken_goldens(lines, texts, rng):
-    """Under a name of no family: Llama-3's pattern, and no special tokens but those of the config."""
-    ranks = {
-        base64.b64decode(line.split()[0]): int(line.split()[1]) for line in lines.splitlines()
-    }
-    special = {"<|endoftext|>": len(ranks), "<|eot_id|>": len(ranks) + 3}
-    encoding = tiktoken.Encoding(
-        "golden", pat_str=LLAMA3, mergeable_ranks=ranks, special_tokens=special
-    )
-    encode = []
-    for index, text in enumerate(texts):
-        variants = [True, False] if "<" in text else [True]
-        for parse in variants:
-            allowed = "all" if parse else set()
-            ids = encoding.encode(text, allowed_special=allowed, disallowed_special=())
-            encode.append([index, False, parse, ids])
-    decode = []
-    known = [*range(len(ranks)), *special.values()]
-    for _ in range(160):
-        ids = [rng.choice(known) for _ in range(rng.randint(0, 24))]
-        decode.append([ids, False, encoding.decode(ids)])
-    return {"encode": encode, "decode": decode}
-
-
 def write(path, value):
-    write_text(path, json.dumps(value, separators=(",", ":")) + "\n")
-
-
-def write_text(path, text):
-    path.write_text(text)
+    path.write_text(json.dumps(value, separators=(",", ":")) + "\n")
     print(f"{path.name}: {path.stat().st_size} bytes")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "goldens"
+        "--out", type=pathlib.Path, default=FOLDER / "goldens"
     )
-    out = parser.parse_args().out.absolute()
+    out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     texts = all_texts(random.Random(2))
     write(out / "texts.json", texts)
@@ -561,16 +415,6 @@ def main():
             "decode": decodings(tokenizer, random.Random(3)),
         }
         write(out / f"{name}.json", golden)
-    for make in (sp_llama, sp_rules, sp_plain):
-        model = make()
-        write_text(
-            out / f"{make.__name__}.model.base64", base64.encodebytes(model).decode()
-        )
-        golden = sentencepiece_goldens(model, texts, random.Random(3))
-        write(out / f"{make.__name__}.json", golden)
-    lines = ranks_of(json.loads(train(split(LLAMA3), 900).to_str()))
-    write_text(out / "ranks.tiktoken", lines)
-    write(out / "ranks.json", tiktoken_goldens(lines, texts, random.Random(3)))
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ namespace {
 
 // The special tokens that make_goldens.py gives its ranks, and no others.
 constexpr const char* kRanksConfig =
-    R"({"added_tokens_decoder": {"900": {"content": "<|endoftext|>", "special": true},
-                                 "903": {"content": "<|eot_id|>", "special": true}}})";
+    R"({"added_tokens_decoder": {"1300": {"content": "<|endoftext|>", "special": true},
+                                 "1303": {"content": "<|eot_id|>", "special": true}}})";
 
 Result<Tokenizer> TryLoadGolden(const std::string& name) {
   if (name == "ranks") {
