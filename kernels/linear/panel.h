@@ -100,7 +100,7 @@ void QuantizeAvx512(const QuantizeArgs& args);
 void SumPanelAvx512(const PanelArgs& args, float* slots);
 // Int8 activations on the tile unit: a block is up to kTileBlockRows rows in bands of kTileRows,
 // and QuantizeAmx lays out one band. A thread configures its tiles before SumPanelAmx, and releases
-// them when it has no more panels: the pair takes about as long as a small panel.
+// them when it has no more panels, so that a switch of threads need not save them.
 void ConfigureTiles();
 void ReleaseTiles();
 void QuantizeAmx(const QuantizeArgs& args);
