@@ -22,6 +22,7 @@ class Mover {
     Move(layer.mlp_norm);
     Move(layer.qkv);
     Move(layer.qkv_bias);
+    Move(layer.key_guard);
     Move(layer.o);
     Move(layer.o_bias);
     Move(layer.gate_up);

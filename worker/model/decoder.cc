@@ -75,7 +75,8 @@ const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBat
                          .slots = batch.cache_slots,
                          .rows = batch.rows,
                          .heads = shard_.heads(),
-                         .rotary_dim = head_dim},
+                         .rotary_dim = head_dim,
+                         .key_guard = layer.key_guard},
                         *stream_);
   kernels::Attention({.layout = options_.kv,
                       .cache = cache,

@@ -41,6 +41,8 @@ struct LayerWeights {
   const float* mlp_norm = nullptr;        // [hidden] f32
   const std::byte* qkv = nullptr;         // packed
   const float* qkv_bias = nullptr;        // [(heads + 2 kv_heads) * head_dim] f32 or null
+  // [(heads + 2 kv_heads) * head_dim] f32 or null: RopeAppendKvArgs::key_guard.
+  const float* key_guard = nullptr;
   const std::byte* o = nullptr;
   const float* o_bias = nullptr;  // [hidden] f32 or null; added once, after the all-reduce
   const std::byte* gate_up = nullptr;
@@ -64,6 +66,9 @@ struct DecoderWeights {
   std::vector<WeightPart> parts;      // of the arena
   Arena arena;                        // owns all of the above
 };
+
+// Whether keys may have outliers that loading guards against: they have a bias and are rotated.
+bool HasKeyGuard(const ModelSpec& spec);
 
 // PackedLinearBytes, and 0 for a linear of which this rank holds nothing.
 int64_t PackedBytes(const kernels::LinearShape& shape);

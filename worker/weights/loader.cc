@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/json/json.h"
 #include "worker/weights/float_rows.h"
+#include "worker/weights/key_guard.h"
 #include "worker/weights/piece_packer.h"
 #include "worker/weights/round_to_nearest.h"
 #include "worker/weights/weight_assembly.h"
@@ -22,9 +23,12 @@ int64_t BatchRows(int64_t columns) {
 
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, const WeightAssembly& assembly, ThreadPool& pool,
+  Loader(const Checkpoint& checkpoint, const ModelSpec& spec, const ShardPlan& shard,
+         const WeightAssembly& assembly, ThreadPool& pool,
          const std::function<void(double)>& progress)
       : checkpoint_(checkpoint),
+        spec_(spec),
+        shard_(shard),
         assembly_(assembly),
         pool_(pool),
         progress_(progress),
@@ -41,6 +45,10 @@ class Loader {
 
   Status LoadAll() {
     for (const VectorPiece& piece : assembly_.vectors) OCTET_RETURN_IF_ERROR(LoadVector(piece));
+    for (size_t layer = 0; layer < assembly_.key_guards.size(); ++layer) {
+      FillKeyGuard(spec_, shard_, assembly_.weights.layers[layer].qkv_bias,
+                   assembly_.key_guards[layer]);
+    }
     OCTET_RETURN_IF_ERROR(LoadEmbedding(assembly_.embedding));
     for (const LinearPiece& piece : assembly_.linears) OCTET_RETURN_IF_ERROR(LoadLinear(piece));
     OCTET_RETURN_IF_ERROR(checkpoint_.CheckUnchanged());
@@ -164,6 +172,8 @@ class Loader {
   }
 
   const Checkpoint& checkpoint_;
+  const ModelSpec& spec_;
+  const ShardPlan& shard_;
   const WeightAssembly& assembly_;
   ThreadPool& pool_;
   const std::function<void(double)>& progress_;
@@ -189,7 +199,7 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
   }
   if (memory.bytes() == 0) memory = Buffer(WeightPlan::Make(spec, shard, options).bytes());
   WeightAssembly assembly = WeightAssembly::Make(spec, shard, options, std::move(memory));
-  OCTET_RETURN_IF_ERROR(Loader(checkpoint, assembly, pool, progress).LoadAll());
+  OCTET_RETURN_IF_ERROR(Loader(checkpoint, spec, shard, assembly, pool, progress).LoadAll());
   return std::move(assembly.weights);
 }
 

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/dtype.h"
 #include "worker/weights/float_rows.h"
+#include "worker/weights/key_guard.h"
 #include "worker/weights/loader.h"
 #include "worker/weights/piece_packer.h"
 #include "worker/weights/round_to_nearest.h"
@@ -120,6 +121,7 @@ DecoderWeights MakeRandomWeights(const ModelSpec& spec, const ShardPlan& shard,
                  reinterpret_cast<std::byte*>(piece.out));
     }
   }
+  for (float* const guard : assembly.key_guards) FillKeyGuard(spec, shard, nullptr, guard);
   const EmbeddingPiece& table = assembly.embedding;
   const uint64_t table_key = KeyOf(seed, table.tensor + "#table");
   pool.ParallelFor(table.row_end - table.row_begin, 8, [&](int64_t begin, int64_t end) {

@@ -51,6 +51,7 @@ struct WeightAssembly {
   std::vector<LinearPiece> linears;
   std::vector<VectorPiece> vectors;
   EmbeddingPiece embedding;
+  std::vector<float*> key_guards;  // [layers] of LayerWeights::key_guard, or empty
 
   // Takes exactly WeightPlan::bytes from `memory`, which has so many.
   static WeightAssembly Make(const ModelSpec& spec, const ShardPlan& shard,
