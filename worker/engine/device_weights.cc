@@ -23,6 +23,7 @@ class Mover {
     Move(layer.qkv);
     Move(layer.qkv_bias);
     Move(layer.key_guard);
+    Move(layer.kv_scales);
     Move(layer.o);
     Move(layer.o_bias);
     Move(layer.gate_up);

@@ -76,7 +76,8 @@ const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBat
                          .rows = batch.rows,
                          .heads = shard_.heads(),
                          .rotary_dim = head_dim,
-                         .key_guard = layer.key_guard},
+                         .static_pairs = layer.kv_scales,
+                         .key_guard = layer.kv_scales != nullptr ? nullptr : layer.key_guard},
                         *stream_);
   kernels::Attention({.layout = options_.kv,
                       .cache = cache,

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/file.h"
 #include "base/status.h"
 #include "worker/weights/safetensors.h"
 
@@ -51,6 +52,14 @@ class Checkpoint {
   // the tensor.
   Status ReadRows(const Tensor& tensor, const MatrixSlice& slice, std::byte* out) const;
 
+  // All of a small tensor of any rank, as it is stored.
+  Status ReadWhole(const Tensor& tensor, std::byte* out) const;
+
+  // Files beside config.json, by plain names: whether there is one (or a link of that name), and
+  // the file, which may not lie outside of the folder.
+  bool HasFile(const std::string& name) const;
+  Result<ReadOnlyFile> OpenFile(const std::string& name) const;
+
   // An error if any file changed since it was opened.
   Status CheckUnchanged() const;
   // The files' identities, a line each.
@@ -61,6 +70,7 @@ class Checkpoint {
   Status AddFile(const std::string& folder, const std::string& name);
   Status SortTensors();
 
+  std::string folder_;
   std::string config_json_;
   std::optional<std::string> generation_config_json_;
   std::vector<SafetensorsFile> files_;

@@ -12,6 +12,7 @@
 #include "worker/weights/key_guard.h"
 #include "worker/weights/piece_packer.h"
 #include "worker/weights/round_to_nearest.h"
+#include "worker/weights/static_kv_scales.h"
 #include "worker/weights/weight_assembly.h"
 
 namespace octet::worker {
@@ -24,11 +25,12 @@ int64_t BatchRows(int64_t columns) {
 class Loader {
  public:
   Loader(const Checkpoint& checkpoint, const ModelSpec& spec, const ShardPlan& shard,
-         const WeightAssembly& assembly, ThreadPool& pool,
+         const StaticKvScales& kv_scales, const WeightAssembly& assembly, ThreadPool& pool,
          const std::function<void(double)>& progress)
       : checkpoint_(checkpoint),
         spec_(spec),
         shard_(shard),
+        kv_scales_(kv_scales),
         assembly_(assembly),
         pool_(pool),
         progress_(progress),
@@ -49,6 +51,7 @@ class Loader {
       FillKeyGuard(spec_, shard_, assembly_.weights.layers[layer].qkv_bias,
                    assembly_.key_guards[layer]);
     }
+    CopyKvScales();
     OCTET_RETURN_IF_ERROR(LoadEmbedding(assembly_.embedding));
     for (const LinearPiece& piece : assembly_.linears) OCTET_RETURN_IF_ERROR(LoadLinear(piece));
     OCTET_RETURN_IF_ERROR(checkpoint_.CheckUnchanged());
@@ -99,6 +102,16 @@ class Loader {
         ReadFinite(piece.tensor, tensor, {0, 1, piece.begin, piece.end}, staged.data()));
     ToFloats(stored, staged.data(), count, piece.out);
     return {};
+  }
+
+  // This rank's kv heads of every layer.
+  void CopyKvScales() {
+    for (size_t layer = 0; layer < assembly_.kv_scales.size(); ++layer) {
+      const uint16_t* const first =
+          kv_scales_.pairs.data() +
+          (static_cast<int64_t>(layer) * spec_.kv_heads + shard_.kv_head_begin) * 4;
+      std::copy(first, first + shard_.kv_heads() * 4, assembly_.kv_scales[layer]);
+    }
   }
 
   Status LoadEmbedding(const EmbeddingPiece& piece) {
@@ -174,6 +187,7 @@ class Loader {
   const Checkpoint& checkpoint_;
   const ModelSpec& spec_;
   const ShardPlan& shard_;
+  const StaticKvScales& kv_scales_;  // of all layers and kv heads, where they are asked for
   const WeightAssembly& assembly_;
   ThreadPool& pool_;
   const std::function<void(double)>& progress_;
@@ -197,9 +211,14 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
     return InvalidArgument("the embedding is stored as " + std::string(DTypeName(embedding)) +
                            ", but planned as " + std::string(DTypeName(options.embedding)));
   }
+  StaticKvScales kv_scales;
+  if (options.static_kv) {
+    OCTET_ASSIGN_OR_RETURN(kv_scales, ReadStaticKvScales(checkpoint, spec));
+  }
   if (memory.bytes() == 0) memory = Buffer(WeightPlan::Make(spec, shard, options).bytes());
   WeightAssembly assembly = WeightAssembly::Make(spec, shard, options, std::move(memory));
-  OCTET_RETURN_IF_ERROR(Loader(checkpoint, spec, shard, assembly, pool, progress).LoadAll());
+  OCTET_RETURN_IF_ERROR(
+      Loader(checkpoint, spec, shard, kv_scales, assembly, pool, progress).LoadAll());
   return std::move(assembly.weights);
 }
 

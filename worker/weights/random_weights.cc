@@ -122,6 +122,9 @@ DecoderWeights MakeRandomWeights(const ModelSpec& spec, const ShardPlan& shard,
     }
   }
   for (float* const guard : assembly.key_guards) FillKeyGuard(spec, shard, nullptr, guard);
+  for (uint16_t* const pairs : assembly.kv_scales) {
+    for (int64_t i = 0; i < 2 * shard.kv_heads(); ++i) pairs[2 * i] = FloatToF16(0.0625f);
+  }
   const EmbeddingPiece& table = assembly.embedding;
   const uint64_t table_key = KeyOf(seed, table.tensor + "#table");
   pool.ParallelFor(table.row_end - table.row_begin, 8, [&](int64_t begin, int64_t end) {

@@ -7,6 +7,7 @@
 #include "worker/model/families/families.h"
 #include "worker/weights/float_rows.h"
 #include "worker/weights/loader.h"
+#include "worker/weights/static_kv_scales.h"
 #include "worker/weights/weight_assembly.h"
 
 namespace octet::worker {
@@ -53,6 +54,7 @@ bool IsIgnored(const std::string& name, const ModelSpec& spec) {
       name.compare(name.size() - table.size(), table.size(), table) == 0) {
     return true;
   }
+  if (IsKvScaleTensor(name)) return true;  // read where they are asked for
   return spec.tied_embeddings && name == NamesOf(spec).head + ".weight";
 }
 
