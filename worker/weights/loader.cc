@@ -8,11 +8,14 @@
 
 #include "base/check.h"
 #include "base/json/json.h"
+#include "base/log.h"
 #include "worker/weights/float_rows.h"
 #include "worker/weights/key_guard.h"
 #include "worker/weights/piece_packer.h"
 #include "worker/weights/round_to_nearest.h"
 #include "worker/weights/static_kv_scales.h"
+#include "worker/weights/stored_modules.h"
+#include "worker/weights/stored_piece.h"
 #include "worker/weights/weight_assembly.h"
 
 namespace octet::worker {
@@ -24,21 +27,22 @@ int64_t BatchRows(int64_t columns) {
 
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, const ModelSpec& spec, const ShardPlan& shard,
-         const StaticKvScales& kv_scales, const WeightAssembly& assembly, ThreadPool& pool,
-         const std::function<void(double)>& progress)
+  Loader(const Checkpoint& checkpoint, const StoredModules& modules, const WeightAssembly& assembly,
+         ThreadPool& pool, const std::function<void(double)>& progress)
       : checkpoint_(checkpoint),
-        spec_(spec),
-        shard_(shard),
-        kv_scales_(kv_scales),
+        modules_(modules),
         assembly_(assembly),
         pool_(pool),
         progress_(progress),
         packer_(pool),
+        stored_(checkpoint, modules, pool),
         staging_(pool.threads()) {
     for (const LinearPiece& piece : assembly.linears) {
-      total_elements_ +=
-          (piece.row_end - piece.row_begin) * SourceColumns(ShapeOf(piece), piece.inputs).count();
+      const kernels::LinearShape& shape = ShapeOf(piece);
+      const int64_t columns = modules.IsPacked(piece.module)
+                                  ? shape.inputs
+                                  : SourceColumns(shape, piece.inputs).count();
+      total_elements_ += (piece.row_end - piece.row_begin) * columns;
     }
     const EmbeddingPiece& embedding = assembly.embedding;
     total_elements_ += (embedding.row_end - embedding.row_begin) *
@@ -47,14 +51,12 @@ class Loader {
 
   Status LoadAll() {
     for (const VectorPiece& piece : assembly_.vectors) OCTET_RETURN_IF_ERROR(LoadVector(piece));
-    for (size_t layer = 0; layer < assembly_.key_guards.size(); ++layer) {
-      FillKeyGuard(spec_, shard_, assembly_.weights.layers[layer].qkv_bias,
-                   assembly_.key_guards[layer]);
-    }
-    CopyKvScales();
     OCTET_RETURN_IF_ERROR(LoadEmbedding(assembly_.embedding));
     for (const LinearPiece& piece : assembly_.linears) OCTET_RETURN_IF_ERROR(LoadLinear(piece));
     OCTET_RETURN_IF_ERROR(checkpoint_.CheckUnchanged());
+    if (const std::string warning = stored_.Warning(); !warning.empty()) {
+      Log(LogLevel::kWarning, warning);
+    }
     if (progress_) progress_(1.0);
     return {};
   }
@@ -104,16 +106,6 @@ class Loader {
     return {};
   }
 
-  // This rank's kv heads of every layer.
-  void CopyKvScales() {
-    for (size_t layer = 0; layer < assembly_.kv_scales.size(); ++layer) {
-      const uint16_t* const first =
-          kv_scales_.pairs.data() +
-          (static_cast<int64_t>(layer) * spec_.kv_heads + shard_.kv_head_begin) * 4;
-      std::copy(first, first + shard_.kv_heads() * 4, assembly_.kv_scales[layer]);
-    }
-  }
-
   Status LoadEmbedding(const EmbeddingPiece& piece) {
     const Checkpoint::Tensor& tensor = *checkpoint_.Find(piece.tensor);
     const int64_t hidden = tensor.info->dims[1];
@@ -131,6 +123,9 @@ class Loader {
 
   Status LoadLinear(const LinearPiece& piece) {
     const kernels::LinearShape& shape = ShapeOf(piece);
+    if (modules_.IsPacked(piece.module)) {
+      return stored_.Load(piece, shape, [this](int64_t weights) { Advance(weights); });
+    }
     const std::string name = piece.weight();
     const Checkpoint::Tensor& tensor = *checkpoint_.Find(name);
     const Source source = {name, tensor, *tensor.info->dtype(), piece.inputs,
@@ -185,13 +180,12 @@ class Loader {
   }
 
   const Checkpoint& checkpoint_;
-  const ModelSpec& spec_;
-  const ShardPlan& shard_;
-  const StaticKvScales& kv_scales_;  // of all layers and kv heads, where they are asked for
+  const StoredModules& modules_;
   const WeightAssembly& assembly_;
   ThreadPool& pool_;
   const std::function<void(double)>& progress_;
   PiecePacker packer_;
+  StoredPieceLoader stored_;
   std::vector<Staging> staging_;  // of each thread
   int64_t total_elements_ = 0;    // of the matrices
   const std::thread::id caller_ = std::this_thread::get_id();
@@ -205,11 +199,17 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
                                           ThreadPool& pool,
                                           const std::function<void(double)>& progress,
                                           Buffer memory) {
-  OCTET_RETURN_IF_ERROR(CheckTensors(checkpoint, spec));
-  const DType embedding = StoredTypesOf(checkpoint, spec).embedding;
+  OCTET_ASSIGN_OR_RETURN(const StoredModules modules, StoredModules::Open(checkpoint, spec));
+  const DType embedding = StoredTypesOf(checkpoint, modules, spec).embedding;
   if (embedding != options.embedding) {
     return InvalidArgument("the embedding is stored as " + std::string(DTypeName(embedding)) +
                            ", but planned as " + std::string(DTypeName(options.embedding)));
+  }
+  if (modules.linears() != options.stored) {
+    return InvalidArgument("the checkpoint stores " +
+                           (modules.any_packed() ? modules.format()->config().Describe()
+                                                 : std::string("no quantized weights")) +
+                           ", but was planned otherwise");
   }
   StaticKvScales kv_scales;
   if (options.static_kv) {
@@ -217,8 +217,14 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
   }
   if (memory.bytes() == 0) memory = Buffer(WeightPlan::Make(spec, shard, options).bytes());
   WeightAssembly assembly = WeightAssembly::Make(spec, shard, options, std::move(memory));
-  OCTET_RETURN_IF_ERROR(
-      Loader(checkpoint, spec, shard, kv_scales, assembly, pool, progress).LoadAll());
+  OCTET_RETURN_IF_ERROR(Loader(checkpoint, modules, assembly, pool, progress).LoadAll());
+  for (size_t layer = 0; layer < assembly.key_guards.size(); ++layer) {
+    FillKeyGuard(spec, shard, assembly.weights.layers[layer].qkv_bias, assembly.key_guards[layer]);
+  }
+  for (size_t layer = 0; layer < assembly.kv_scales.size(); ++layer) {
+    const auto head = static_cast<int64_t>(layer) * spec.kv_heads + shard.kv_head_begin;
+    std::copy_n(kv_scales.pairs.data() + head * 4, shard.kv_heads() * 4, assembly.kv_scales[layer]);
+  }
   return std::move(assembly.weights);
 }
 

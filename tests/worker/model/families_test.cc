@@ -210,7 +210,6 @@ TEST(SpecFromConfig, RefusesWhatItCanNotCompute) {
       {"hidden_act", "gelu"},
       {"mlp_bias", true},
       {"partial_rotary_factor", 0.5},
-      {"quantization_config", {{"quant_method", "gptq"}, {"bits", 4}}},
       {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}},
       {"rope_scaling", {{"type", "dynamic"}, {"factor", 4.0}}},
       {"rope_parameters", {{"full_attention", {{"rope_type", "default"}}}}},

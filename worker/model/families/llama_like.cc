@@ -20,14 +20,6 @@ Status Unsupported(const ConfigReader& config, const std::string& key,
 
 // Keys that change what the model computes and that no part here computes.
 Status CheckNothingElse(const ConfigReader& config) {
-  if (config.Has("quantization_config")) {
-    const nlohmann::json& quantization = *config.Find("quantization_config");
-    const auto method =
-        quantization.is_object() ? quantization.find("quant_method") : quantization.end();
-    return Unimplemented(config.what() + ": key \"quantization_config\" is present (quant_method " +
-                         (method == quantization.end() ? "not given" : Shown(*method)) +
-                         "), but only checkpoints stored as bf16, f16 or f32 can be loaded");
-  }
   OCTET_ASSIGN_OR_RETURN(const std::string act, config.String("hidden_act", "silu"));
   if (act != "silu") return Unsupported(config, "hidden_act", "\"silu\"");
   OCTET_ASSIGN_OR_RETURN(const bool mlp_bias, config.Bool("mlp_bias", false));
