@@ -22,6 +22,8 @@ class Mover {
     Move(layer.mlp_norm);
     Move(layer.qkv);
     Move(layer.qkv_bias);
+    Move(layer.key_guard);
+    Move(layer.kv_scales);
     Move(layer.o);
     Move(layer.o_bias);
     Move(layer.gate_up);

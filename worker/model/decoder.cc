@@ -75,7 +75,9 @@ const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBat
                          .slots = batch.cache_slots,
                          .rows = batch.rows,
                          .heads = shard_.heads(),
-                         .rotary_dim = head_dim},
+                         .rotary_dim = head_dim,
+                         .static_pairs = layer.kv_scales,
+                         .key_guard = layer.kv_scales != nullptr ? nullptr : layer.key_guard},
                         *stream_);
   kernels::Attention({.layout = options_.kv,
                       .cache = cache,

@@ -76,13 +76,22 @@ WeightPlan WeightPlan::Make(const ModelSpec& spec, const ShardPlan& shard,
     layer += AlignUp(PackedBytes(*shape));
   }
   if (spec.qkv_bias) layer += FloatBytes(shapes.qkv.outputs);
+  if (HasKeyGuard(spec)) layer += FloatBytes(shapes.qkv.outputs);
+  if (options.static_kv) layer += AlignUp(KvScaleBytes(shard));
   if (spec.output_bias) layer += FloatBytes(spec.hidden);
-  const int64_t layer_parts = 6 + (spec.qkv_bias ? 1 : 0) + (spec.output_bias ? 1 : 0);
+  const int64_t layer_parts = 6 + (spec.qkv_bias ? 1 : 0) + (HasKeyGuard(spec) ? 1 : 0) +
+                              (options.static_kv ? 1 : 0) + (spec.output_bias ? 1 : 0);
   return {.layer_bytes = spec.layers * layer,
           .embedding_bytes = AlignUp(shard.vocab() * spec.hidden * DTypeBytes(options.embedding)),
           .head_bytes = AlignUp(PackedBytes(shapes.head)),
           .norm_bytes = FloatBytes(spec.hidden),
           .parts = spec.layers * layer_parts + 3};
+}
+
+bool HasKeyGuard(const ModelSpec& spec) { return spec.qkv_bias; }
+
+int64_t KvScaleBytes(const ShardPlan& shard) {
+  return shard.kv_heads() * 4 * static_cast<int64_t>(sizeof(uint16_t));
 }
 
 int64_t PackedBytes(const kernels::LinearShape& shape) {

@@ -38,6 +38,15 @@ class Assembler {
     weights.attention_norm = AddNorm("attention_norm", name(names_.attention_norm));
     weights.qkv = AddLinear("qkv", &DecoderShapes::qkv, {q, k, v}, spec_.hidden);
     if (spec_.qkv_bias) weights.qkv_bias = AddBias("qkv_bias", {q, k, v});
+    if (HasKeyGuard(spec_)) {
+      assembly_.key_guards.push_back(TakeFloats("key_guard", shapes_.qkv.outputs));
+      weights.key_guard = assembly_.key_guards.back();
+    }
+    if (options_.static_kv) {
+      std::byte* const pairs = TakePart("kv_scales", KvScaleBytes(shard_));
+      assembly_.kv_scales.push_back(reinterpret_cast<uint16_t*>(pairs));
+      weights.kv_scales = assembly_.kv_scales.back();
+    }
     weights.o = AddLinear("o", &DecoderShapes::o, {o}, spec_.heads * hd);
     if (spec_.output_bias) weights.o_bias = AddBias("o_bias", {o});
     weights.mlp_norm = AddNorm("mlp_norm", name(names_.mlp_norm));

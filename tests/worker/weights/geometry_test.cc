@@ -210,7 +210,7 @@ int64_t ExpectedBytes(const Model& m, const ShardPlan& s, bool int4) {
   int64_t layer = 2 * AlignUp(4 * m.hidden) + LinearBytes(qkv, m.hidden, int4) +
                   LinearBytes(m.hidden, s.heads() * m.head_dim, int4) +
                   LinearBytes(2 * s.ffn(), m.hidden, int4) + LinearBytes(m.hidden, s.ffn(), int4);
-  if (m.qkv_bias) layer += AlignUp(4 * qkv);
+  if (m.qkv_bias) layer += 2 * AlignUp(4 * qkv);  // and the guard of its keys
   return m.layers * layer + AlignUp(2 * s.vocab() * m.hidden) + AlignUp(4 * m.hidden) +
          LinearBytes(s.vocab(), m.hidden, /*int4=*/false);
 }
