@@ -25,7 +25,8 @@ struct AppendParams {
   const int64_t* slots;
   const float* cos;  // [rows, half]
   const float* sin;
-  int32_t half;  // 0: nothing rotates
+  const float* query_scale;  // [rows] or null
+  int32_t half;              // 0: nothing rotates
   int32_t heads;
   int32_t kv_heads;
   int32_t head_dim;
@@ -65,6 +66,14 @@ __global__ void __launch_bounds__(kThreads) Append(const AppendParams p) {
     const int index = (j * kLanes + lane) * kWidth;
     if (exists && index < p.head_dim) a[j] = LoadRotated<kWidth>(x, index, angles);
   }
+  const bool scaled = is_query && p.query_scale != nullptr;
+  if (scaled) {
+    const float scale = p.query_scale[row];
+#pragma unroll
+    for (int j = 0; j < kRuns; ++j) {
+      for (int k = 0; k < kWidth; ++k) a[j].v[k] *= scale;
+    }
+  }
   const int64_t slot = p.slots[row];
   const bool live = exists && slot >= 0;
 #if OCTET_PLANTED_BUG != 1
@@ -74,7 +83,7 @@ __global__ void __launch_bounds__(kThreads) Append(const AppendParams p) {
 #pragma unroll
     for (int j = 0; j < kRuns; ++j) {
       const int index = (j * kLanes + lane) * kWidth;
-      if (index < 2 * p.half) StoreFloats(p.q + at + index, a[j]);
+      if (index < (scaled ? p.head_dim : 2 * p.half)) StoreFloats(p.q + at + index, a[j]);
     }
   }
   const bool append = live && !is_query;
@@ -139,6 +148,7 @@ void RopeAppendKv(const RopeAppendKvArgs& args, Stream& stream) {
   p.slots = args.slots;
   p.cos = args.cos;
   p.sin = args.sin;
+  p.query_scale = args.query_scale;
   p.half = static_cast<int32_t>(args.rotary_dim / 2);
   p.heads = static_cast<int32_t>(args.heads);
   LaunchByShape(p, args.rows, stream);

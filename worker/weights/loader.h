@@ -28,6 +28,7 @@ struct StoredTypes {
   DType layers = DType::kBF16;  // f32 where the layers' matrices are of several types
   DType head = DType::kBF16;
   DType embedding = DType::kBF16;
+  DType positions = DType::kBF16;  // as the embedding where there is no table
 };
 
 // Every tensor that `spec` needs is there with the right shape and a float type, and no other

@@ -102,11 +102,12 @@ StoredTypes StoredTypesOf(const Checkpoint& checkpoint, const ModelSpec& spec) {
   };
   StoredTypes stored;
   stored.embedding = type_of(names.embedding + ".weight");
+  stored.positions =
+      spec.position_rows > 0 ? type_of(names.positions + ".weight") : stored.embedding;
   stored.head = spec.tied_embeddings ? stored.embedding : type_of(names.head + ".weight");
   bool first = true;
   for (const ExpectedTensor& tensor : ExpectedTensors(spec)) {
-    const bool in_layer = tensor.name.find(".layers.") != std::string::npos;
-    if (!in_layer || tensor.cols == 0) continue;
+    if (!tensor.in_layer || tensor.cols == 0) continue;
     const DType dtype = type_of(tensor.name);
     stored.layers = first || dtype == stored.layers ? dtype : DType::kF32;
     first = false;

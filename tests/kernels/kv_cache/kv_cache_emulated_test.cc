@@ -12,6 +12,7 @@ namespace {
 RopeAppendState RopeAppendOnDevice(const RopeAppendInputs& inputs) {
   RopeAppendState state(inputs);
   const DeviceArray<float> qkv(state.qkv), cos(inputs.cos), sin(inputs.sin);
+  const DeviceArray<float> scales(inputs.scales);
   const DeviceArray<std::byte> cache(state.cache);
   const DeviceArray<int64_t> slots(inputs.slots);
   RopeAppendKvArgs args = state.Args();
@@ -20,6 +21,7 @@ RopeAppendState RopeAppendOnDevice(const RopeAppendInputs& inputs) {
   args.cos = cos.data();
   args.sin = sin.data();
   args.slots = slots.data();
+  if (args.query_scale != nullptr) args.query_scale = scales.data();
   RopeAppendKv(args, DeviceStream());
   state.qkv = qkv.Read();
   state.cache = cache.Read();

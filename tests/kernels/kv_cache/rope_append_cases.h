@@ -1,4 +1,4 @@
-// Shapes and inputs for RopeAppendKv, and what Rope and AppendKv of the CPU make of them.
+// Shapes and inputs for RopeAppendKv, and what Rope, a scale and AppendKv of the CPU make of them.
 #pragma once
 
 #include <string>
@@ -20,7 +20,8 @@ struct RopeAppendCase {
   int64_t head_dim;
   int64_t rotary_dim;
   int64_t rows;
-  int64_t gap = 0;  // elements between rows
+  int64_t gap = 0;      // elements between rows
+  bool scaled = false;  // queries have a scale
 
   int64_t stride() const { return (heads + 2 * kv_heads) * head_dim + gap; }
   KvLayout layout() const { return {format, kv_heads, head_dim}; }
@@ -28,7 +29,7 @@ struct RopeAppendCase {
     return "format " + std::to_string(static_cast<int>(format)) + ", heads " +
            std::to_string(heads) + "/" + std::to_string(kv_heads) + " of " +
            std::to_string(head_dim) + ", rotary " + std::to_string(rotary_dim) + ", rows " +
-           std::to_string(rows);
+           std::to_string(rows) + (scaled ? ", scaled" : "");
   }
 };
 
@@ -46,6 +47,10 @@ inline std::vector<RopeAppendCase> RopeAppendCases() {
     cases.push_back({format, 2, 1, 48, 10, 3, 3});  // neither half nor stride is a multiple of 4
     cases.push_back({format, 0, 2, 64, 64, 2});
     cases.push_back({format, 3, 0, 64, 64, 2});
+    cases.push_back({format, 2, 1, 64, 0, 3});  // learned positions: nothing is turned
+    cases.push_back({format, 3, 1, 128, 128, 4, 0, true});
+    cases.push_back({format, 3, 1, 80, 32, 3, 0, true});  // what passes unturned is scaled too
+    cases.push_back({format, 2, 1, 48, 10, 3, 3, true});
   }
   cases.push_back({KvFormat::kInt8, 2, 1, 6, 4, 2});
   cases.push_back({KvFormat::kBF16, 1, 1, 7, 2, 2});
@@ -59,13 +64,15 @@ struct RopeAppendInputs {
   std::vector<float> qkv;  // [rows, stride]
   std::vector<float> cos;  // [rows, rotary_dim / 2]
   std::vector<float> sin;
+  std::vector<float> scales;   // [rows] or empty
   std::vector<int64_t> slots;  // the second row is padding
 
   explicit RopeAppendInputs(const RopeAppendCase& test)
       : shape(test),
         qkv(Normal(test.rows * test.stride(), static_cast<uint32_t>(test.head_dim), 0.5f, 4.0f)),
         cos(Normal(test.rows * test.rotary_dim / 2, 1)),
-        sin(Normal(test.rows * test.rotary_dim / 2, 2)) {
+        sin(Normal(test.rows * test.rotary_dim / 2, 2)),
+        scales(test.scaled ? Normal(test.rows, 3, 1.0f, 0.3f) : std::vector<float>()) {
     for (int64_t row = 0; row < test.rows; ++row) {
       slots.push_back(row == 1 ? -1 : (row * 51 + 63) % (kBlocks * kKvBlockTokens));
     }
@@ -95,7 +102,8 @@ struct RopeAppendState {
             .slots = inputs->slots.data(),
             .rows = shape.rows,
             .heads = shape.heads,
-            .rotary_dim = shape.rotary_dim};
+            .rotary_dim = shape.rotary_dim,
+            .query_scale = shape.scaled ? inputs->scales.data() : nullptr};
   }
 
   // The queries of rows that are not padding.
@@ -120,9 +128,15 @@ inline RopeAppendState RopeThenAppend(const RopeAppendInputs& inputs) {
   ThreadPool pool(1);
   Stream stream(&pool);
   float* k = state.qkv.data() + shape.heads * shape.head_dim;
-  Rope({state.qkv.data(), shape.stride(), inputs.cos.data(), inputs.sin.data(), shape.rows,
-        shape.heads + shape.kv_heads, shape.head_dim, shape.rotary_dim},
-       stream);
+  if (shape.rotary_dim > 0) {
+    Rope({state.qkv.data(), shape.stride(), inputs.cos.data(), inputs.sin.data(), shape.rows,
+          shape.heads + shape.kv_heads, shape.head_dim, shape.rotary_dim},
+         stream);
+  }
+  for (int64_t row = 0; row < (shape.scaled ? shape.rows : 0); ++row) {
+    float* q = state.qkv.data() + row * shape.stride();
+    for (int64_t i = 0; i < shape.heads * shape.head_dim; ++i) q[i] *= inputs.scales[row];
+  }
   AppendKv({shape.layout(), state.cache.data(), k, k + shape.kv_heads * shape.head_dim,
             shape.stride(), shape.rows, inputs.slots.data()},
            stream);
