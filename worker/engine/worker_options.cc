@@ -245,6 +245,7 @@ std::string ConfigDigest(const EngineConfig& c, const std::string& config_json) 
     text += "|";
     text += name;
   }
+  text += "|" + c.weights.stored.Digest();
   for (const int64_t value :
        {c.weights.group, c.shard.ranks, c.context, c.slots, c.step_rows, c.kv_blocks}) {
     text += "|" + std::to_string(value);

@@ -5,14 +5,16 @@
 namespace octet::worker {
 namespace {
 
-kernels::LinearShape MakeShape(const WeightOptions& options, kernels::WeightFormat format,
+kernels::LinearShape MakeShape(kernels::WeightLayout layout, const KeptLinear& kept,
                                int64_t outputs, const SumTree& tree, LeafRange leaves) {
   using enum kernels::WeightLayout;
   kernels::LinearShape shape;
-  shape.format = format;
-  shape.group = options.group;
-  const bool is_float = !kernels::IsQuantized(format);
-  shape.layout = options.layout == kCuda8 && is_float ? kCuda16 : options.layout;
+  shape.format = kept.format;
+  shape.group = kept.group;
+  shape.asymmetric = kept.asymmetric;
+  shape.scale_format = kept.scale_format;
+  const bool is_float = !kernels::IsQuantized(kept.format);
+  shape.layout = layout == kCuda8 && is_float ? kCuda16 : layout;
   shape.outputs = outputs;
   shape.input_begin = tree.bounds()[leaves.begin];
   shape.inputs = tree.bounds()[leaves.end] - shape.input_begin;
@@ -60,21 +62,41 @@ Parts PartsOfLayer(const ModelSpec& spec, const DecoderShapes& shapes) {
 
 }  // namespace
 
+std::string StoredLinears::Digest() const {
+  std::string text;
+  for (const std::optional<KeptLinear>* linear : {&qkv, &o, &gate_up, &down, &head}) {
+    text += linear == &qkv ? "" : ";";
+    if (!linear->has_value()) continue;
+    for (const int64_t value :
+         {static_cast<int64_t>((*linear)->format), (*linear)->group, int64_t{(*linear)->asymmetric},
+          static_cast<int64_t>((*linear)->scale_format)}) {
+      text += std::to_string(value) + " ";
+    }
+  }
+  return text;
+}
+
 DecoderShapes DecoderShapes::Make(const ModelSpec& spec, const ShardPlan& shard,
                                   const WeightOptions& options) {
   const LeafRange whole = {0, shard.hidden_tree.leaf_count()};
   OCTET_CHECK_EQ(shard.hidden_tree.inputs(), spec.hidden);
   OCTET_CHECK_EQ(shard.ffn_tree.inputs(), spec.ffn);
+  const kernels::WeightLayout layout = options.layout;
+  const StoredLinears& stored = options.stored;
+  const KeptLinear layers = {.format = options.layers, .group = options.group};
+  const KeptLinear head = {.format = options.head, .group = options.group};
   DecoderShapes shapes;
   shapes.qkv =
-      MakeShape(options, options.layers, (shard.heads() + 2 * shard.kv_heads()) * spec.head_dim,
-                shard.hidden_tree, whole);
-  shapes.o =
-      MakeShape(options, options.layers, spec.hidden, shard.attention_tree, shard.attention_leaves);
-  shapes.gate_up = MakeShape(options, options.layers, (spec.has_gate() ? 2 : 1) * shard.ffn(),
-                             shard.hidden_tree, whole);
-  shapes.down = MakeShape(options, options.layers, spec.hidden, shard.ffn_tree, shard.ffn_leaves);
-  shapes.head = MakeShape(options, options.head, shard.vocab(), shard.hidden_tree, whole);
+      MakeShape(layout, stored.qkv.value_or(layers),
+                (shard.heads() + 2 * shard.kv_heads()) * spec.head_dim, shard.hidden_tree, whole);
+  shapes.o = MakeShape(layout, stored.o.value_or(layers), spec.hidden, shard.attention_tree,
+                       shard.attention_leaves);
+  shapes.gate_up = MakeShape(layout, stored.gate_up.value_or(layers),
+                             (spec.has_gate() ? 2 : 1) * shard.ffn(), shard.hidden_tree, whole);
+  shapes.down = MakeShape(layout, stored.down.value_or(layers), spec.hidden, shard.ffn_tree,
+                          shard.ffn_leaves);
+  shapes.head =
+      MakeShape(layout, stored.head.value_or(head), shard.vocab(), shard.hidden_tree, whole);
   return shapes;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,12 +16,33 @@
 
 namespace octet::worker {
 
+// How one linear is kept in memory.
+struct KeptLinear {
+  kernels::WeightFormat format = kernels::WeightFormat::kInt4;
+  int64_t group = 128;
+  bool asymmetric = false;
+  kernels::ScaleFormat scale_format = kernels::ScaleFormat::kF16;
+  bool operator==(const KeptLinear&) const = default;
+};
+
+// The linears of a checkpoint that is quantized already, as they are kept: exactly what it stores.
+// An empty one is as the rest of WeightOptions says. Those of the layers are all empty or all
+// there.
+struct StoredLinears {
+  kernels::WeightFormat format = kernels::WeightFormat::kInt4;  // of those that are packed
+  std::optional<KeptLinear> qkv, o, gate_up, down, head;
+  bool has_layers() const { return qkv.has_value(); }
+  std::string Digest() const;  // equal texts: equal linears
+  bool operator==(const StoredLinears&) const = default;
+};
+
 // How weights are kept in memory. Codes made on load (round to nearest) use `group`.
 struct WeightOptions {
   kernels::WeightFormat layers = kernels::WeightFormat::kInt4;  // projections of the layers
   kernels::WeightFormat head = kernels::WeightFormat::kInt8;    // vocabulary head
   DType embedding = DType::kBF16;                               // as the checkpoint stores it
   int64_t group = 128;
+  StoredLinears stored;
   // Of quantized linears; float weights beside kCuda8 lie as kCuda16, for they take bf16 rows.
   kernels::WeightLayout layout = kernels::WeightLayout::kCpuPanels;
 };

@@ -8,9 +8,12 @@
 
 #include "base/check.h"
 #include "base/json/json.h"
+#include "base/log.h"
 #include "worker/weights/float_rows.h"
 #include "worker/weights/piece_packer.h"
 #include "worker/weights/round_to_nearest.h"
+#include "worker/weights/stored_modules.h"
+#include "worker/weights/stored_piece.h"
 #include "worker/weights/weight_assembly.h"
 
 namespace octet::worker {
@@ -22,17 +25,22 @@ int64_t BatchRows(int64_t columns) {
 
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, const WeightAssembly& assembly, ThreadPool& pool,
-         const std::function<void(double)>& progress)
+  Loader(const Checkpoint& checkpoint, const StoredModules& modules, const WeightAssembly& assembly,
+         ThreadPool& pool, const std::function<void(double)>& progress)
       : checkpoint_(checkpoint),
+        modules_(modules),
         assembly_(assembly),
         pool_(pool),
         progress_(progress),
         packer_(pool),
+        stored_(checkpoint, modules, pool),
         staging_(pool.threads()) {
     for (const LinearPiece& piece : assembly.linears) {
-      total_elements_ +=
-          (piece.row_end - piece.row_begin) * SourceColumns(ShapeOf(piece), piece.inputs).count();
+      const kernels::LinearShape& shape = ShapeOf(piece);
+      const int64_t columns = modules.IsPacked(piece.module)
+                                  ? shape.inputs
+                                  : SourceColumns(shape, piece.inputs).count();
+      total_elements_ += (piece.row_end - piece.row_begin) * columns;
     }
     for (const TablePiece& table : assembly.tables) {
       total_elements_ +=
@@ -45,6 +53,9 @@ class Loader {
     for (const TablePiece& piece : assembly_.tables) OCTET_RETURN_IF_ERROR(LoadTable(piece));
     for (const LinearPiece& piece : assembly_.linears) OCTET_RETURN_IF_ERROR(LoadLinear(piece));
     OCTET_RETURN_IF_ERROR(checkpoint_.CheckUnchanged());
+    if (const std::string warning = stored_.Warning(); !warning.empty()) {
+      Log(LogLevel::kWarning, warning);
+    }
     if (progress_) progress_(1.0);
     return {};
   }
@@ -111,6 +122,9 @@ class Loader {
 
   Status LoadLinear(const LinearPiece& piece) {
     const kernels::LinearShape& shape = ShapeOf(piece);
+    if (modules_.IsPacked(piece.module)) {
+      return stored_.Load(piece, shape, [this](int64_t weights) { Advance(weights); });
+    }
     const std::string name = piece.weight();
     const Checkpoint::Tensor& tensor = *checkpoint_.Find(name);
     const Source source = {name, tensor, *tensor.info->dtype(), piece.inputs,
@@ -165,10 +179,12 @@ class Loader {
   }
 
   const Checkpoint& checkpoint_;
+  const StoredModules& modules_;
   const WeightAssembly& assembly_;
   ThreadPool& pool_;
   const std::function<void(double)>& progress_;
   PiecePacker packer_;
+  StoredPieceLoader stored_;
   std::vector<Staging> staging_;  // of each thread
   int64_t total_elements_ = 0;    // of the matrices
   const std::thread::id caller_ = std::this_thread::get_id();
@@ -182,8 +198,8 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
                                           ThreadPool& pool,
                                           const std::function<void(double)>& progress,
                                           Buffer memory) {
-  OCTET_RETURN_IF_ERROR(CheckTensors(checkpoint, spec));
-  const StoredTypes stored = StoredTypesOf(checkpoint, spec);
+  OCTET_ASSIGN_OR_RETURN(const StoredModules modules, StoredModules::Open(checkpoint, spec));
+  const StoredTypes stored = StoredTypesOf(checkpoint, modules, spec);
   const DType embedding = stored.embedding;
   if (embedding != options.embedding) {
     return InvalidArgument("the embedding is stored as " + std::string(DTypeName(embedding)) +
@@ -195,9 +211,15 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
                          std::string(DTypeName(embedding)) +
                          ": only one type for both is supported");
   }
+  if (modules.linears() != options.stored) {
+    return InvalidArgument("the checkpoint stores " +
+                           (modules.any_packed() ? modules.format()->config().Describe()
+                                                 : std::string("no quantized weights")) +
+                           ", but was planned otherwise");
+  }
   if (memory.bytes() == 0) memory = Buffer(WeightPlan::Make(spec, shard, options).bytes());
   WeightAssembly assembly = WeightAssembly::Make(spec, shard, options, std::move(memory));
-  OCTET_RETURN_IF_ERROR(Loader(checkpoint, assembly, pool, progress).LoadAll());
+  OCTET_RETURN_IF_ERROR(Loader(checkpoint, modules, assembly, pool, progress).LoadAll());
   return std::move(assembly.weights);
 }
 

@@ -92,11 +92,22 @@ void FillScales(const kernels::LinearShape& shape, uint64_t row_key, int64_t inp
   }
 }
 
+// As if every zero point were half the range, so that the mean is zero.
+void FillOffsets(const kernels::LinearShape& shape, const float* scales, float* offsets) {
+  const float zero = shape.format == kernels::WeightFormat::kInt4 ? 8.0f : 128.0f;
+  for (int64_t group = 0; group < shape.group_count(); ++group) {
+    offsets[group] = -zero * scales[group];
+  }
+}
+
 void FillRow(const LinearPiece& piece, const kernels::LinearShape& shape, uint64_t row_key,
              int64_t row, kernels::NeutralRows* rows) {
   if (kernels::IsQuantized(shape.format)) {
     FillCodes(shape, row_key, rows->codes.data() + row * shape.inputs);
-    FillScales(shape, row_key, piece.inputs, rows->scales.data() + row * shape.group_count());
+    float* const scales = rows->scales.data() + row * shape.group_count();
+    FillScales(shape, row_key, piece.inputs, scales);
+    if (shape.asymmetric)
+      FillOffsets(shape, scales, rows->offsets.data() + row * shape.group_count());
     return;
   }
   const DType dtype = DTypeOf(shape.format);

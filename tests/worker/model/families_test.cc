@@ -209,7 +209,6 @@ TEST(SpecFromConfig, RefusesWhatItCanNotCompute) {
       {"architectures", {"Gemma2ForCausalLM"}},
       {"hidden_act", "gelu"},
       {"partial_rotary_factor", 0.5},
-      {"quantization_config", {{"quant_method", "gptq"}, {"bits", 4}}},
       {"rope_scaling", {{"rope_type", "longrope"}, {"factor", 4.0}}},
       {"rope_parameters", {{"full_attention", {{"rope_type", "default"}}}}},
   };

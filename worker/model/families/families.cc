@@ -75,7 +75,6 @@ Result<ModelSpec> SpecFromConfig(const std::string& config_json,
   const ConfigReader config(object, "config.json");
   OCTET_ASSIGN_OR_RETURN(const Family* family, FindFamily(config));
   OCTET_RETURN_IF_ERROR(RefuseOtherKinds(config, family->architecture));
-  OCTET_RETURN_IF_ERROR(RefuseOtherStorage(config));
   OCTET_ASSIGN_OR_RETURN(ModelSpec spec, family->read(config));
   spec.architecture = family->architecture;
   OCTET_RETURN_IF_ERROR(AddEndTokens(config, &spec));

@@ -65,14 +65,4 @@ Status RefuseOtherKinds(const ConfigReader& config, const std::string& architect
   return {};
 }
 
-Status RefuseOtherStorage(const ConfigReader& config) {
-  const nlohmann::json* quantization = config.Find("quantization_config");
-  if (quantization == nullptr) return {};
-  const auto method =
-      quantization->is_object() ? quantization->find("quant_method") : quantization->end();
-  return Unimplemented(config.what() + ": key \"quantization_config\" is present (quant_method " +
-                       (method == quantization->end() ? "not given" : Shown(*method)) +
-                       "), but only checkpoints stored as bf16, f16 or f32 can be loaded");
-}
-
 }  // namespace octet::worker

@@ -1,5 +1,4 @@
-// What is refused by name before a family reads anything: models of other kinds, and ways of
-// storing weights that no reader here knows.
+// What is refused by name before a family reads anything: models of other kinds.
 #pragma once
 
 #include <string>
@@ -12,8 +11,5 @@ namespace octet::worker {
 // Unimplemented, with the reason, where `architecture` or a key of config.json is one of a model
 // that is not a dense decoder of text.
 Status RefuseOtherKinds(const ConfigReader& config, const std::string& architecture);
-
-// Unimplemented where the weights are stored in a way that can not be loaded.
-Status RefuseOtherStorage(const ConfigReader& config);
 
 }  // namespace octet::worker

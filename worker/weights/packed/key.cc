@@ -34,6 +34,10 @@ Checksum PackedKeyOf(const Checkpoint& checkpoint, const ShardPlan& shard,
                              shard.rank};
   text += "\nlayers, head, embedding, group, layout, ranks, rank";
   for (const int64_t choice : choices) text += " " + std::to_string(choice);
+  text += "\nstored " + options.stored.Digest();
+  const QuantizationTexts& quantization = checkpoint.quantization();
+  text += "\nquantize_config\n" + quantization.quantize_config.value_or("none");
+  text += "\nquant_config\n" + quantization.quant_config.value_or("none");
   text += "\nfiles\n" + checkpoint.Identity();
   text += "config\n" + checkpoint.config_json();
   return ChecksumOf(text);
