@@ -18,7 +18,7 @@ constexpr char kSingleFile[] = "model.safetensors";
 constexpr char kIndexFile[] = "model.safetensors.index.json";
 constexpr int64_t kConfigBytesMax = int64_t{16} << 20;
 constexpr int64_t kIndexBytesMax = int64_t{64} << 20;
-constexpr int64_t kGapBytesMax = int64_t{16} << 10;   // read through rather than skipped
+constexpr int64_t kGapShare = 20;  // gaps of 1 / 20 of a row are read through rather than skipped
 constexpr int64_t kStagingBytes = int64_t{64} << 10;  // on the stack
 
 bool Exists(const std::string& folder, const std::string& name) {
@@ -161,10 +161,18 @@ Result<Checkpoint> Checkpoint::Open(const std::string& folder) {
     return NotFound("model folder " + Quoted(folder) + " is not there or not a folder");
   }
   Checkpoint checkpoint;
+  checkpoint.folder_ = folder;
   OCTET_ASSIGN_OR_RETURN(checkpoint.config_json_, ReadText(folder, "config.json", kConfigBytesMax));
   if (Exists(folder, "generation_config.json")) {
     OCTET_ASSIGN_OR_RETURN(checkpoint.generation_config_json_,
                            ReadText(folder, "generation_config.json", kConfigBytesMax));
+  }
+  checkpoint.quantization_.config = checkpoint.config_json_;
+  for (const auto& [name, text] :
+       {std::pair{"quantize_config.json", &checkpoint.quantization_.quantize_config},
+        std::pair{"quant_config.json", &checkpoint.quantization_.quant_config}}) {
+    if (!Exists(folder, name)) continue;
+    OCTET_ASSIGN_OR_RETURN(*text, ReadText(folder, name, kConfigBytesMax));
   }
   if (Exists(folder, kSingleFile)) {
     OCTET_RETURN_IF_ERROR(checkpoint.AddFile(folder, kSingleFile));
@@ -199,16 +207,20 @@ Status Checkpoint::ReadRows(const Tensor& tensor, const MatrixSlice& slice, std:
   const SafetensorsFile& file = files_[tensor.file];
   int64_t offset = slice.row_begin * stride + slice.col_begin * element_bytes;
   if (slice.rows() == 0 || width == 0) return {};
-  if (width == stride) return file.Read(*tensor.info, offset, slice.rows() * stride, out);
+  const auto read = [&](int64_t from, int64_t count, std::byte* to) {
+    bytes_read_->fetch_add(count);
+    return file.Read(*tensor.info, from, count, to);
+  };
+  if (width == stride) return read(offset, slice.rows() * stride, out);
 
   // Rows in runs that fit the staging, gaps included, where the gaps are short; else one by one.
   std::byte staging[kStagingBytes];
-  const bool through = stride - width <= kGapBytesMax && stride <= kStagingBytes;
+  const bool through = (stride - width) * kGapShare <= width && stride <= kStagingBytes;
   const int64_t run = through ? kStagingBytes / stride : 1;
   for (int64_t row = 0; row < slice.rows(); row += run) {
     const int64_t rows = std::min(run, slice.rows() - row);
     std::byte* const into = rows == 1 ? out : staging;
-    OCTET_RETURN_IF_ERROR(file.Read(*tensor.info, offset, (rows - 1) * stride + width, into));
+    OCTET_RETURN_IF_ERROR(read(offset, (rows - 1) * stride + width, into));
     for (int64_t i = 0; rows > 1 && i < rows; ++i) {
       std::memcpy(out + i * width, staging + i * stride, width);
     }
@@ -216,6 +228,18 @@ Status Checkpoint::ReadRows(const Tensor& tensor, const MatrixSlice& slice, std:
     offset += rows * stride;
   }
   return {};
+}
+
+Status Checkpoint::ReadWhole(const Tensor& tensor, std::byte* out) const {
+  const TensorInfo& info = *tensor.info;
+  return files_[tensor.file].Read(info, 0, info.end - info.begin, out);
+}
+
+bool Checkpoint::HasFile(const std::string& name) const { return Exists(folder_, name); }
+
+Result<ReadOnlyFile> Checkpoint::OpenFile(const std::string& name) const {
+  OCTET_ASSIGN_OR_RETURN(const std::string path, Locate(folder_, name));
+  return ReadOnlyFile::Open(path, name);
 }
 
 Status Checkpoint::CheckUnchanged() const {

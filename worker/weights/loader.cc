@@ -8,9 +8,14 @@
 
 #include "base/check.h"
 #include "base/json/json.h"
+#include "base/log.h"
 #include "worker/weights/float_rows.h"
+#include "worker/weights/key_guard.h"
 #include "worker/weights/piece_packer.h"
 #include "worker/weights/round_to_nearest.h"
+#include "worker/weights/static_kv_scales.h"
+#include "worker/weights/stored_modules.h"
+#include "worker/weights/stored_piece.h"
 #include "worker/weights/weight_assembly.h"
 
 namespace octet::worker {
@@ -22,28 +27,37 @@ int64_t BatchRows(int64_t columns) {
 
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, const WeightAssembly& assembly, ThreadPool& pool,
-         const std::function<void(double)>& progress)
+  Loader(const Checkpoint& checkpoint, const StoredModules& modules, const WeightAssembly& assembly,
+         ThreadPool& pool, const std::function<void(double)>& progress)
       : checkpoint_(checkpoint),
+        modules_(modules),
         assembly_(assembly),
         pool_(pool),
         progress_(progress),
         packer_(pool),
+        stored_(checkpoint, modules, pool),
         staging_(pool.threads()) {
     for (const LinearPiece& piece : assembly.linears) {
-      total_elements_ +=
-          (piece.row_end - piece.row_begin) * SourceColumns(ShapeOf(piece), piece.inputs).count();
+      const kernels::LinearShape& shape = ShapeOf(piece);
+      const int64_t columns = modules.IsPacked(piece.module)
+                                  ? shape.inputs
+                                  : SourceColumns(shape, piece.inputs).count();
+      total_elements_ += (piece.row_end - piece.row_begin) * columns;
     }
-    const EmbeddingPiece& embedding = assembly.embedding;
-    total_elements_ += (embedding.row_end - embedding.row_begin) *
-                       checkpoint.Find(embedding.tensor)->info->dims[1];
+    for (const TablePiece& table : assembly.tables) {
+      total_elements_ +=
+          (table.row_end - table.row_begin) * checkpoint.Find(table.tensor)->info->dims[1];
+    }
   }
 
   Status LoadAll() {
     for (const VectorPiece& piece : assembly_.vectors) OCTET_RETURN_IF_ERROR(LoadVector(piece));
-    OCTET_RETURN_IF_ERROR(LoadEmbedding(assembly_.embedding));
+    for (const TablePiece& piece : assembly_.tables) OCTET_RETURN_IF_ERROR(LoadTable(piece));
     for (const LinearPiece& piece : assembly_.linears) OCTET_RETURN_IF_ERROR(LoadLinear(piece));
     OCTET_RETURN_IF_ERROR(checkpoint_.CheckUnchanged());
+    if (const std::string warning = stored_.Warning(); !warning.empty()) {
+      Log(LogLevel::kWarning, warning);
+    }
     if (progress_) progress_(1.0);
     return {};
   }
@@ -93,7 +107,7 @@ class Loader {
     return {};
   }
 
-  Status LoadEmbedding(const EmbeddingPiece& piece) {
+  Status LoadTable(const TablePiece& piece) {
     const Checkpoint::Tensor& tensor = *checkpoint_.Find(piece.tensor);
     const int64_t hidden = tensor.info->dims[1];
     const int64_t row_bytes = hidden * DTypeBytes(*tensor.info->dtype());
@@ -110,6 +124,9 @@ class Loader {
 
   Status LoadLinear(const LinearPiece& piece) {
     const kernels::LinearShape& shape = ShapeOf(piece);
+    if (modules_.IsPacked(piece.module)) {
+      return stored_.Load(piece, shape, [this](int64_t weights) { Advance(weights); });
+    }
     const std::string name = piece.weight();
     const Checkpoint::Tensor& tensor = *checkpoint_.Find(name);
     const Source source = {name, tensor, *tensor.info->dtype(), piece.inputs,
@@ -164,10 +181,12 @@ class Loader {
   }
 
   const Checkpoint& checkpoint_;
+  const StoredModules& modules_;
   const WeightAssembly& assembly_;
   ThreadPool& pool_;
   const std::function<void(double)>& progress_;
   PiecePacker packer_;
+  StoredPieceLoader stored_;
   std::vector<Staging> staging_;  // of each thread
   int64_t total_elements_ = 0;    // of the matrices
   const std::thread::id caller_ = std::this_thread::get_id();
@@ -181,15 +200,39 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
                                           ThreadPool& pool,
                                           const std::function<void(double)>& progress,
                                           Buffer memory) {
-  OCTET_RETURN_IF_ERROR(CheckTensors(checkpoint, spec));
-  const DType embedding = StoredTypesOf(checkpoint, spec).embedding;
+  OCTET_ASSIGN_OR_RETURN(const StoredModules modules, StoredModules::Open(checkpoint, spec));
+  const StoredTypes stored = StoredTypesOf(checkpoint, modules, spec);
+  const DType embedding = stored.embedding;
   if (embedding != options.embedding) {
     return InvalidArgument("the embedding is stored as " + std::string(DTypeName(embedding)) +
                            ", but planned as " + std::string(DTypeName(options.embedding)));
   }
+  if (stored.positions != embedding) {
+    return Unimplemented("the position table is stored as " +
+                         std::string(DTypeName(stored.positions)) + ", but the embedding as " +
+                         std::string(DTypeName(embedding)) +
+                         ": only one type for both is supported");
+  }
+  if (modules.linears() != options.stored) {
+    return InvalidArgument("the checkpoint stores " +
+                           (modules.any_packed() ? modules.format()->config().Describe()
+                                                 : std::string("no quantized weights")) +
+                           ", but was planned otherwise");
+  }
+  StaticKvScales kv_scales;
+  if (options.static_kv) {
+    OCTET_ASSIGN_OR_RETURN(kv_scales, ReadStaticKvScales(checkpoint, spec));
+  }
   if (memory.bytes() == 0) memory = Buffer(WeightPlan::Make(spec, shard, options).bytes());
   WeightAssembly assembly = WeightAssembly::Make(spec, shard, options, std::move(memory));
-  OCTET_RETURN_IF_ERROR(Loader(checkpoint, assembly, pool, progress).LoadAll());
+  OCTET_RETURN_IF_ERROR(Loader(checkpoint, modules, assembly, pool, progress).LoadAll());
+  for (size_t layer = 0; layer < assembly.key_guards.size(); ++layer) {
+    FillKeyGuard(spec, shard, assembly.weights.layers[layer].qkv_bias, assembly.key_guards[layer]);
+  }
+  for (size_t layer = 0; layer < assembly.kv_scales.size(); ++layer) {
+    const auto head = static_cast<int64_t>(layer) * spec.kv_heads + shard.kv_head_begin;
+    std::copy_n(kv_scales.pairs.data() + head * 4, shard.kv_heads() * 4, assembly.kv_scales[layer]);
+  }
   return std::move(assembly.weights);
 }
 

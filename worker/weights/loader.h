@@ -13,6 +13,7 @@
 #include "worker/model/model_spec.h"
 #include "worker/model/shard_plan.h"
 #include "worker/weights/checkpoint.h"
+#include "worker/weights/stored_modules.h"
 
 namespace octet::worker {
 
@@ -28,6 +29,9 @@ struct StoredTypes {
   DType layers = DType::kBF16;  // f32 where the layers' matrices are of several types
   DType head = DType::kBF16;
   DType embedding = DType::kBF16;
+  DType positions = DType::kBF16;  // as the embedding where there is no table
+  StoredLinears linears;     // of a checkpoint that is quantized already
+  std::string quantization;  // "int4 GPTQ, group 128"; empty: it is not
 };
 
 // Every tensor that `spec` needs is there with the right shape and a float type, and no other
@@ -36,8 +40,11 @@ Status CheckTensors(const Checkpoint& checkpoint, const ModelSpec& spec);
 
 // REQUIRES: CheckTensors.
 StoredTypes StoredTypesOf(const Checkpoint& checkpoint, const ModelSpec& spec);
+StoredTypes StoredTypesOf(const Checkpoint& checkpoint, const StoredModules& modules,
+                          const ModelSpec& spec);
 
-// auto keeps what is stored, exactly; the head of quantized layers is int8; a group has 128 inputs
+// auto keeps what is stored, exactly, and a checkpoint that is quantized already keeps its layers
+// whatever is asked; the head of layers that are quantized here is int8; a group has 128 inputs
 // from a hidden size of 2048 on, else 32.
 Result<WeightOptions> ResolveWeightOptions(const StoredTypes& stored, const ModelSpec& spec,
                                            const WeightRequest& request);

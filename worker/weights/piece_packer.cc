@@ -17,6 +17,7 @@ void ResizeRows(const kernels::LinearShape& shape, int64_t count, kernels::Neutr
   rows->rows = count;
   rows->codes.resize(quantized ? count * shape.inputs : 0);
   rows->scales.resize(quantized ? count * shape.group_count() : 0);
+  rows->offsets.resize(shape.asymmetric ? rows->scales.size() : 0);
   rows->values.resize(quantized ? 0 : count * shape.inputs * DTypeBytes(DTypeOf(shape.format)));
 }
 

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/dtype.h"
 #include "worker/weights/float_rows.h"
+#include "worker/weights/key_guard.h"
 #include "worker/weights/loader.h"
 #include "worker/weights/piece_packer.h"
 #include "worker/weights/round_to_nearest.h"
@@ -92,11 +93,22 @@ void FillScales(const kernels::LinearShape& shape, uint64_t row_key, int64_t inp
   }
 }
 
+// As if every zero point were half the range, so that the mean is zero.
+void FillOffsets(const kernels::LinearShape& shape, const float* scales, float* offsets) {
+  const float zero = shape.format == kernels::WeightFormat::kInt4 ? 8.0f : 128.0f;
+  for (int64_t group = 0; group < shape.group_count(); ++group) {
+    offsets[group] = -zero * scales[group];
+  }
+}
+
 void FillRow(const LinearPiece& piece, const kernels::LinearShape& shape, uint64_t row_key,
              int64_t row, kernels::NeutralRows* rows) {
   if (kernels::IsQuantized(shape.format)) {
     FillCodes(shape, row_key, rows->codes.data() + row * shape.inputs);
-    FillScales(shape, row_key, piece.inputs, rows->scales.data() + row * shape.group_count());
+    float* const scales = rows->scales.data() + row * shape.group_count();
+    FillScales(shape, row_key, piece.inputs, scales);
+    if (shape.asymmetric)
+      FillOffsets(shape, scales, rows->offsets.data() + row * shape.group_count());
     return;
   }
   const DType dtype = DTypeOf(shape.format);
@@ -120,15 +132,20 @@ DecoderWeights MakeRandomWeights(const ModelSpec& spec, const ShardPlan& shard,
                  reinterpret_cast<std::byte*>(piece.out));
     }
   }
-  const EmbeddingPiece& table = assembly.embedding;
-  const uint64_t table_key = KeyOf(seed, table.tensor + "#table");
-  pool.ParallelFor(table.row_end - table.row_begin, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      FillFloats(Mix(table_key ^ static_cast<uint64_t>(table.row_begin + row)), 0, spec.hidden,
-                 deviation, options.embedding,
-                 table.out + row * spec.hidden * DTypeBytes(options.embedding));
-    }
-  });
+  for (float* const guard : assembly.key_guards) FillKeyGuard(spec, shard, nullptr, guard);
+  for (uint16_t* const pairs : assembly.kv_scales) {
+    for (int64_t i = 0; i < 2 * shard.kv_heads(); ++i) pairs[2 * i] = FloatToF16(0.0625f);
+  }
+  for (const TablePiece& table : assembly.tables) {
+    const uint64_t table_key = KeyOf(seed, table.tensor + "#table");
+    pool.ParallelFor(table.row_end - table.row_begin, 8, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        FillFloats(Mix(table_key ^ static_cast<uint64_t>(table.row_begin + row)), 0, spec.hidden,
+                   deviation, options.embedding,
+                   table.out + row * spec.hidden * DTypeBytes(options.embedding));
+      }
+    });
+  }
   PiecePacker packer(pool);
   for (const LinearPiece& piece : assembly.linears) {
     const kernels::LinearShape& shape = assembly.weights.shapes.*piece.shape;

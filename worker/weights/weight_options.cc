@@ -7,6 +7,7 @@
 #include "worker/model/families/families.h"
 #include "worker/weights/float_rows.h"
 #include "worker/weights/loader.h"
+#include "worker/weights/stored_modules.h"
 #include "worker/weights/weight_assembly.h"
 
 namespace octet::worker {
@@ -16,45 +17,6 @@ using kernels::WeightFormat;
 
 constexpr std::array<int64_t, 4> kGroups = {32, 64, 128, 256};
 constexpr int64_t kWideHidden = 2048;
-
-std::string ShapeText(const ExpectedTensor& tensor) {
-  std::string text = "[";
-  text += std::to_string(tensor.rows);
-  if (tensor.cols > 0) text += ", " + std::to_string(tensor.cols);
-  return text + "]";
-}
-
-Status CheckTensor(const Checkpoint& checkpoint, const ExpectedTensor& expected) {
-  const Checkpoint::Tensor* found = checkpoint.Find(expected.name);
-  if (found == nullptr) {
-    return NotFound("tensor " + Quoted(expected.name) + " of shape " + ShapeText(expected) +
-                    " is missing from the checkpoint");
-  }
-  const TensorInfo& info = *found->info;
-  const std::string what = checkpoint.FileOf(*found) + ": tensor " + Quoted(expected.name) + ": ";
-  const int64_t rank = expected.cols > 0 ? 2 : 1;
-  if (info.rank != rank || info.dims[0] != expected.rows ||
-      (rank == 2 && info.dims[1] != expected.cols)) {
-    return DataLoss(what + "shape " + info.shape_text() + ", expected " + ShapeText(expected) +
-                    " by config.json");
-  }
-  if (!info.dtype().has_value() || !IsFloat(*info.dtype())) {
-    return Unimplemented(what + "type " + std::string(info.type_name()) +
-                         ", supported are F32, F16 and BF16");
-  }
-  return {};
-}
-
-// Tensors that carry nothing: tables that are computed, and the head that a tied model does not
-// use.
-bool IsIgnored(const std::string& name, const ModelSpec& spec) {
-  const std::string table = "rotary_emb.inv_freq";
-  if (name.size() >= table.size() &&
-      name.compare(name.size() - table.size(), table.size(), table) == 0) {
-    return true;
-  }
-  return spec.tied_embeddings && name == NamesOf(spec).head + ".weight";
-}
 
 std::optional<WeightFormat> FormatNamed(const std::string& name) {
   if (name == "f32") return WeightFormat::kF32;
@@ -75,53 +37,68 @@ Result<WeightFormat> Choose(const std::string& what, const std::string& name,
                          " is not one of auto, f32, f16, bf16, int8, int4");
 }
 
+Status KeptAsStored(const std::string& what, const std::string& asked, const StoredTypes& stored) {
+  return InvalidArgument(what + " format " + Quoted(asked) + ": the checkpoint stores " +
+                         stored.quantization + ", which is kept as it is; expected \"auto\"");
+}
+
 }  // namespace
 
 Status CheckTensors(const Checkpoint& checkpoint, const ModelSpec& spec) {
-  std::vector<ExpectedTensor> expected = ExpectedTensors(spec);
-  for (const ExpectedTensor& tensor : expected) {
-    OCTET_RETURN_IF_ERROR(CheckTensor(checkpoint, tensor));
-  }
-  const auto by_name = [](const auto& a, const auto& b) { return a.name < b.name; };
-  std::sort(expected.begin(), expected.end(), by_name);
-  for (const Checkpoint::Tensor& found : checkpoint.tensors()) {
-    const ExpectedTensor wanted = {.name = found.info->name};
-    if (std::binary_search(expected.begin(), expected.end(), wanted, by_name)) continue;
-    if (IsIgnored(found.info->name, spec)) continue;
-    return InvalidArgument(checkpoint.FileOf(found) + ": tensor " + Quoted(found.info->name) +
-                           " is not part of " + spec.architecture +
-                           " as config.json describes it; leaving it out would change the model");
-  }
-  return {};
+  return StoredModules::Open(checkpoint, spec).status();
 }
 
-StoredTypes StoredTypesOf(const Checkpoint& checkpoint, const ModelSpec& spec) {
+StoredTypes StoredTypesOf(const Checkpoint& checkpoint, const StoredModules& modules,
+                          const ModelSpec& spec) {
   const TensorNames names = NamesOf(spec);
-  const auto type_of = [&](const std::string& name) {
-    return *checkpoint.Find(name)->info->dtype();
-  };
   StoredTypes stored;
-  stored.embedding = type_of(names.embedding + ".weight");
-  stored.head = spec.tied_embeddings ? stored.embedding : type_of(names.head + ".weight");
+  stored.embedding = *checkpoint.Find(names.embedding + ".weight")->info->dtype();
+  stored.positions = spec.position_rows > 0
+                         ? *checkpoint.Find(names.positions + ".weight")->info->dtype()
+                         : stored.embedding;
+  stored.head = stored.embedding;
   bool first = true;
-  for (const ExpectedTensor& tensor : ExpectedTensors(spec)) {
-    const bool in_layer = tensor.name.find(".layers.") != std::string::npos;
-    if (!in_layer || tensor.cols == 0) continue;
-    const DType dtype = type_of(tensor.name);
+  for (const LinearModule& module : modules.modules()) {
+    if (modules.IsPacked(module.name)) continue;
+    const DType dtype = *checkpoint.Find(module.name + ".weight")->info->dtype();
+    if (module.kind == LinearKind::kHead) {
+      stored.head = dtype;
+      continue;
+    }
     stored.layers = first || dtype == stored.layers ? dtype : DType::kF32;
     first = false;
   }
+  stored.linears = modules.linears();
+  if (modules.any_packed()) stored.quantization = modules.format()->config().Describe();
   return stored;
+}
+
+StoredTypes StoredTypesOf(const Checkpoint& checkpoint, const ModelSpec& spec) {
+  return StoredTypesOf(checkpoint, StoredModules::Open(checkpoint, spec).value(), spec);
 }
 
 Result<WeightOptions> ResolveWeightOptions(const StoredTypes& stored, const ModelSpec& spec,
                                            const WeightRequest& request) {
+  const bool is_quantized = stored.linears.has_layers();
   WeightOptions options;
-  OCTET_ASSIGN_OR_RETURN(options.layers, Choose("weight", request.layers, FormatOf(stored.layers)));
-  const WeightFormat head_kept = request.layers == "auto" ? FormatOf(stored.head) : options.layers;
-  const bool quantized = kernels::IsQuantized(options.layers);
+  options.stored = stored.linears;
+  OCTET_ASSIGN_OR_RETURN(options.layers,
+                         Choose("weight", request.layers,
+                                is_quantized ? stored.linears.format : FormatOf(stored.layers)));
+  if (is_quantized && options.layers != stored.linears.format) {
+    return KeptAsStored("weight", request.layers, stored);
+  }
+  const bool keeps_head = request.layers == "auto" || is_quantized;
+  const WeightFormat head_kept = keeps_head ? FormatOf(stored.head) : options.layers;
+  const bool makes_int8 = kernels::IsQuantized(options.layers) && !is_quantized;
   OCTET_ASSIGN_OR_RETURN(options.head,
-                         Choose("head", request.head, quantized ? WeightFormat::kInt8 : head_kept));
+                         Choose("head", request.head,
+                                stored.linears.head.has_value() ? stored.linears.head->format
+                                : makes_int8                    ? WeightFormat::kInt8
+                                                                : head_kept));
+  if (stored.linears.head.has_value() && options.head != stored.linears.head->format) {
+    return KeptAsStored("head", request.head, stored);
+  }
   options.embedding = stored.embedding;
   options.group = request.group != 0 ? request.group : spec.hidden >= kWideHidden ? 128 : 32;
   if (std::find(kGroups.begin(), kGroups.end(), options.group) == kGroups.end()) {
@@ -133,8 +110,8 @@ Result<WeightOptions> ResolveWeightOptions(const StoredTypes& stored, const Mode
 
 Result<WeightOptions> ResolveWeightOptions(const Checkpoint& checkpoint, const ModelSpec& spec,
                                            const WeightRequest& request) {
-  OCTET_RETURN_IF_ERROR(CheckTensors(checkpoint, spec));
-  return ResolveWeightOptions(StoredTypesOf(checkpoint, spec), spec, request);
+  OCTET_ASSIGN_OR_RETURN(const StoredModules modules, StoredModules::Open(checkpoint, spec));
+  return ResolveWeightOptions(StoredTypesOf(checkpoint, modules, spec), spec, request);
 }
 
 }  // namespace octet::worker

@@ -118,9 +118,9 @@ TEST_F(ServedBadFiles, F4NoHeads) {
 
 TEST_F(ServedBadFiles, F5Quantized) {
   EditJson("config.json", [](json& config) {
-    config["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 4}};
+    config["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 3}};
   });
-  ExpectRefused("F5", "a GPTQ checkpoint", "(quant_method \"gptq\"), but only checkpoints stored");
+  ExpectRefused("F5", "a GPTQ checkpoint of 3 bits", "key \"bits\" is 3, supported is 4 or 8");
 }
 
 // One rank alone meets the fault; the others must not be left in a collective.

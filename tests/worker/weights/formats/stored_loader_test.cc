@@ -1,0 +1,110 @@
+// Packed checkpoints, loaded at every degree: each rank's weights are, bit for bit, those that the
+// file stands for, read back through the kernel that multiplies them.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/worker/weights/decode_linear.h"
+#include "tests/worker/weights/formats/stored_checkpoint.h"
+#include "worker/weights/loader.h"
+
+namespace octet::worker {
+namespace {
+
+// Rows of one unsharded module.
+struct Part {
+  std::string module;
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+void ExpectLinear(const StoredCheckpoint& made, const kernels::LinearShape& shape,
+                  const std::byte* packed, const std::vector<Part>& parts) {
+  if (shape.inputs == 0 || shape.outputs == 0) return;
+  const std::vector<float> found = DecodeLinear(shape, packed);
+  const float* value = found.data();
+  for (const Part& part : parts) {
+    const StoredLinear& linear = made.linears.at(part.module);
+    for (int64_t n = part.begin; n < part.end; ++n) {
+      for (int64_t k = 0; k < shape.inputs; ++k) {
+        ASSERT_EQ(*value++, linear.Weight(n, shape.input_begin + k))
+            << part.module << " output " << n << " input " << shape.input_begin + k;
+      }
+    }
+  }
+  EXPECT_EQ(value, found.data() + found.size());
+}
+
+void ExpectRank(const StoredCheckpoint& made, int64_t ranks, int64_t rank) {
+  SCOPED_TRACE(made.stored.Name() + ", rank " + std::to_string(rank) + " of " +
+               std::to_string(ranks));
+  const auto checkpoint = Checkpoint::Open(made.folder.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  const auto options = ResolveWeightOptions(*checkpoint, made.spec, {});
+  ASSERT_TRUE(options.ok()) << options.status().message();
+  const ShardPlan shard = *ShardPlan::Make(made.spec, ranks, rank);
+  ThreadPool pool(2);
+  const auto loaded = LoadDecoderWeights(*checkpoint, made.spec, shard, *options, pool, nullptr);
+  ASSERT_TRUE(loaded.ok()) << loaded.status().message();
+  EXPECT_EQ(loaded->arena.taken_bytes(), WeightPlan::Make(made.spec, shard, *options).bytes());
+  const int64_t hd = made.spec.head_dim;
+  for (int64_t i = 0; i < made.spec.layers; ++i) {
+    const std::string prefix = "model.layers." + std::to_string(i) + ".";
+    const LayerWeights& layer = loaded->layers[i];
+    const std::string attention = prefix + "self_attn.";
+    ExpectLinear(made, loaded->shapes.qkv, layer.qkv,
+                 {{attention + "q_proj", shard.head_begin * hd, shard.head_end * hd},
+                  {attention + "k_proj", shard.kv_head_begin * hd, shard.kv_head_end * hd},
+                  {attention + "v_proj", shard.kv_head_begin * hd, shard.kv_head_end * hd}});
+    ExpectLinear(made, loaded->shapes.o, layer.o, {{attention + "o_proj", 0, made.spec.hidden}});
+    ExpectLinear(made, loaded->shapes.gate_up, layer.gate_up,
+                 {{prefix + "mlp.gate_proj", shard.ffn_begin, shard.ffn_end},
+                  {prefix + "mlp.up_proj", shard.ffn_begin, shard.ffn_end}});
+    ExpectLinear(made, loaded->shapes.down, layer.down,
+                 {{prefix + "mlp.down_proj", 0, made.spec.hidden}});
+  }
+  if (made.stored.head) {
+    ExpectLinear(made, loaded->shapes.head, loaded->head,
+                 {{"lm_head", shard.vocab_begin, shard.vocab_end}});
+  }
+}
+
+std::vector<StoredCase> Cases() {
+  std::vector<StoredCase> cases;
+  uint32_t seed = 1;
+  for (const char* method : {"gptq", "gptq_v2", "awq", "pack-quantized"}) {
+    const bool awq = std::string(method) == "awq";
+    for (const int64_t group : {32, 64, 128, -1}) {
+      for (const bool symmetric : {true, false}) {
+        if (awq && symmetric) continue;
+        for (const int64_t bits : {4, 8}) {
+          if (awq && bits == 8) continue;
+          cases.push_back({.method = method,
+                           .bits = bits,
+                           .group = group,
+                           .symmetric = symmetric,
+                           .head = seed % 3 == 0 && !awq,
+                           .scales = seed % 2 == 0 ? DType::kBF16 : DType::kF16,
+                           .seed = seed});
+          ++seed;
+        }
+      }
+    }
+  }
+  return cases;
+}
+
+TEST(StoredLoader, EveryShardHoldsItsCutOfTheWholeExactly) {
+  for (const StoredCase& c : Cases()) {
+    const StoredCheckpoint made(StoredConfig(c.seed % 2 == 0), c);
+    // All degrees for some, two for the others: the cuts do not depend on the bits.
+    for (int64_t ranks = 1; ranks <= 8; ++ranks) {
+      if (c.seed % 5 != 0 && ranks != 1 && ranks != 7) continue;
+      for (int64_t rank = 0; rank < ranks; ++rank) ExpectRank(made, ranks, rank);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace octet::worker

@@ -1,0 +1,74 @@
+// The linears of a checkpoint and how each is stored: as floats, or packed by one of formats/. A
+// module is packed if the first tensor of the format is there, whatever the config says. Checks
+// names, types and shapes of every tensor against config.json before any value is read, and reads
+// the group numbers of inputs, which decide in what order a linear is kept. Owns the format.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "worker/model/decoder_weights.h"
+#include "worker/model/model_spec.h"
+#include "worker/weights/checkpoint.h"
+#include "worker/weights/formats/stored_format.h"
+
+namespace octet::worker {
+
+// The linear of the decoder that a module is a part of.
+enum class LinearKind : uint8_t { kQkv, kO, kGateUp, kDown, kHead };
+inline constexpr int64_t kLinearKinds = 5;
+
+struct LinearModule {
+  std::string name;
+  LinearKind kind = LinearKind::kQkv;
+  int64_t layer = 0;  // 0 for the head
+  int64_t outputs = 0;
+  int64_t inputs = 0;
+};
+
+// Every module that a linear of `spec` is made of, once, layer after layer; the head last, where it
+// is not the embedding.
+std::vector<LinearModule> LinearModulesOf(const ModelSpec& spec);
+
+class StoredModules {
+ public:
+  // Every tensor that `spec` needs is there with the right shape and a type that is read, and no
+  // other tensor is there: one that is left out would change what the model computes.
+  static Result<StoredModules> Open(const Checkpoint& checkpoint, const ModelSpec& spec);
+
+  // Null: nothing is packed.
+  const StoredFormat* format() const { return format_.get(); }
+  const std::vector<LinearModule>& modules() const { return modules_; }
+  bool IsPacked(const std::string& module) const { return packed_.count(module) != 0; }
+  // REQUIRES: IsPacked.
+  const LinearModule& Find(const std::string& module) const {
+    return modules_[static_cast<size_t>(packed_.at(module))];
+  }
+  bool any_packed() const { return !packed_.empty(); }
+  // How the linears are kept, where any of the layers (or the head) is packed.
+  const StoredLinears& linears() const { return linears_; }
+
+ private:
+  Status CheckModules(const Checkpoint& checkpoint);
+  Status CheckOtherTensors(const Checkpoint& checkpoint, const ModelSpec& spec) const;
+  Status FindLinears(const Checkpoint& checkpoint);
+  Status ReadGroupNumbers(const Checkpoint& checkpoint);
+
+  std::unique_ptr<StoredFormat> format_;
+  std::vector<LinearModule> modules_;
+  std::map<std::string, int64_t> packed_;  // module -> its place in modules_
+  StoredLinears linears_;
+};
+
+// The group that scales are kept for: every group of 128 repeats a larger one that is a multiple of
+// it, so that kernels meet few sizes and int8 activations are scaled over 128 inputs.
+int64_t KeptGroup(int64_t stored_group);
+
+std::string StoredTensorName(const std::string& module, const char* suffix);
+
+}  // namespace octet::worker
