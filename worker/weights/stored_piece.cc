@@ -131,10 +131,6 @@ Status StoredPieceLoader::Unpack(const Module& module, const StoredBlock& block,
 }
 
 std::string StoredPieceLoader::Warning() const {
-  if (modules_.format() != nullptr && modules_.format()->config().static_activations) {
-    return "the checkpoint has static scales of activations, which are not used: int8 activations "
-           "take a scale of each row for every 128 inputs";
-  }
   int64_t words = 0;
   for (const Scratch& scratch : scratch_) words += scratch.oddities.ambiguous_zero_words;
   if (words == 0) return "";
