@@ -27,7 +27,8 @@ struct AppendParams {
   const float* guard;            // RopeAppendKvArgs::key_guard
   const float* cos;              // [rows, half]
   const float* sin;
-  int32_t half;  // 0: nothing rotates
+  const float* query_scale;  // [rows] or null
+  int32_t half;              // 0: nothing rotates
   int32_t heads;
   int32_t kv_heads;
   int32_t head_dim;
@@ -82,12 +83,21 @@ __global__ void __launch_bounds__(kThreads) Append(const AppendParams p) {
     a[j] = LoadRotated<kWidth>(x, index, angles);
     if (p.guard != nullptr && !is_value) Guard(p, item, index, &a[j]);
   }
+  const bool scaled = is_query && p.query_scale != nullptr;
+  if (scaled) {
+    const float scale = p.query_scale[row];
+#pragma unroll
+    for (int j = 0; j < kRuns; ++j) {
+      for (int k = 0; k < kWidth; ++k) a[j].v[k] *= scale;
+    }
+  }
   const int64_t slot = p.slots[row];
   const bool live = exists && slot >= 0;
 #if OCTET_PLANTED_BUG != 1
   __syncwarp();  // all partners of q are read
 #endif
-  const int stored = p.guard != nullptr ? p.head_dim : 2 * p.half;  // of a query
+  const bool all_change = p.guard != nullptr || p.query_scale != nullptr;
+  const int stored = all_change ? p.head_dim : 2 * p.half;  // of a query
   if (live && is_query) {
 #pragma unroll
     for (int j = 0; j < kRuns; ++j) {
@@ -160,6 +170,7 @@ void RopeAppendKv(const RopeAppendKvArgs& args, Stream& stream) {
   p.guard = args.key_guard;
   p.cos = args.cos;
   p.sin = args.sin;
+  p.query_scale = args.query_scale;
   p.half = static_cast<int32_t>(args.rotary_dim / 2);
   p.heads = static_cast<int32_t>(args.heads);
   LaunchByShape(p, args.rows, stream);

@@ -25,6 +25,7 @@ enum class ActivationBuffer {
   kCos,
   kSin,
   kInverseFrequency,
+  kRopeTables,
   kWorkspace,
   kNormedRows,
   kAttentionRows,

@@ -53,18 +53,25 @@ struct WeightOptions {
 struct DecoderShapes {
   kernels::LinearShape qkv;      // outputs (heads + 2 kv_heads) * head_dim: q, then k, then v
   kernels::LinearShape o;        // inputs heads * head_dim, leaves of the attention tree
-  kernels::LinearShape gate_up;  // outputs 2 * ffn: gate, then up
+  kernels::LinearShape gate_up;  // outputs 2 * ffn: gate, then up; ffn where there is no gate
   kernels::LinearShape down;     // inputs ffn, leaves of the ffn tree
   kernels::LinearShape head;     // outputs vocab
   static DecoderShapes Make(const ModelSpec& spec, const ShardPlan& shard,
                             const WeightOptions& options);
 };
 
+// A norm over hidden.
+struct NormWeights {
+  const float* weight = nullptr;  // [hidden] f32
+  const float* bias = nullptr;    // [hidden] f32; null for an RMS norm
+};
+
 struct LayerWeights {
-  const float* attention_norm = nullptr;  // [hidden] f32
-  const float* mlp_norm = nullptr;        // [hidden] f32
-  const std::byte* qkv = nullptr;         // packed
-  const float* qkv_bias = nullptr;        // [(heads + 2 kv_heads) * head_dim] f32 or null
+  NormWeights attention_norm, mlp_norm;
+  const std::byte* qkv = nullptr;   // packed
+  const float* qkv_bias = nullptr;  // [(heads + 2 kv_heads) * head_dim] f32 or null
+  const float* q_norm = nullptr;    // [head_dim] f32 or null
+  const float* k_norm = nullptr;    // [head_dim] f32 or null
   // [(heads + 2 kv_heads) * head_dim] f32 or null: RopeAppendKvArgs::key_guard.
   const float* key_guard = nullptr;
   // [kv_heads, 2, 2] f16 bits or null: RopeAppendKvArgs::static_pairs. They were made for keys as
@@ -73,7 +80,9 @@ struct LayerWeights {
   const std::byte* o = nullptr;
   const float* o_bias = nullptr;  // [hidden] f32 or null; added once, after the all-reduce
   const std::byte* gate_up = nullptr;
+  const float* gate_up_bias = nullptr;  // [outputs of gate_up] f32 or null
   const std::byte* down = nullptr;
+  const float* down_bias = nullptr;  // as o_bias
 };
 
 // One thing that the arena was asked for. Together they are the arena, in order.
@@ -88,10 +97,11 @@ struct DecoderWeights {
   std::vector<LayerWeights> layers;
   const std::byte* embedding = nullptr;  // [vocab of this rank, hidden]
   DType embedding_dtype = DType::kBF16;
-  const float* final_norm = nullptr;  // [hidden] f32
-  const std::byte* head = nullptr;    // packed
-  std::vector<WeightPart> parts;      // of the arena
-  Arena arena;                        // owns all of the above
+  const std::byte* positions = nullptr;  // [position_rows, hidden] as the embedding, or null
+  NormWeights final_norm;
+  const std::byte* head = nullptr;  // packed
+  std::vector<WeightPart> parts;    // of the arena
+  Arena arena;                      // owns all of the above
 };
 
 // Whether keys may have outliers that loading guards against: they have a bias and are rotated.
@@ -108,9 +118,12 @@ struct WeightPlan {
   int64_t layer_bytes = 0;  // all layers
   int64_t embedding_bytes = 0;
   int64_t head_bytes = 0;
-  int64_t norm_bytes = 0;  // final norm
-  int64_t parts = 0;       // that the arena is asked for, one after the other
-  int64_t bytes() const { return layer_bytes + embedding_bytes + head_bytes + norm_bytes; }
+  int64_t position_bytes = 0;  // the whole table, on every rank
+  int64_t norm_bytes = 0;      // final norm
+  int64_t parts = 0;           // that the arena is asked for, one after the other
+  int64_t bytes() const {
+    return layer_bytes + embedding_bytes + head_bytes + position_bytes + norm_bytes;
+  }
   static WeightPlan Make(const ModelSpec& spec, const ShardPlan& shard,
                          const WeightOptions& options);
 };

@@ -44,14 +44,15 @@ class Loader {
                                   : SourceColumns(shape, piece.inputs).count();
       total_elements_ += (piece.row_end - piece.row_begin) * columns;
     }
-    const EmbeddingPiece& embedding = assembly.embedding;
-    total_elements_ += (embedding.row_end - embedding.row_begin) *
-                       checkpoint.Find(embedding.tensor)->info->dims[1];
+    for (const TablePiece& table : assembly.tables) {
+      total_elements_ +=
+          (table.row_end - table.row_begin) * checkpoint.Find(table.tensor)->info->dims[1];
+    }
   }
 
   Status LoadAll() {
     for (const VectorPiece& piece : assembly_.vectors) OCTET_RETURN_IF_ERROR(LoadVector(piece));
-    OCTET_RETURN_IF_ERROR(LoadEmbedding(assembly_.embedding));
+    for (const TablePiece& piece : assembly_.tables) OCTET_RETURN_IF_ERROR(LoadTable(piece));
     for (const LinearPiece& piece : assembly_.linears) OCTET_RETURN_IF_ERROR(LoadLinear(piece));
     OCTET_RETURN_IF_ERROR(checkpoint_.CheckUnchanged());
     if (const std::string warning = stored_.Warning(); !warning.empty()) {
@@ -106,7 +107,7 @@ class Loader {
     return {};
   }
 
-  Status LoadEmbedding(const EmbeddingPiece& piece) {
+  Status LoadTable(const TablePiece& piece) {
     const Checkpoint::Tensor& tensor = *checkpoint_.Find(piece.tensor);
     const int64_t hidden = tensor.info->dims[1];
     const int64_t row_bytes = hidden * DTypeBytes(*tensor.info->dtype());
@@ -200,10 +201,17 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
                                           const std::function<void(double)>& progress,
                                           Buffer memory) {
   OCTET_ASSIGN_OR_RETURN(const StoredModules modules, StoredModules::Open(checkpoint, spec));
-  const DType embedding = StoredTypesOf(checkpoint, modules, spec).embedding;
+  const StoredTypes stored = StoredTypesOf(checkpoint, modules, spec);
+  const DType embedding = stored.embedding;
   if (embedding != options.embedding) {
     return InvalidArgument("the embedding is stored as " + std::string(DTypeName(embedding)) +
                            ", but planned as " + std::string(DTypeName(options.embedding)));
+  }
+  if (stored.positions != embedding) {
+    return Unimplemented("the position table is stored as " +
+                         std::string(DTypeName(stored.positions)) + ", but the embedding as " +
+                         std::string(DTypeName(embedding)) +
+                         ": only one type for both is supported");
   }
   if (modules.linears() != options.stored) {
     return InvalidArgument("the checkpoint stores " +

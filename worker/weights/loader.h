@@ -29,6 +29,7 @@ struct StoredTypes {
   DType layers = DType::kBF16;  // f32 where the layers' matrices are of several types
   DType head = DType::kBF16;
   DType embedding = DType::kBF16;
+  DType positions = DType::kBF16;  // as the embedding where there is no table
   StoredLinears linears;     // of a checkpoint that is quantized already
   std::string quantization;  // "int4 GPTQ, group 128"; empty: it is not
 };

@@ -136,15 +136,16 @@ DecoderWeights MakeRandomWeights(const ModelSpec& spec, const ShardPlan& shard,
   for (uint16_t* const pairs : assembly.kv_scales) {
     for (int64_t i = 0; i < 2 * shard.kv_heads(); ++i) pairs[2 * i] = FloatToF16(0.0625f);
   }
-  const EmbeddingPiece& table = assembly.embedding;
-  const uint64_t table_key = KeyOf(seed, table.tensor + "#table");
-  pool.ParallelFor(table.row_end - table.row_begin, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      FillFloats(Mix(table_key ^ static_cast<uint64_t>(table.row_begin + row)), 0, spec.hidden,
-                 deviation, options.embedding,
-                 table.out + row * spec.hidden * DTypeBytes(options.embedding));
-    }
-  });
+  for (const TablePiece& table : assembly.tables) {
+    const uint64_t table_key = KeyOf(seed, table.tensor + "#table");
+    pool.ParallelFor(table.row_end - table.row_begin, 8, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        FillFloats(Mix(table_key ^ static_cast<uint64_t>(table.row_begin + row)), 0, spec.hidden,
+                   deviation, options.embedding,
+                   table.out + row * spec.hidden * DTypeBytes(options.embedding));
+      }
+    });
+  }
   PiecePacker packer(pool);
   for (const LinearPiece& piece : assembly.linears) {
     const kernels::LinearShape& shape = assembly.weights.shapes.*piece.shape;

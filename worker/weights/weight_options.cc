@@ -53,6 +53,9 @@ StoredTypes StoredTypesOf(const Checkpoint& checkpoint, const StoredModules& mod
   const TensorNames names = NamesOf(spec);
   StoredTypes stored;
   stored.embedding = *checkpoint.Find(names.embedding + ".weight")->info->dtype();
+  stored.positions = spec.position_rows > 0
+                         ? *checkpoint.Find(names.positions + ".weight")->info->dtype()
+                         : stored.embedding;
   stored.head = stored.embedding;
   bool first = true;
   for (const LinearModule& module : modules.modules()) {

@@ -12,6 +12,7 @@ namespace {
 RopeAppendState RopeAppendOnDevice(const RopeAppendInputs& inputs) {
   RopeAppendState state(inputs);
   const DeviceArray<float> qkv(state.qkv), cos(inputs.cos), sin(inputs.sin);
+  const DeviceArray<float> scales(inputs.scales);
   const DeviceArray<std::byte> cache(state.cache);
   const DeviceArray<int64_t> slots(inputs.slots);
   RopeAppendKvArgs args = state.Args();
@@ -24,6 +25,7 @@ RopeAppendState RopeAppendOnDevice(const RopeAppendInputs& inputs) {
   const DeviceArray<uint16_t> static_pairs(inputs.static_pairs);
   if (args.key_guard != nullptr) args.key_guard = guard.data();
   if (args.static_pairs != nullptr) args.static_pairs = static_pairs.data();
+  if (args.query_scale != nullptr) args.query_scale = scales.data();
   RopeAppendKv(args, DeviceStream());
   state.qkv = qkv.Read();
   state.cache = cache.Read();

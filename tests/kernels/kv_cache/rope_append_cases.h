@@ -1,4 +1,4 @@
-// Shapes and inputs for RopeAppendKv, and what Rope and AppendKv of the CPU make of them.
+// Shapes and inputs for RopeAppendKv, and what Rope, a scale and AppendKv of the CPU make of them.
 #pragma once
 
 #include <cmath>
@@ -25,6 +25,7 @@ struct RopeAppendCase {
   int64_t gap = 0;  // elements between rows
   bool is_guarded = false;
   bool is_static = false;
+  bool is_scaled = false;  // queries have a scale
 
   int64_t stride() const { return (heads + 2 * kv_heads) * head_dim + gap; }
   KvLayout layout() const { return {format, kv_heads, head_dim}; }
@@ -32,7 +33,8 @@ struct RopeAppendCase {
     return "format " + std::to_string(static_cast<int>(format)) + ", heads " +
            std::to_string(heads) + "/" + std::to_string(kv_heads) + " of " +
            std::to_string(head_dim) + ", rotary " + std::to_string(rotary_dim) + ", rows " +
-           std::to_string(rows) + (is_guarded ? ", guarded" : "") + (is_static ? ", static" : "");
+           std::to_string(rows) + (is_guarded ? ", guarded" : "") + (is_static ? ", static" : "") +
+           (is_scaled ? ", scaled" : "");
   }
 };
 
@@ -50,6 +52,11 @@ inline std::vector<RopeAppendCase> RopeAppendCases() {
     cases.push_back({format, 2, 1, 48, 10, 3, 3});  // neither half nor stride is a multiple of 4
     cases.push_back({format, 0, 2, 64, 64, 2});
     cases.push_back({format, 3, 0, 64, 64, 2});
+    cases.push_back({format, 2, 1, 64, 0, 3});  // learned positions: nothing is turned
+    cases.push_back({format, 3, 1, 128, 128, 4, 0, false, false, true});
+    cases.push_back(
+        {format, 3, 1, 80, 32, 3, 0, false, false, true});  // what passes unturned is scaled too
+    cases.push_back({format, 2, 1, 48, 10, 3, 3, true, false, true});
   }
   // Guards of whole and partial rotation, aligned and not; static scales of several heads.
   for (const KvFormat format : {KvFormat::kInt8, KvFormat::kBF16, KvFormat::kInt4}) {
@@ -74,12 +81,14 @@ struct RopeAppendInputs {
   std::vector<int64_t> slots;          // the second row is padding
   std::vector<float> guard;            // [(heads + 2 kv_heads) * head_dim], or empty
   std::vector<uint16_t> static_pairs;  // [kv_heads, 2, 2], or empty
+  std::vector<float> scales;           // of queries, [rows], or empty
 
   explicit RopeAppendInputs(const RopeAppendCase& test)
       : shape(test),
         qkv(Normal(test.rows * test.stride(), static_cast<uint32_t>(test.head_dim), 0.5f, 4.0f)),
         cos(Normal(test.rows * test.rotary_dim / 2, 1)),
-        sin(Normal(test.rows * test.rotary_dim / 2, 2)) {
+        sin(Normal(test.rows * test.rotary_dim / 2, 2)),
+        scales(test.is_scaled ? Normal(test.rows, 3, 1.0f, 0.3f) : std::vector<float>()) {
     for (int64_t row = 0; row < test.rows; ++row) {
       slots.push_back(row == 1 ? -1 : (row * 51 + 63) % (kBlocks * kKvBlockTokens));
     }
@@ -121,7 +130,8 @@ struct RopeAppendState {
             .heads = shape.heads,
             .rotary_dim = shape.rotary_dim,
             .static_pairs = inputs->static_pairs.empty() ? nullptr : inputs->static_pairs.data(),
-            .key_guard = inputs->guard.empty() ? nullptr : inputs->guard.data()};
+            .key_guard = inputs->guard.empty() ? nullptr : inputs->guard.data(),
+            .query_scale = inputs->scales.empty() ? nullptr : inputs->scales.data()};
   }
 
   // The queries of rows that are not padding.
@@ -148,15 +158,21 @@ inline RopeAppendState RopeThenAppend(const RopeAppendInputs& inputs) {
   ThreadPool pool(1);
   Stream stream(&pool);
   float* k = state.qkv.data() + q_width;
-  Rope({state.qkv.data(), shape.stride(), inputs.cos.data(), inputs.sin.data(), shape.rows,
-        shape.heads + shape.kv_heads, shape.head_dim, shape.rotary_dim},
-       stream);
+  if (shape.rotary_dim > 0) {
+    Rope({state.qkv.data(), shape.stride(), inputs.cos.data(), inputs.sin.data(), shape.rows,
+          shape.heads + shape.kv_heads, shape.head_dim, shape.rotary_dim},
+         stream);
+  }
   for (int64_t row = 0; row < shape.rows && shape.is_guarded; ++row) {
     float* x = state.qkv.data() + row * shape.stride();
     for (int64_t i = 0; i < q_width + kv_width; ++i) {
       if (i >= q_width) x[i] -= inputs.guard[i + kv_width];
       x[i] *= inputs.guard[i];
     }
+  }
+  for (int64_t row = 0; row < shape.rows && shape.is_scaled; ++row) {
+    float* q = state.qkv.data() + row * shape.stride();
+    for (int64_t i = 0; i < q_width; ++i) q[i] *= inputs.scales[row];
   }
   AppendKv(
       {shape.layout(), state.cache.data(), k, k + kv_width, shape.stride(), shape.rows,

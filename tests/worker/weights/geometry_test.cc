@@ -234,7 +234,8 @@ struct Covers {
     for (const VectorPiece& piece : assembly.vectors) {
       vectors[piece.tensor].Add(piece.begin, piece.end);
     }
-    embedding.Add(assembly.embedding.row_begin, assembly.embedding.row_end);
+    ASSERT_EQ(assembly.tables.size(), 1u);
+    embedding.Add(assembly.tables[0].row_begin, assembly.tables[0].row_end);
   }
 
   static bool IsRowParallel(const LinearPiece& piece) {
