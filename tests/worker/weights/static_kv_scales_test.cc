@@ -147,11 +147,16 @@ TEST(StaticKvScalesTest, SymmetricFilesOfOneRank) {
 TEST(StaticKvScalesTest, NobodyAsksForThem) {
   Made made;
   EXPECT_EQ(UnusedKvScales(made.Open()), "");
+  EXPECT_EQ(DescribeKvScales(made.Open(), made.spec()), "none");
   made.AddScalars();
   const auto loaded = made.Load(1, 0, /*static_kv=*/false);
   ASSERT_TRUE(loaded.ok()) << loaded.status().message();
   EXPECT_EQ(loaded->layers[0].kv_scales, nullptr);
   EXPECT_NE(UnusedKvScales(made.Open()).find("--kv int8-static"), std::string::npos);
+  EXPECT_EQ(DescribeKvScales(made.Open(), made.spec()).find("static, which can not be taken: c"),
+            0u);
+  made.SetScheme(IntScheme());
+  EXPECT_EQ(DescribeKvScales(made.Open(), made.spec()), "static int8, taken with --kv int8-static");
 }
 
 struct Fault {
