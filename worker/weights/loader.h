@@ -30,8 +30,8 @@ struct StoredTypes {
   DType head = DType::kBF16;
   DType embedding = DType::kBF16;
   DType positions = DType::kBF16;  // as the embedding where there is no table
-  StoredLinears linears;     // of a checkpoint that is quantized already
-  std::string quantization;  // "int4 GPTQ, group 128"; empty: it is not
+  StoredLinears linears;           // of a checkpoint that is quantized already
+  std::string quantization;        // "int4 GPTQ, group 128"; empty: it is not
 };
 
 // Every tensor that `spec` needs is there with the right shape and a float type, and no other
