@@ -22,6 +22,8 @@ struct Case {
   const char* name;
   const char* model;
   const char* logits;
+  const char* weights = "int4";  // of the run with quantized weights
+  int64_t ranks_max = 8;
 };
 
 template <typename T>
@@ -71,6 +73,17 @@ inline constexpr Case kGoldens[] = {
     {"llama_linear", "tests/golden/llama_linear", "tests/golden/llama_linear/logits.safetensors"},
     {"qwen2", "tests/golden/qwen2", "tests/golden/qwen2/logits.safetensors"},
     {"demo", "launch/demo_model/model", "tests/golden/demo/logits.safetensors"},
+};
+
+// Quantized by others, and kept as they are.
+inline constexpr Case kQuantizedGoldens[] = {
+    {"gptq", "tests/golden/gptq", "tests/golden/gptq/logits.safetensors", "auto", 4},
+    {"gptq_act", "tests/golden/gptq_act", "tests/golden/gptq_act/logits.safetensors", "auto"},
+    {"gptq8_v2", "tests/golden/gptq8_v2", "tests/golden/gptq8_v2/logits.safetensors", "auto", 4},
+    {"awq", "tests/golden/awq", "tests/golden/awq/logits.safetensors", "auto", 4},
+    {"packed", "tests/golden/packed", "tests/golden/packed/logits.safetensors", "auto", 4},
+    {"packed_act", "tests/golden/packed_act", "tests/golden/packed_act/logits.safetensors", "auto",
+     4},
 };
 
 }  // namespace octet

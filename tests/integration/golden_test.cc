@@ -93,7 +93,7 @@ TEST_P(GoldenTest, SameBitsAtEveryDegree) {
   const std::vector<worker::StepPlan> plans{prefill, decode, decode, decode};
 
   worker::WorkerOptions quantized = Exact();
-  quantized.weights = "int4";
+  quantized.weights = GetParam().weights;
   quantized.activations = "int8";
   quantized.kv = "int8";
   std::vector<worker::WorkerOptions> all = {Exact(), quantized};
@@ -104,6 +104,7 @@ TEST_P(GoldenTest, SameBitsAtEveryDegree) {
   for (const worker::WorkerOptions& options : all) {
     const auto whole = Run(plans, 1, options);
     for (const int64_t ranks : {2, 3, 4, 8}) {
+      if (ranks > GetParam().ranks_max) continue;
       const auto sharded = Run(plans, ranks, options);
       for (size_t step = 0; step < plans.size(); ++step) {
         EXPECT_EQ(sharded[step].result.tokens, whole[step].result.tokens);
@@ -116,6 +117,9 @@ TEST_P(GoldenTest, SameBitsAtEveryDegree) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, ::testing::ValuesIn(kGoldens),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(Quantized, GoldenTest, ::testing::ValuesIn(kQuantizedGoldens),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

@@ -20,6 +20,8 @@ class Mover {
   void MoveLayer(LayerWeights& layer) const {
     Move(layer.attention_norm);
     Move(layer.mlp_norm);
+    Move(layer.qkv_order);
+    Move(layer.gate_up_order);
     Move(layer.qkv);
     Move(layer.qkv_bias);
     Move(layer.o);

@@ -30,7 +30,7 @@ int64_t FloatBytes(int64_t count) { return AlignUp(count * int64_t{sizeof(float)
 }  // namespace
 
 std::string StoredLinears::Digest() const {
-  std::string text;
+  std::string text = ordered_inputs ? "ordered;" : "";
   for (const std::optional<KeptLinear>* linear : {&qkv, &o, &gate_up, &down, &head}) {
     text += linear == &qkv ? "" : ";";
     if (!linear->has_value()) continue;
@@ -53,6 +53,7 @@ DecoderShapes DecoderShapes::Make(const ModelSpec& spec, const ShardPlan& shard,
   const KeptLinear layers = {.format = options.layers, .group = options.group};
   const KeptLinear head = {.format = options.head, .group = options.group};
   DecoderShapes shapes;
+  shapes.ordered_inputs = stored.ordered_inputs;
   shapes.qkv =
       MakeShape(layout, stored.qkv.value_or(layers),
                 (shard.heads() + 2 * shard.kv_heads()) * spec.head_dim, shard.hidden_tree, whole);
@@ -77,7 +78,9 @@ WeightPlan WeightPlan::Make(const ModelSpec& spec, const ShardPlan& shard,
   }
   if (spec.qkv_bias) layer += FloatBytes(shapes.qkv.outputs);
   if (spec.output_bias) layer += FloatBytes(spec.hidden);
-  const int64_t layer_parts = 6 + (spec.qkv_bias ? 1 : 0) + (spec.output_bias ? 1 : 0);
+  const int64_t orders = shapes.ordered_inputs ? 2 : 0;
+  layer += orders * AlignUp(spec.hidden * int64_t{sizeof(int32_t)});
+  const int64_t layer_parts = 6 + orders + (spec.qkv_bias ? 1 : 0) + (spec.output_bias ? 1 : 0);
   return {.layer_bytes = spec.layers * layer,
           .embedding_bytes = AlignUp(shard.vocab() * spec.hidden * DTypeBytes(options.embedding)),
           .head_bytes = AlignUp(PackedBytes(shapes.head)),

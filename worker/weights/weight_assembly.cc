@@ -43,6 +43,9 @@ class Assembler {
     weights.mlp_norm = AddNorm("mlp_norm", name(names_.mlp_norm));
     weights.gate_up = AddLinear("gate_up", &DecoderShapes::gate_up, {gate, up}, spec_.hidden);
     weights.down = AddLinear("down", &DecoderShapes::down, {down}, spec_.ffn);
+    if (!shapes_.ordered_inputs) return;
+    weights.qkv_order = AddOrder("qkv_order", &DecoderShapes::qkv, layer);
+    weights.gate_up_order = AddOrder("gate_up_order", &DecoderShapes::gate_up, layer);
   }
 
   void AddEnds() {
@@ -99,6 +102,14 @@ class Assembler {
         next += run.end - run.begin;
       }
     }
+    return out;
+  }
+
+  const int32_t* AddOrder(const char* part, kernels::LinearShape DecoderShapes::*shape,
+                          int64_t layer) {
+    auto* const out =
+        reinterpret_cast<int32_t*>(TakePart(part, spec_.hidden * int64_t{sizeof(int32_t)}));
+    assembly_.orders.push_back({shape, layer, out});
     return out;
   }
 

@@ -46,11 +46,19 @@ struct EmbeddingPiece {
   std::byte* out = nullptr;
 };
 
+// In which order a linear of a layer finds its inputs, [hidden].
+struct OrderPiece {
+  kernels::LinearShape DecoderShapes::*shape = nullptr;
+  int64_t layer = 0;
+  int32_t* out = nullptr;
+};
+
 struct WeightAssembly {
   DecoderWeights weights;  // as `memory` was until the pieces are filled
   std::vector<LinearPiece> linears;
   std::vector<VectorPiece> vectors;
   EmbeddingPiece embedding;
+  std::vector<OrderPiece> orders;  // none without act-order
 
   // Takes exactly WeightPlan::bytes from `memory`, which has so many.
   static WeightAssembly Make(const ModelSpec& spec, const ShardPlan& shard,
