@@ -2,6 +2,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include <cstdio>
@@ -29,6 +31,23 @@ bool HasF16c() {
 }
 #endif
 
+#if defined(__x86_64__)
+// The tile unit's state is large, so Linux gives it only to processes that ask (its
+// Documentation/arch/x86/xstate.rst); the threads of the process inherit it.
+bool MayUseTiles() {
+  static constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  static constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
+  static const bool may = [] {
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+    constexpr unsigned kAmxTile = 1u << 24, kAmxInt8 = 1u << 25;
+    if ((edx & kAmxTile) == 0 || (edx & kAmxInt8) == 0) return false;
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  }();
+  return may;
+}
+#endif
+
 Isa& Active() {
   static Isa isa = ChosenByEnvironment();
   return isa;
@@ -43,9 +62,10 @@ bool IsaAvailable(Isa isa) {
 #if defined(__x86_64__)
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
   if (isa == Isa::kAvx2) return avx2;
-  return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+  return isa == Isa::kAmx ? avx512 && MayUseTiles() : avx512;
 #else
   return false;
 #endif
@@ -55,7 +75,10 @@ Result<Isa> ChooseIsa(std::string_view wanted) {
   static constexpr struct {
     std::string_view name;
     Isa isa;
-  } kNames[] = {{"avx512", Isa::kAvx512Vnni}, {"avx2", Isa::kAvx2}, {"plain", Isa::kPlain}};
+  } kNames[] = {{"amx", Isa::kAmx},
+                {"avx512", Isa::kAvx512Vnni},
+                {"avx2", Isa::kAvx2},
+                {"plain", Isa::kPlain}};
   for (const auto& [name, isa] : kNames) {  // best first
     if (wanted.empty() && IsaAvailable(isa)) return isa;
     if (wanted != name) continue;
@@ -64,7 +87,7 @@ Result<Isa> ChooseIsa(std::string_view wanted) {
                               "', which this machine's processor lacks; expected a family it has");
   }
   return InvalidArgument("OCTET_ISA is '" + std::string(wanted) +
-                         "'; expected plain, avx2 or avx512");
+                         "'; expected plain, avx2, avx512 or amx");
 }
 
 void ForceIsa(Isa isa) {
@@ -73,7 +96,7 @@ void ForceIsa(Isa isa) {
 }
 
 std::string_view IsaName(Isa isa) {
-  static constexpr std::string_view kNames[] = {"plain", "avx2", "avx512-vnni"};
+  static constexpr std::string_view kNames[] = {"plain", "avx2", "avx512-vnni", "avx512-amx"};
   return kNames[static_cast<int>(isa)];
 }
 

@@ -1,6 +1,6 @@
 // Which CPU instruction family the kernels of this process use: chosen once, at the first use. The
-// best that the machine has, unless the environment variable OCTET_ISA (plain | avx2 | avx512) or a
-// test forces one. Bits are promised within one family only; the workers compare it in their
+// best that the machine has, unless the environment variable OCTET_ISA (plain | avx2 | avx512 | amx)
+// or a test forces one. Bits are promised within one family only; the workers compare it in their
 // handshake.
 #pragma once
 
@@ -10,8 +10,10 @@
 
 namespace octet::kernels {
 
-enum class Isa { kPlain, kAvx2, kAvx512Vnni };  // ascending preference
-inline constexpr Isa kIsas[] = {Isa::kPlain, Isa::kAvx2, Isa::kAvx512Vnni};
+// Ascending preference. kAmx is kAvx512Vnni with the same bits, whose linears of int8 activations use
+// the tile unit where that is faster.
+enum class Isa { kPlain, kAvx2, kAvx512Vnni, kAmx };
+inline constexpr Isa kIsas[] = {Isa::kPlain, Isa::kAvx2, Isa::kAvx512Vnni, Isa::kAmx};
 
 // Ends the process with one sentence and status 2 if OCTET_ISA names a family that is unknown or
 // that this machine lacks.
@@ -27,7 +29,7 @@ std::string_view IsaName(Isa isa);
 template <typename T>
 const T& OfActiveIsa(const T& plain, const T& avx2, const T& avx512) {
   const Isa isa = ActiveIsa();
-  return isa == Isa::kAvx512Vnni ? avx512 : isa == Isa::kAvx2 ? avx2 : plain;
+  return isa >= Isa::kAvx512Vnni ? avx512 : isa == Isa::kAvx2 ? avx2 : plain;
 }
 
 }  // namespace octet::kernels

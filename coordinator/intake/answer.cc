@@ -13,7 +13,8 @@ Answer::Answer(AnswerSink* sink, Place place, const tokenizer::Tokenizer* tokeni
       sample_options_{.skip_special_tokens = skip_special_tokens,
                       .include_stop_text = options.include_stop_text,
                       .min_tokens = options.min_tokens,
-                      .prompt_tokens = accepted_.prompt_tokens} {
+                      .prompt_tokens = accepted_.prompt_tokens,
+                      .follows_text = options.follows_text} {
   for (int32_t i = 0; i < options.samples; ++i)
     samples_.emplace_back(i, tokenizer, &stops_, &sample_options_);
   if (options.echo || options.prompt_logprobs)

@@ -61,6 +61,7 @@ struct AnswerOptions {
   bool echo = false;
   bool prompt_logprobs = false;
   std::vector<int32_t> prompt;  // needed with echo or prompt_logprobs
+  bool follows_text = true;     // of the prompt; else the answer is the beginning of a text
 };
 
 class Answer {

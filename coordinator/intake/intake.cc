@@ -198,6 +198,7 @@ void Intake::Tokenize(Pending pending) {
   AcceptedAnswer accepted{request.request_id, first.sampling.seed,
                           static_cast<int64_t>(first.prompt.size()), first.max_tokens};
   AnswerOptions options = MakeAnswerOptions(&request, first.prompt);
+  options.follows_text = tokenizer_->IsAnyShown(first.prompt, request.skip_special_tokens);
   Submission submission;
   submission.id = pending.id;
   submission.answer = std::make_unique<Answer>(sink, std::move(pending.place), tokenizer_,

@@ -19,6 +19,8 @@ struct SampleOptions {
   bool include_stop_text = false;  // of a stop string or token that ends the answer
   int64_t min_tokens = 0;
   int64_t prompt_tokens = 0;
+  // The prompt has text, which the answer goes on: some decoders take a space from a beginning.
+  bool follows_text = true;
 };
 
 class Sample {
@@ -28,7 +30,7 @@ class Sample {
          const SampleOptions* options)
       : index_(index),
         options_(options),
-        detokenizer_(tokenizer, options->skip_special_tokens),
+        detokenizer_(tokenizer, options->skip_special_tokens, options->follows_text),
         filter_(stops) {}
 
   struct Step {

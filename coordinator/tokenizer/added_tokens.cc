@@ -77,6 +77,12 @@ int32_t AddedTokens::LongestAt(std::string_view text) const {
   return longest;
 }
 
+size_t AddedTokens::LongestBytesAt(std::string_view text) const {
+  if (text.empty() || !begins_token_[static_cast<uint8_t>(text[0])]) return 0;
+  const int32_t index = LongestAt(text);
+  return index < 0 ? 0 : tokens_[static_cast<size_t>(index)].content.size();
+}
+
 bool AddedTokens::IsWholeWord(std::string_view text, size_t begin, size_t end,
                               const MatchScratch& scratch) const {
   const auto is_word = [&](size_t at, CodePoint c) {

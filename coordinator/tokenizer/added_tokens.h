@@ -29,6 +29,9 @@ class AddedTokens {
   void Split(std::string_view text, bool parse_special_tokens, const MatchScratch& scratch,
              std::vector<Segment>* segments) const;
 
+  // Bytes of the longest token that `text` begins with, whatever its flags; 0: none.
+  size_t LongestBytesAt(std::string_view text) const;
+
  private:
   // Index into tokens_ of the longest token that `text` begins with, or -1.
   int32_t LongestAt(std::string_view text) const;

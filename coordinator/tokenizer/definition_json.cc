@@ -4,8 +4,10 @@
 #include <unordered_map>
 
 #include "coordinator/tokenizer/byte_alphabet.h"
+#include "coordinator/tokenizer/config_json.h"
 #include "coordinator/tokenizer/limits.h"
 #include "coordinator/tokenizer/pair_table.h"
+#include "coordinator/tokenizer/token_text.h"
 #include "coordinator/tokenizer/utf8.h"
 
 namespace octet::tokenizer {
@@ -36,14 +38,38 @@ Status PlaceToken(const std::string& path, const std::string& text, int32_t id,
   return {};
 }
 
+Status FindBytesOfAlphabet(const JsonView& vocab, const IdOfToken& id_of_token, BpeModel* bpe) {
+  for (int byte = 0; byte < 256; ++byte) {
+    std::string spelling;
+    AppendCodePoint(SpellingOfByte(static_cast<uint8_t>(byte)), &spelling);
+    const auto found = id_of_token.find(spelling);
+    if (found == id_of_token.end()) {
+      return InvalidArgument(vocab.path() + " has no token for the byte " + std::to_string(byte) +
+                             " (spelled " + Quoted(spelling) +
+                             "); a byte-level vocabulary has all 256");
+    }
+    bpe->byte_ids[static_cast<size_t>(byte)] = found->second;
+  }
+  return {};
+}
+
+// Some of them may be missing: a character that needs one of those is unknown.
+void FindFallbackBytes(const IdOfToken& id_of_token, BpeModel* bpe) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const auto found = id_of_token.find(FallbackTokenOfByte(static_cast<uint8_t>(byte)));
+    bpe->byte_ids[static_cast<size_t>(byte)] = found == id_of_token.end() ? -1 : found->second;
+  }
+}
+
 Status ParseVocab(const JsonView& vocab, Definition* definition, IdOfToken* id_of_token) {
   OCTET_RETURN_IF_ERROR(vocab.ExpectObject());
+  BpeModel& bpe = definition->bpe;
   const auto entries = static_cast<int64_t>(vocab.value().size());
   if (entries > kVocabEntriesMax) {
     return ResourceExhausted(vocab.path() + " has " + std::to_string(entries) +
                              " entries, the limit is " + std::to_string(kVocabEntriesMax));
   }
-  if (entries == 0) return vocab.Expected("at least the 256 bytes");
+  if (entries == 0) return vocab.Expected(bpe.byte_level ? "at least the 256 bytes" : "tokens");
   for (const auto& [text, value] : vocab.value().items()) {
     const JsonView entry(value, vocab.path());
     const auto id = entry.Id(kVocabEntriesMax);
@@ -52,20 +78,11 @@ Status ParseVocab(const JsonView& vocab, Definition* definition, IdOfToken* id_o
     }
     OCTET_RETURN_IF_ERROR(PlaceToken(vocab.path(), text, *id, &definition->tokens));
     id_of_token->emplace(text, *id);
-    if (BytesOfSpelling(text)) definition->word_ids.push_back(*id);
+    if (!bpe.byte_level || BytesOfSpelling(text)) bpe.word_ids.push_back(*id);
   }
-  std::sort(definition->word_ids.begin(), definition->word_ids.end());
-  for (int byte = 0; byte < 256; ++byte) {
-    std::string spelling;
-    AppendCodePoint(SpellingOfByte(static_cast<uint8_t>(byte)), &spelling);
-    const auto found = id_of_token->find(spelling);
-    if (found == id_of_token->end()) {
-      return InvalidArgument(vocab.path() + " has no token for the byte " + std::to_string(byte) +
-                             " (spelled " + Quoted(spelling) +
-                             "); a byte-level vocabulary has all 256");
-    }
-    definition->byte_ids[static_cast<size_t>(byte)] = found->second;
-  }
+  std::sort(bpe.word_ids.begin(), bpe.word_ids.end());
+  if (bpe.byte_level) return FindBytesOfAlphabet(vocab, *id_of_token, &bpe);
+  FindFallbackBytes(*id_of_token, &bpe);
   return {};
 }
 
@@ -93,7 +110,7 @@ Result<MergeText> ReadMerge(const JsonView& merges, size_t rank) {
 Status ParseMerges(const JsonView& merges, const IdOfToken& id_of_token, Definition* definition) {
   OCTET_RETURN_IF_ERROR(merges.ExpectArray(kMergesMax));
   PairTable seen(static_cast<int64_t>(merges.value().size()));
-  definition->merges.reserve(merges.value().size());
+  definition->bpe.merges.reserve(merges.value().size());
   std::string joined;
   for (size_t rank = 0; rank < merges.value().size(); ++rank) {
     OCTET_ASSIGN_OR_RETURN(const MergeText text, ReadMerge(merges, rank));
@@ -112,13 +129,29 @@ Status ParseMerges(const JsonView& merges, const IdOfToken& id_of_token, Definit
       return InvalidArgument(merges.Element(rank).path() + " merges " + Quoted(text.left) +
                              " and " + Quoted(text.right) + " a second time");
     }
-    definition->merges.push_back({ids[0], ids[1], ids[2]});
+    definition->bpe.merges.push_back({ids[0], ids[1], ids[2]});
   }
   return {};
 }
 
-// unk_token and fuse_unk are not looked at: with all 256 bytes in the vocabulary nothing is
-// unknown.
+// Of a byte-level model byte_fallback, unk_token and fuse_unk are not looked at: with all 256 bytes
+// in the vocabulary nothing is unknown.
+Status ParseUnknown(const JsonView& model, const IdOfToken& id_of_token, BpeModel* bpe) {
+  if (bpe->byte_level) return {};
+  OCTET_ASSIGN_OR_RETURN(bpe->byte_fallback, model.Member("byte_fallback").Bool(false));
+  OCTET_ASSIGN_OR_RETURN(bpe->fuse_unk, model.Member("fuse_unk").Bool(false));
+  const JsonView unk_token = model.Member("unk_token");
+  if (unk_token.is_null()) return {};
+  OCTET_ASSIGN_OR_RETURN(const std::string text, unk_token.String());
+  const auto found = id_of_token.find(text);
+  if (found == id_of_token.end()) {
+    return InvalidArgument(unk_token.path() + " is " + Quoted(text) +
+                           ", which model.vocab does not have");
+  }
+  bpe->unk_id = found->second;
+  return {};
+}
+
 Status ParseModel(const JsonView& model, Definition* definition, IdOfToken* id_of_token) {
   OCTET_RETURN_IF_ERROR(model.ExpectObject());
   // Old files have no type; a list of merges then tells BPE from the others.
@@ -136,10 +169,9 @@ Status ParseModel(const JsonView& model, Definition* definition, IdOfToken* id_o
       return affix.Unsupported("a prefix or suffix of subwords", "null");
     }
   }
-  OCTET_ASSIGN_OR_RETURN(const bool byte_fallback, model.Member("byte_fallback").Bool(false));
-  if (byte_fallback) return model.Member("byte_fallback").Unsupported("true", "false (byte-level)");
-  OCTET_ASSIGN_OR_RETURN(definition->ignore_merges, model.Member("ignore_merges").Bool(false));
+  OCTET_ASSIGN_OR_RETURN(definition->bpe.ignore_merges, model.Member("ignore_merges").Bool(false));
   OCTET_RETURN_IF_ERROR(ParseVocab(model.Member("vocab"), definition, id_of_token));
+  OCTET_RETURN_IF_ERROR(ParseUnknown(model, *id_of_token, &definition->bpe));
   return ParseMerges(model.Member("merges"), *id_of_token, definition);
 }
 
@@ -201,39 +233,6 @@ Status CheckNoGap(const Definition& definition) {
   return {};
 }
 
-// "bos_token" of tokenizer_config.json: a string, or an object with the string in "content".
-Result<std::optional<int32_t>> ReadConfigToken(const JsonView& config, const std::string& key,
-                                               const Definition& definition) {
-  JsonView token = config.Member(key);
-  if (token.value().is_object()) token = token.Member("content");
-  if (token.is_null()) return std::optional<int32_t>();
-  OCTET_ASSIGN_OR_RETURN(const std::string text, token.String());
-  const auto& tokens = definition.tokens;
-  const auto found = std::find(tokens.begin(), tokens.end(), text);
-  if (found == tokens.end()) {
-    return InvalidArgument(token.path() + " is " + Quoted(text) +
-                           ", which tokenizer.json does not have");
-  }
-  return std::optional<int32_t>(static_cast<int32_t>(found - tokens.begin()));
-}
-
-// add_bos_token and add_eos_token add to what the post-processor does and take nothing away: models
-// whose tokenizer class ignores the keys ship them as false beside a template that has the token.
-Status ParseConfig(std::string_view text, Definition* definition) {
-  OCTET_ASSIGN_OR_RETURN(const nlohmann::json document, ParseJson(text, "tokenizer_config.json"));
-  const JsonView config(document, "tokenizer_config.json:");
-  OCTET_RETURN_IF_ERROR(config.ExpectObject());
-  OCTET_ASSIGN_OR_RETURN(definition->bos_id, ReadConfigToken(config, "bos_token", *definition));
-  OCTET_ASSIGN_OR_RETURN(definition->eos_id, ReadConfigToken(config, "eos_token", *definition));
-  OCTET_ASSIGN_OR_RETURN(const bool add_bos, config.Member("add_bos_token").Bool(false));
-  OCTET_ASSIGN_OR_RETURN(const bool add_eos, config.Member("add_eos_token").Bool(false));
-  auto& prefix = definition->prefix_ids;
-  auto& suffix = definition->suffix_ids;
-  if (add_bos && definition->bos_id && prefix.empty()) prefix.push_back(*definition->bos_id);
-  if (add_eos && definition->eos_id && suffix.empty()) suffix.push_back(*definition->eos_id);
-  return {};
-}
-
 }  // namespace
 
 Result<Definition> ParseDefinition(std::string_view tokenizer_json, std::string_view config_json) {
@@ -243,12 +242,20 @@ Result<Definition> ParseDefinition(std::string_view tokenizer_json, std::string_
   OCTET_RETURN_IF_ERROR(root.ExpectObject());
   Definition definition;
   IdOfToken id_of_token;
+  OCTET_RETURN_IF_ERROR(ParseNormalizer(root, &definition));
+  OCTET_RETURN_IF_ERROR(ParsePreTokenizer(root, &definition));
   OCTET_RETURN_IF_ERROR(ParseModel(root.Member("model"), &definition, &id_of_token));
   OCTET_RETURN_IF_ERROR(ParseAddedTokens(root.Member("added_tokens"), id_of_token, &definition));
   OCTET_RETURN_IF_ERROR(CheckAddedTokensDiffer(definition));
   OCTET_RETURN_IF_ERROR(CheckNoGap(definition));
-  OCTET_RETURN_IF_ERROR(ParsePipeline(root, &definition));
-  if (!config_json.empty()) OCTET_RETURN_IF_ERROR(ParseConfig(config_json, &definition));
+  OCTET_RETURN_IF_ERROR(ParsePostProcessor(root, &definition));
+  OCTET_RETURN_IF_ERROR(ParseDecoder(root, &definition));
+  if (!config_json.empty()) {
+    OCTET_ASSIGN_OR_RETURN(const nlohmann::json config_document,
+                           ParseJson(config_json, "tokenizer_config.json"));
+    const JsonView config(config_document, "tokenizer_config.json:");
+    OCTET_RETURN_IF_ERROR(ParseEnds(config, "tokenizer.json", &definition));
+  }
   return definition;
 }
 

@@ -1,8 +1,9 @@
-// Reads the stages of a tokenizer.json around its model: normalizer, pre_tokenizer, post_processor
-// and decoder. Truncation and padding are not read: they are the caller's business, and the same
+// Reads the stages of a tokenizer.json before and after its model: pre_tokenizer and
+// post_processor. Truncation and padding are not read: they are the caller's business, and the same
 // libraries that write them into the file ignore them there.
 #include "coordinator/tokenizer/definition_json.h"
 #include "coordinator/tokenizer/limits.h"
+#include "coordinator/tokenizer/stage_json.h"
 
 namespace octet::tokenizer {
 namespace {
@@ -13,22 +14,6 @@ constexpr const char* kGpt2Pattern =
 Status TooManySteps(const JsonView& view) {
   return ResourceExhausted(view.path() + ": more than " + std::to_string(kPreTokenizerStepsMax) +
                            " steps");
-}
-
-Status ParseNormalizer(const JsonView& normalizer, Definition* definition) {
-  if (normalizer.is_null()) return {};
-  OCTET_ASSIGN_OR_RETURN(const std::string type, normalizer.Type());
-  if (type == "NFC") {
-    definition->nfc = true;
-    return {};
-  }
-  if (type != "Sequence") return normalizer.Unsupported(Quoted(type), "NFC, Sequence");
-  const JsonView list = normalizer.Member("normalizers");
-  OCTET_RETURN_IF_ERROR(list.ExpectArray(kPreTokenizerStepsMax));
-  for (size_t i = 0; i < list.value().size(); ++i) {
-    OCTET_RETURN_IF_ERROR(ParseNormalizer(list.Element(i), definition));
-  }
-  return {};
 }
 
 Result<std::string> ReadSplit(const JsonView& split) {
@@ -49,13 +34,13 @@ struct PreTokenizerState {
   bool byte_level_seen = false;
 };
 
-Status ParsePreTokenizer(const JsonView& node, PreTokenizerState* state);
+Status ParseStep(const JsonView& node, PreTokenizerState* state);
 
 Status ParsePreTokenizerSequence(const JsonView& node, PreTokenizerState* state) {
   const JsonView list = node.Member("pretokenizers");
   OCTET_RETURN_IF_ERROR(list.ExpectArray(kPreTokenizerStepsMax));
   for (size_t i = 0; i < list.value().size(); ++i) {
-    OCTET_RETURN_IF_ERROR(ParsePreTokenizer(list.Element(i), state));
+    OCTET_RETURN_IF_ERROR(ParseStep(list.Element(i), state));
   }
   return {};
 }
@@ -69,8 +54,17 @@ Status ParseByteLevel(const JsonView& node, PreTokenizerState* state) {
   return {};
 }
 
+Status ParseMetaspace(const JsonView& node, PreTokenizerState* state) {
+  OCTET_ASSIGN_OR_RETURN(const Metaspace metaspace, ReadMetaspace(node));
+  PreTokenizerStep step{PreTokenizerStep::Kind::kMetaspace, metaspace.replacement};
+  step.prepend = metaspace.prepend;
+  step.split = metaspace.split;
+  state->steps->push_back(std::move(step));
+  return {};
+}
+
 // REQUIRES: the document's depth is bounded; this recurses.
-Status ParsePreTokenizer(const JsonView& node, PreTokenizerState* state) {
+Status ParseStep(const JsonView& node, PreTokenizerState* state) {
   OCTET_ASSIGN_OR_RETURN(const std::string type, node.Type());
   if (type == "Sequence") return ParsePreTokenizerSequence(node, state);
   if (state->byte_level_seen) return node.Unsupported(Quoted(type) + " after ByteLevel", "nothing");
@@ -88,7 +82,8 @@ Status ParsePreTokenizer(const JsonView& node, PreTokenizerState* state) {
     state->steps->push_back({PreTokenizerStep::Kind::kSplit, individual ? "\\p{N}" : "\\p{N}+"});
     return {};
   }
-  return node.Unsupported(Quoted(type), "ByteLevel, Split, Digits, Sequence");
+  if (type == "Metaspace") return ParseMetaspace(node, state);
+  return node.Unsupported(Quoted(type), "ByteLevel, Metaspace, Split, Digits, Sequence");
 }
 
 // One entry of TemplateProcessing's "single": the ids of a special token, or the text's place.
@@ -140,7 +135,7 @@ Status ParseTemplate(const JsonView& node, Definition* definition) {
   return {};
 }
 
-Status ParsePostProcessor(const JsonView& node, Definition* definition) {
+Status ParseProcessor(const JsonView& node, Definition* definition) {
   if (node.is_null()) return {};
   OCTET_ASSIGN_OR_RETURN(const std::string type, node.Type());
   if (type == "ByteLevel") return {};  // it moves offsets only, and we have none
@@ -151,29 +146,23 @@ Status ParsePostProcessor(const JsonView& node, Definition* definition) {
   const JsonView list = node.Member("processors");
   OCTET_RETURN_IF_ERROR(list.ExpectArray(kPreTokenizerStepsMax));
   for (size_t i = 0; i < list.value().size(); ++i) {
-    OCTET_RETURN_IF_ERROR(ParsePostProcessor(list.Element(i), definition));
+    OCTET_RETURN_IF_ERROR(ParseProcessor(list.Element(i), definition));
   }
-  return {};
-}
-
-Status CheckDecoder(const JsonView& decoder) {
-  OCTET_ASSIGN_OR_RETURN(const std::string type, decoder.Type());
-  if (type != "ByteLevel") return decoder.Unsupported(Quoted(type), "ByteLevel");
   return {};
 }
 
 }  // namespace
 
-Status ParsePipeline(const JsonView& root, Definition* definition) {
-  OCTET_RETURN_IF_ERROR(ParseNormalizer(root.Member("normalizer"), definition));
+Status ParsePreTokenizer(const JsonView& root, Definition* definition) {
   const JsonView pre_tokenizer = root.Member("pre_tokenizer");
   PreTokenizerState state{&definition->steps};
-  OCTET_RETURN_IF_ERROR(ParsePreTokenizer(pre_tokenizer, &state));
-  if (!state.byte_level_seen) {
-    return pre_tokenizer.Unsupported("a pre-tokenizer without ByteLevel", "byte-level ones");
-  }
-  OCTET_RETURN_IF_ERROR(ParsePostProcessor(root.Member("post_processor"), definition));
-  return CheckDecoder(root.Member("decoder"));
+  if (!pre_tokenizer.is_null()) OCTET_RETURN_IF_ERROR(ParseStep(pre_tokenizer, &state));
+  definition->bpe.byte_level = state.byte_level_seen;
+  return {};
+}
+
+Status ParsePostProcessor(const JsonView& root, Definition* definition) {
+  return ParseProcessor(root.Member("post_processor"), definition);
 }
 
 }  // namespace octet::tokenizer

@@ -1,9 +1,9 @@
 #include "coordinator/tokenizer/tokenizer.h"
 
+#include <algorithm>
 #include <deque>
 
 #include "coordinator/tokenizer/limits.h"
-#include "coordinator/tokenizer/nfc.h"
 #include "coordinator/tokenizer/tokenizer_state.h"
 
 namespace octet::tokenizer {
@@ -29,6 +29,41 @@ void PrefixSpaces(EncodeScratch* scratch) {
   }
 }
 
+// Cuts before each `mark`.
+void CutBefore(std::string_view mark, std::string_view text, std::vector<std::string_view>* out) {
+  while (!text.empty()) {
+    const size_t bytes = std::min(text.find(mark, 1), text.size());
+    out->push_back(text.substr(0, bytes));
+    text.remove_prefix(bytes);
+  }
+}
+
+void MarkSpaces(const PreTokenizerStep& step, bool at_start, EncodeScratch* scratch) {
+  using Prepend = PreTokenizerStep::Prepend;
+  bool is_first = at_start;
+  for (const std::string_view piece : scratch->pieces) {
+    std::string marked;
+    marked.reserve(piece.size() + piece.size() / 2 + step.text.size());
+    for (const char c : piece) {
+      if (c == ' ') {
+        marked += step.text;
+      } else {
+        marked.push_back(c);
+      }
+    }
+    const bool prepend =
+        step.prepend == Prepend::kAlways || (step.prepend == Prepend::kFirst && is_first);
+    if (prepend && !marked.starts_with(step.text)) marked.insert(0, step.text);
+    is_first = false;
+    const std::string& kept = scratch->owned.emplace_back(std::move(marked));
+    if (step.split) {
+      CutBefore(step.text, kept, &scratch->next_pieces);
+    } else {
+      scratch->next_pieces.push_back(kept);
+    }
+  }
+}
+
 }  // namespace
 
 Tokenizer::Tokenizer(std::unique_ptr<const State> state) : state_(std::move(state)) {}
@@ -36,21 +71,35 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
-Status Tokenizer::State::EncodeText(std::string_view text, EncodeScratch* scratch,
-                                    std::vector<int32_t>* ids) const {
+Status Tokenizer::State::PreTokenize(std::string_view text, bool at_start,
+                                     EncodeScratch* scratch) const {
   scratch->pieces.assign(1, text);
-  for (const Step& step : steps) {
+  auto pattern = patterns.begin();
+  for (const PreTokenizerStep& step : definition.steps) {
     scratch->next_pieces.clear();
-    if (step.split) {
-      for (const std::string_view piece : scratch->pieces) {
-        OCTET_RETURN_IF_ERROR(step.split->Split(piece, scratch->match, &scratch->next_pieces));
-      }
-    } else {
-      PrefixSpaces(scratch);
+    switch (step.kind) {
+      case PreTokenizerStep::Kind::kPrefixSpace:
+        PrefixSpaces(scratch);
+        break;
+      case PreTokenizerStep::Kind::kMetaspace:
+        MarkSpaces(step, at_start, scratch);
+        break;
+      case PreTokenizerStep::Kind::kSplit:
+        for (const std::string_view piece : scratch->pieces) {
+          OCTET_RETURN_IF_ERROR(pattern->Split(piece, scratch->match, &scratch->next_pieces));
+        }
+        ++pattern;
+        break;
     }
     std::swap(scratch->pieces, scratch->next_pieces);
   }
-  for (const std::string_view word : scratch->pieces) bpe.EncodeWord(word, &scratch->bpe, ids);
+  return {};
+}
+
+Status Tokenizer::State::EncodeText(std::string_view text, bool at_start, EncodeScratch* scratch,
+                                    std::vector<int32_t>* ids) const {
+  OCTET_RETURN_IF_ERROR(PreTokenize(text, at_start, scratch));
+  for (const std::string_view word : scratch->pieces) bpe->EncodeWord(word, &scratch->bpe, ids);
   return {};
 }
 
@@ -77,17 +126,18 @@ Result<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8, bool add_s
       ids.push_back(segment.id);
       continue;
     }
-    std::string_view text = segment.text;
-    if (state.definition.nfc && !IsTriviallyNfc(text)) {
-      text = scratch.owned.emplace_back(ToNfc(text));
-    }
+    scratch.owned.clear();
+    const bool at_start = segment.text.data() == utf8.data();
+    OCTET_ASSIGN_OR_RETURN(const std::string_view text,
+                           state.normalizer.Apply(segment.text, at_start, &scratch.owned));
     segments.clear();
     state.normalized_tokens.Split(text, parse_special_tokens, scratch.match, &segments);
     for (const Segment& part : segments) {
       if (part.id >= 0) {
         ids.push_back(part.id);
       } else {
-        OCTET_RETURN_IF_ERROR(state.EncodeText(part.text, &scratch, &ids));
+        const bool part_at_start = at_start && part.text.data() == text.data();
+        OCTET_RETURN_IF_ERROR(state.EncodeText(part.text, part_at_start, &scratch, &ids));
       }
     }
   }
@@ -95,13 +145,6 @@ Result<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8, bool add_s
     ids.insert(ids.end(), state.definition.suffix_ids.begin(), state.definition.suffix_ids.end());
   }
   return ids;
-}
-
-std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
-  IncrementalDetokenizer detokenizer(this, skip_special_tokens);
-  std::string text;
-  for (const int32_t id : ids) text += detokenizer.Append(id);
-  return text + detokenizer.Finish();
 }
 
 int64_t Tokenizer::vocab_size() const {
@@ -125,18 +168,5 @@ std::string_view Tokenizer::TokenBytes(int32_t id) const {
 
 std::optional<int32_t> Tokenizer::bos_id() const { return state_->definition.bos_id; }
 std::optional<int32_t> Tokenizer::eos_id() const { return state_->definition.eos_id; }
-
-std::string IncrementalDetokenizer::Append(int32_t id) {
-  std::string text;
-  if (skip_special_tokens_ && tokenizer_->IsSpecial(id)) return text;
-  utf8_.Append(tokenizer_->TokenBytes(id), &text);
-  return text;
-}
-
-std::string IncrementalDetokenizer::Finish() {
-  std::string text;
-  utf8_.Finish(&text);
-  return text;
-}
 
 }  // namespace octet::tokenizer

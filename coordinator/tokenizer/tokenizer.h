@@ -1,6 +1,6 @@
-// Byte-level BPE as a Hugging Face tokenizer.json describes it (GPT-2, Llama-3, Qwen2 families):
-// text to token ids and back. A Tokenizer is immutable once loaded, and any thread may use it at
-// any time. It knows nothing of chat templates, requests or models.
+// Byte-pair encoding as the files of a checkpoint describe it (tokenizer.json, sentencepiece's
+// tokenizer.model, *.tiktoken): text to token ids and back. A Tokenizer is immutable once loaded,
+// and any thread may use it at any time. It knows nothing of chat templates, requests or models.
 //
 //   OCTET_ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::Load(model_dir));
 //   OCTET_ASSIGN_OR_RETURN(auto ids, tokenizer.Encode("Hello", /*add_special_tokens=*/true));
@@ -15,18 +15,24 @@
 #include <vector>
 
 #include "base/status.h"
+#include "coordinator/tokenizer/byte_run.h"
 #include "coordinator/tokenizer/utf8.h"
 
 namespace octet::tokenizer {
 
+struct Definition;
+
 class Tokenizer {
  public:
-  // Reads tokenizer.json and, when it is there, tokenizer_config.json (bos_token, eos_token,
-  // add_bos_token, add_eos_token). What the file asks for and this class cannot do is
-  // Unimplemented, and the message names both.
+  // Reads tokenizer.json or, where there is none, tokenizer.model or *.tiktoken; and, when they are
+  // there, tokenizer_config.json (bos_token, eos_token, add_bos_token, add_eos_token,
+  // added_tokens_decoder, legacy) and added_tokens.json. What the files ask for and this class
+  // cannot do is Unimplemented, and the message names both.
   static Result<Tokenizer> Load(const std::string& model_dir);
-  // The same from text; `config_json` may be empty.
+  // tokenizer.json from its text; `config_json` may be empty.
   static Result<Tokenizer> FromJson(std::string_view json, std::string_view config_json = {});
+  // REQUIRES: a checked definition (definition.h).
+  static Result<Tokenizer> FromDefinition(Definition definition);
 
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
@@ -45,9 +51,13 @@ class Tokenizer {
   std::string Decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
 
   int64_t vocab_size() const;  // the highest id and one; the model's table may be larger
-  // By the spelling of tokenizer.json ("<|endoftext|>", "\u0120the").
+  // By the spelling of its file ("<|endoftext|>", "\u2581the", byte-level "\u0120the", which is how
+  // those of a .tiktoken are spelled too).
   std::optional<int32_t> TokenId(std::string_view token) const;
   bool IsSpecial(int32_t id) const;
+  // Whether Decode shows any of the ids: those that exist and, when special ones are skipped, are
+  // not special.
+  bool IsAnyShown(std::span<const int32_t> ids, bool skip_special_tokens) const;
   // The bytes that decode gives for the token; they need not be UTF-8. Empty for unknown ids. Valid
   // as long as the tokenizer.
   std::string_view TokenBytes(int32_t id) const;
@@ -55,7 +65,9 @@ class Tokenizer {
   std::optional<int32_t> eos_id() const;
 
  private:
+  friend class IncrementalDetokenizer;
   struct State;
+  bool IsShown(int32_t id, bool skip_special_tokens) const;
   explicit Tokenizer(std::unique_ptr<const State> state);
 
   std::unique_ptr<const State> state_;
@@ -66,8 +78,11 @@ class Tokenizer {
 // at a time. The tokenizer must outlive it and stay where it is.
 class IncrementalDetokenizer {
  public:
-  IncrementalDetokenizer(const Tokenizer* tokenizer, bool skip_special_tokens)
-      : tokenizer_(tokenizer), skip_special_tokens_(skip_special_tokens) {}
+  // `follows_text`: the stream goes on a text, so that the space that some decoders take from the
+  // beginning of a text stays: the pieces are then what Decode gives for the whole less its
+  // beginning.
+  IncrementalDetokenizer(const Tokenizer* tokenizer, bool skip_special_tokens,
+                         bool follows_text = false);
 
   std::string Append(int32_t id);
   // Gives out what is left: U+FFFD for a character that was never completed. The object can then
@@ -75,9 +90,15 @@ class IncrementalDetokenizer {
   std::string Finish();
 
  private:
+  void Begin();
+  void AfterStart(std::string* text);
+
   const Tokenizer* tokenizer_;
   bool skip_special_tokens_;
-  LossyUtf8Decoder utf8_;
+  LossyUtf8Decoder utf8_;  // byte level
+  ByteRun run_;            // byte fallback
+  bool at_start_ = false;  // of a text whose beginning loses something
+  int64_t strip_left_ = 0;
 };
 
 }  // namespace octet::tokenizer

@@ -2,10 +2,9 @@
 #include <filesystem>
 
 #include "base/file.h"
-#include "coordinator/tokenizer/byte_alphabet.h"
 #include "coordinator/tokenizer/definition_json.h"
 #include "coordinator/tokenizer/limits.h"
-#include "coordinator/tokenizer/nfc.h"
+#include "coordinator/tokenizer/token_text.h"
 #include "coordinator/tokenizer/tokenizer_state.h"
 
 namespace octet::tokenizer {
@@ -15,56 +14,58 @@ Result<std::string> ReadFile(const std::filesystem::path& path) {
   return ReadTextFile(path.string(), path.string(), kTokenizerJsonBytesMax);
 }
 
-// The form in which an added token is searched for and decoded.
-std::string SearchedForm(const AddedToken& token, bool nfc) {
-  return token.normalized && nfc ? ToNfc(token.content) : token.content;
-}
-
-std::vector<AddedToken> TokensOfStage(const Definition& definition, bool normalized) {
+// In the form in which added tokens are searched for and decoded.
+std::vector<AddedToken> TokensOfStage(const Definition& definition, bool normalized,
+                                      const std::vector<std::string>& searched_forms) {
   std::vector<AddedToken> tokens;
-  for (AddedToken token : definition.added_tokens) {
-    if (token.normalized != normalized) continue;
-    token.content = SearchedForm(token, definition.nfc);
-    tokens.push_back(std::move(token));
+  for (size_t i = 0; i < definition.added_tokens.size(); ++i) {
+    if (definition.added_tokens[i].normalized != normalized) continue;
+    tokens.push_back(definition.added_tokens[i]);
+    tokens.back().content = searched_forms[i];
   }
   return tokens;
 }
 
-// A token with a character outside the byte alphabet decodes to its own text. So do the library's
-// decoders, and a special token such as "<|fin de texte é|>" therefore decodes byte by byte.
-std::string BytesOf(const std::string& spelling) {
-  return BytesOfSpelling(spelling).value_or(spelling);
+std::unordered_map<int32_t, std::string> ChangedForms(const Definition& definition,
+                                                      const std::vector<std::string>& forms) {
+  std::unordered_map<int32_t, std::string> changed;
+  for (size_t i = 0; i < forms.size(); ++i) {
+    const int32_t id = definition.added_tokens[i].id;
+    if (forms[i] != definition.tokens[static_cast<size_t>(id)]) changed.emplace(id, forms[i]);
+  }
+  return changed;
 }
 
-std::string MakeArena(const Definition& definition, std::vector<std::string_view>* token_bytes) {
-  std::vector<std::string> spellings = definition.tokens;
+Result<std::vector<std::string>> SearchedForms(const Definition& definition) {
+  const Normalizer normalizer(definition);
+  std::vector<std::string> forms;
   for (const AddedToken& token : definition.added_tokens) {
-    spellings[static_cast<size_t>(token.id)] = SearchedForm(token, definition.nfc);
+    if (!token.normalized) {
+      forms.push_back(token.content);
+      continue;
+    }
+    OCTET_ASSIGN_OR_RETURN(std::string form, normalizer.ApplyToToken(token.content));
+    if (form.empty()) {
+      return InvalidArgument("tokenizer.json: added_tokens " + Quoted(token.content) +
+                             " is empty after normalization, expected a text to search for");
+    }
+    forms.push_back(std::move(form));
   }
-  std::string arena;
-  std::vector<size_t> ends;
-  for (const std::string& spelling : spellings) {
-    arena += BytesOf(spelling);
-    ends.push_back(arena.size());
-  }
-  arena.shrink_to_fit();
-  size_t begin = 0;
-  for (const size_t end : ends) {
-    token_bytes->push_back(std::string_view(arena).substr(begin, end - begin));
-    begin = end;
-  }
-  return arena;  // moved, not copied: the views stay good
+  return forms;
 }
 
 // Two added tokens that differ only before normalization would be one in the search.
-Status CheckSearchedFormsDiffer(const Definition& definition) {
-  std::unordered_map<std::string, std::string> content_of_form;
-  for (const AddedToken& token : TokensOfStage(definition, true)) {
-    const auto& content = definition.tokens[static_cast<size_t>(token.id)];
-    const auto [other, fresh] = content_of_form.emplace(token.content, content);
+Status CheckSearchedFormsDiffer(const Definition& definition,
+                                const std::vector<std::string>& searched_forms) {
+  std::unordered_map<std::string_view, size_t> index_of_form;
+  for (size_t i = 0; i < searched_forms.size(); ++i) {
+    if (!definition.added_tokens[i].normalized) continue;
+    const auto [other, fresh] = index_of_form.emplace(searched_forms[i], i);
     if (!fresh) {
-      return InvalidArgument("tokenizer.json: added_tokens " + Quoted(other->second) + " and " +
-                             Quoted(content) + " are the same after normalization");
+      return InvalidArgument("tokenizer.json: added_tokens " +
+                             Quoted(definition.added_tokens[other->second].content) + " and " +
+                             Quoted(definition.added_tokens[i].content) +
+                             " are the same after normalization");
     }
   }
   return {};
@@ -85,35 +86,63 @@ Status CheckKind(const std::filesystem::path& dir) {
 
 }  // namespace
 
-Tokenizer::State::State(Definition checked)
+Tokenizer::State::State(Definition checked, std::vector<SplitPattern> compiled,
+                        const std::vector<std::string>& forms)
     : definition(std::move(checked)),
-      byte_arena(MakeArena(definition, &token_bytes)),
+      searched_forms(ChangedForms(definition, forms)),
       is_special(definition.tokens.size(), false),
-      raw_tokens(TokensOfStage(definition, false)),
-      normalized_tokens(TokensOfStage(definition, true)),
-      bpe(definition, token_bytes) {
+      raw_tokens(TokensOfStage(definition, false, forms)),
+      normalized_tokens(TokensOfStage(definition, true, forms)),
+      normalizer(definition),
+      patterns(std::move(compiled)) {
+  std::vector<size_t> ends;
+  for (size_t id = 0; id < definition.tokens.size(); ++id) {
+    const TokenText text = TextOfToken(definition.decoder, SpellingOf(static_cast<int32_t>(id)));
+    byte_arena += text.bytes;
+    ends.push_back(byte_arena.size());
+    is_byte.push_back(text.is_byte);
+  }
+  byte_arena.shrink_to_fit();
+  token_bytes.reserve(ends.size());
+  size_t begin = 0;
+  for (const size_t end : ends) {
+    token_bytes.push_back(std::string_view(byte_arena).substr(begin, end - begin));
+    begin = end;
+  }
+  word_forms = definition.bpe.byte_level ? token_bytes
+                                         : std::vector<std::string_view>(definition.tokens.begin(),
+                                                                         definition.tokens.end());
+  bpe.emplace(definition.bpe, word_forms);
   for (const AddedToken& token : definition.added_tokens) {
     if (token.special) is_special[static_cast<size_t>(token.id)] = true;
   }
   id_of_token.reserve(definition.tokens.size());
   for (size_t id = 0; id < definition.tokens.size(); ++id) {
+    if (definition.tokens[id].empty()) continue;
     id_of_token.emplace(definition.tokens[id], static_cast<int32_t>(id));
   }
 }
 
+const std::string& Tokenizer::State::SpellingOf(int32_t id) const {
+  const auto form = searched_forms.find(id);
+  return form == searched_forms.end() ? definition.tokens[static_cast<size_t>(id)] : form->second;
+}
+
+Result<Tokenizer> Tokenizer::FromDefinition(Definition definition) {
+  OCTET_ASSIGN_OR_RETURN(const std::vector<std::string> forms, SearchedForms(definition));
+  OCTET_RETURN_IF_ERROR(CheckSearchedFormsDiffer(definition, forms));
+  std::vector<SplitPattern> patterns;
+  for (const PreTokenizerStep& step : definition.steps) {
+    if (step.kind != PreTokenizerStep::Kind::kSplit) continue;
+    OCTET_ASSIGN_OR_RETURN(SplitPattern pattern, SplitPattern::Compile(step.text));
+    patterns.push_back(std::move(pattern));
+  }
+  return Tokenizer(std::make_unique<State>(std::move(definition), std::move(patterns), forms));
+}
+
 Result<Tokenizer> Tokenizer::FromJson(std::string_view json, std::string_view config_json) {
   OCTET_ASSIGN_OR_RETURN(Definition definition, ParseDefinition(json, config_json));
-  OCTET_RETURN_IF_ERROR(CheckSearchedFormsDiffer(definition));
-  auto state = std::make_unique<State>(std::move(definition));
-  for (const PreTokenizerStep& step : state->definition.steps) {
-    if (step.kind == PreTokenizerStep::Kind::kPrefixSpace) {
-      state->steps.push_back({});
-      continue;
-    }
-    OCTET_ASSIGN_OR_RETURN(SplitPattern pattern, SplitPattern::Compile(step.pattern));
-    state->steps.push_back({std::move(pattern)});
-  }
-  return Tokenizer(std::move(state));
+  return FromDefinition(std::move(definition));
 }
 
 Result<Tokenizer> Tokenizer::Load(const std::string& model_dir) {

@@ -3,8 +3,6 @@
 namespace octet::tokenizer {
 namespace {
 
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
-
 // Length of the character that starts with `lead`; 0 when no character starts so.
 int LengthFromLead(uint8_t lead) {
   if (lead < 0x80) return 1;
@@ -51,6 +49,14 @@ std::optional<int64_t> InvalidUtf8Offset(std::string_view text) {
     i += length;
   }
   return std::nullopt;
+}
+
+bool BeginsCharacter(std::string_view bytes) {
+  if (bytes.empty()) return false;
+  const auto lead = static_cast<uint8_t>(bytes[0]);
+  if (static_cast<int>(bytes.size()) >= LengthFromLead(lead)) return false;
+  if (bytes.size() >= 2 && !SecondByteFits(lead, static_cast<uint8_t>(bytes[1]))) return false;
+  return bytes.size() < 3 || IsContinuation(static_cast<uint8_t>(bytes[2]));
 }
 
 CodePoint FirstCodePoint(std::string_view text) {
@@ -123,7 +129,7 @@ void LossyUtf8Decoder::AppendByte(uint8_t byte, std::string* out) {
   if (length == 1) {
     out->push_back(static_cast<char>(byte));
   } else if (length == 0) {
-    out->append(kReplacement);
+    out->append(kReplacementCharacter);
   } else {
     held_[0] = static_cast<char>(byte);
     held_bytes_ = 1;
@@ -131,7 +137,7 @@ void LossyUtf8Decoder::AppendByte(uint8_t byte, std::string* out) {
 }
 
 void LossyUtf8Decoder::Finish(std::string* out) {
-  if (held_bytes_ > 0) out->append(kReplacement);
+  if (held_bytes_ > 0) out->append(kReplacementCharacter);
   held_bytes_ = 0;
 }
 

@@ -13,6 +13,11 @@ namespace octet::tokenizer {
 // nothing above U+10FFFF), or nothing when the whole text is valid.
 std::optional<int64_t> InvalidUtf8Offset(std::string_view text);
 
+// Whether `bytes` are the beginning of a character that more bytes would complete.
+bool BeginsCharacter(std::string_view bytes);
+
+inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+FFFD
+
 struct CodePoint {
   int32_t value = 0;
   int32_t length_bytes = 0;

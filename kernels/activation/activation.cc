@@ -14,4 +14,13 @@ void SiluMul(const SiluMulArgs& args, Stream& stream) {
   Dispatch(cpu::SiluMul, cuda::SiluMul, args, stream);
 }
 
+void Relu(const ReluArgs& args, Stream& stream) {
+  OCTET_CHECK_GE(args.rows, 0);
+  OCTET_CHECK_GE(args.width, 0);
+  if (args.rows == 0 || args.width == 0) return;
+  OCTET_CHECK(args.x != nullptr);
+  CheckResults(args.y, args.out, args.rows, args.width, stream);
+  Dispatch(cpu::Relu, cuda::Relu, args, stream);
+}
+
 }  // namespace octet::kernels

@@ -29,4 +29,11 @@ void SiluMul(const SiluMulArgs& args, Stream& stream) {
   });
 }
 
+// One comparison an element, the same in any instruction family.
+void Relu(const ReluArgs& args, Stream& stream) {
+  stream.pool().ParallelFor(args.rows * args.width, kSpan, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) args.y[i] = args.x[i] <= 0.0f ? 0.0f : args.x[i];
+  });
+}
+
 }  // namespace octet::kernels::cpu

@@ -1,15 +1,27 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/check.h"
 #include "kernels/embedding/embedding.h"
 
 namespace octet::kernels::cpu {
 namespace {
 
-template <typename T, typename Widen>
-void WidenRow(const std::byte* row, int64_t hidden, float* out, const Widen& widen) {
-  const auto* values = reinterpret_cast<const T*>(row);
-  for (int64_t i = 0; i < hidden; ++i) out[i] = widen(values[i]) + 0.0f;
+// Calls use(element, value) for a row of a table.
+template <typename Use>
+void ForEachElement(DType dtype, const std::byte* row, int64_t hidden, const Use& use) {
+  const auto* halves = reinterpret_cast<const uint16_t*>(row);
+  const auto* floats = reinterpret_cast<const float*>(row);
+  switch (dtype) {
+    case DType::kBF16:
+      for (int64_t i = 0; i < hidden; ++i) use(i, BF16ToFloat(halves[i]));
+      return;
+    case DType::kF16:
+      for (int64_t i = 0; i < hidden; ++i) use(i, F16ToFloat(halves[i]));
+      return;
+    default:
+      for (int64_t i = 0; i < hidden; ++i) use(i, floats[i]);
+  }
 }
 
 void LookUp(const EmbeddingArgs& args, int32_t token, float* out) {
@@ -19,14 +31,8 @@ void LookUp(const EmbeddingArgs& args, int32_t token, float* out) {
   }
   const std::byte* row =
       args.table + (token - args.token_begin) * args.hidden * DTypeBytes(args.dtype);
-  switch (args.dtype) {
-    case DType::kBF16:
-      return WidenRow<uint16_t>(row, args.hidden, out, BF16ToFloat);
-    case DType::kF16:
-      return WidenRow<uint16_t>(row, args.hidden, out, F16ToFloat);
-    default:
-      return WidenRow<float>(row, args.hidden, out, [](float x) { return x; });
-  }
+  ForEachElement(args.dtype, row, args.hidden,
+                 [&](int64_t i, float value) { out[i] = value + 0.0f; });
 }
 
 }  // namespace
@@ -35,6 +41,19 @@ void Embedding(const EmbeddingArgs& args, Stream& stream) {
   stream.pool().ParallelFor(args.rows, 4, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       LookUp(args, args.tokens[row], args.out + row * args.hidden);
+    }
+  });
+}
+
+void AddPositions(const AddPositionsArgs& args, Stream& stream) {
+  const int64_t row_bytes = args.hidden * DTypeBytes(args.dtype);
+  stream.pool().ParallelFor(args.rows, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t at = args.positions[row] + args.offset;
+      OCTET_CHECK(at >= 0 && at < args.table_rows);
+      float* x = args.x + row * args.hidden;
+      ForEachElement(args.dtype, args.table + at * row_bytes, args.hidden,
+                     [&](int64_t i, float value) { x[i] += value; });
     }
   });
 }

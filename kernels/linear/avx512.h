@@ -1,5 +1,5 @@
-// What the two AVX-512 files of the linear share. Compiled into each, hence the unnamed namespace
-// (see panel.h).
+// What the AVX-512 and AMX files of the linear share. Compiled into each, hence the unnamed
+// namespace (see panel.h).
 #pragma once
 
 // GCC 12 warns of its own intrinsics, wherever they are used (its bug 105593).
@@ -10,6 +10,7 @@
 #include <immintrin.h>
 
 #include "kernels/linear/panel.h"
+#include "kernels/linear/quantize_rows.h"
 
 namespace octet::kernels {
 
@@ -22,6 +23,17 @@ namespace {
 [[maybe_unused]] inline __m512 LoadInputs(const float* x, int64_t left) {
   if (left >= 16) return _mm512_loadu_ps(x);
   return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << left) - 1), x);
+}
+
+[[maybe_unused]] inline RowScale ScaleOf(const float* x, int64_t inputs) {
+  __m512i amax = _mm512_setzero_si512();  // as integers, so that a NaN is the largest
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+  for (int64_t k = 0; k < inputs; k += 16) {
+    const __m512i bits = _mm512_castps_si512(LoadInputs(x + k, inputs - k));
+    amax = _mm512_max_epu32(amax, _mm512_and_si512(bits, magnitude));
+  }
+  const uint32_t bits = _mm512_reduce_max_epu32(amax);
+  return RowScaleOf(bits);
 }
 
 // The scales, and offsets if any, of V vectors of outputs in one group.

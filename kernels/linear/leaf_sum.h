@@ -43,16 +43,16 @@ inline void SumLeaves(const PanelArgs& args, int64_t first, int64_t width, float
   for (int64_t index = 0; index < args.segment_count; ++index) {
     const Segment& segment = args.segments[index];
     accumulate(segment, index,
-               LeafStep{leaf, fresh, segment.merges > 0 ? leaf - kSlotFloats : nullptr});
+               LeafStep{leaf, fresh, segment.merges > 0 ? leaf - args.slot_floats : nullptr});
     fresh = segment.merges >= 0;
     if (!fresh) continue;
-    if (segment.merges > 0) leaf -= kSlotFloats;
+    if (segment.merges > 0) leaf -= args.slot_floats;
     for (int32_t merge = 1; merge < segment.merges; ++merge) {
       const float* right = leaf;
-      leaf -= kSlotFloats;
+      leaf -= args.slot_floats;
       AddSum(leaf, right, args.block.rows, first, width);
     }
-    leaf += kSlotFloats;
+    leaf += args.slot_floats;
   }
 }
 
@@ -60,7 +60,7 @@ inline void SumLeaves(const PanelArgs& args, int64_t first, int64_t width, float
 [[maybe_unused]] inline void StoreRoots(const PanelArgs& args, const float* slots) {
   for (int64_t root = 0; root < args.roots; ++root) {
     for (int64_t row = 0; row < args.block.rows; ++row) {
-      const float* from = slots + root * kSlotFloats + row * kPanelOutputs;
+      const float* from = slots + root * args.slot_floats + row * kPanelOutputs;
       float* to = args.out + root * args.out_root_stride + row * args.out_row_stride;
       if (args.bias != nullptr) {
         for (int64_t i = 0; i < args.outputs; ++i) to[i] = from[i] + args.bias[i];

@@ -1,6 +1,7 @@
 // The CPU's side of a linear: activations are prepared once per call into the workspace, then
 // panels of weights are dealt to the threads. A thread takes a panel through all rows of its item,
-// eight at a time, while the panel stays in its cache.
+// eight at a time, while the panel stays in its cache. The tile unit takes more rows at a time,
+// laid out otherwise (panel.h), unless they are few.
 //
 // Workspace: segments | int8: codes, scales, sums; else values; each part aligned to 64 bytes.
 #include <algorithm>
@@ -16,34 +17,48 @@ namespace octet::kernels {
 namespace {
 
 constexpr int64_t kItemRows = 128;           // rows that one work item takes through a panel
+constexpr int64_t kTileItemBytes = 1 << 20;  // of rows, likewise: they stay in L2 between panels
+constexpr int64_t kItemsPerThread = 8;       // where a thread takes several items at once
+constexpr int64_t kTileUnitRowsMin = 5;      // fewer rows leave most of a tile empty
 constexpr int64_t kPrepareElements = 16384;  // activations worth handing to another thread
 
 bool UsesInt8(const LinearShape& shape, ActivationFormat activation) {
   return IsQuantized(shape.format) && activation == ActivationFormat::kInt8;
 }
 
+// How a call goes about it. A block is what `quantize` and `sum_panel` take at a time.
 struct Family {
-  QuantizeFunction quantize;
-  SumPanelFunction sum_panel;
+  QuantizeFunction quantize = QuantizePlain;
+  SumPanelFunction sum_panel = SumPanelPlain;
+  int64_t quantize_rows = kBlockRows;
+  int64_t sum_rows = kBlockRows;
+  int64_t slot_floats = kSlotFloats;
+  void (*configure)() = nullptr;  // a thread calls it before its panels, the other behind them
+  void (*release)() = nullptr;
 };
 
-Family ActiveFamily() {
+Family FamilyFor(bool int8, int64_t rows) {
 #if defined(__x86_64__)
-  return OfActiveIsa<Family>({QuantizePlain, SumPanelPlain}, {QuantizeAvx2, SumPanelAvx2},
-                             {QuantizeAvx512, SumPanelAvx512});
+  if (int8 && rows >= kTileUnitRowsMin && ActiveIsa() == Isa::kAmx) {
+    return {QuantizeAmx,     SumPanelAmx,    kTileRows,   kTileBlockRows,
+            kTileSlotFloats, ConfigureTiles, ReleaseTiles};
+  }
+  return OfActiveIsa<Family>({}, {QuantizeAvx2, SumPanelAvx2}, {QuantizeAvx512, SumPanelAvx512});
 #else
-  return {QuantizePlain, SumPanelPlain};
+  return {};
 #endif
 }
 
-// The parts of a call's workspace; with a null base, how large they are.
+// The parts of a call's workspace; with a null base, how large they are: enough for any family, so
+// that the plan of a model's memory does not depend on the machine it is made on.
 struct Workspace {
   SegmentCount count;
   int64_t inputs = 0;
+  bool in_tiles = false;
   Segment* segments = nullptr;  // [count.segments]
-  int8_t* codes = nullptr;      // [rows, padded_inputs] by blocks
-  float* scales = nullptr;      // [rows, segments] by blocks
-  int32_t* sums = nullptr;      // [rows, segments] by blocks
+  int8_t* codes = nullptr;      // int8: by blocks
+  float* scales = nullptr;      // int8: by blocks
+  int32_t* sums = nullptr;      // int8: by blocks
   float* values = nullptr;      // [rows, inputs] by blocks
   int64_t bytes = 0;
 
@@ -56,20 +71,21 @@ struct Workspace {
     };
     take(segments, count.segments);
     if (UsesInt8(shape, activation)) {
-      take(codes, rows * count.padded_inputs);
-      take(scales, rows * count.segments);
-      take(sums, rows * count.segments);
+      const int64_t tile_rows = AlignUp(rows, kTileRows);
+      take(codes, std::max(rows * count.padded_inputs, tile_rows * count.tiles * kTileInputs));
+      take(scales, tile_rows * count.segments);
+      take(sums, tile_rows * count.segments);
     } else {
       take(values, rows * inputs);
     }
   }
 
-  // The block of rows [begin, begin + rows).
+  // The block of rows [begin, begin + rows), which begins a block of the family's.
   RowBlock Block(int64_t begin, int64_t rows) const {
     RowBlock block;
     block.rows = rows;
     if (codes != nullptr) {
-      block.codes = codes + begin * count.padded_inputs;
+      block.codes = codes + begin * (in_tiles ? count.tiles * kTileInputs : count.padded_inputs);
       block.scales = scales + begin * count.segments;
       block.sums = sums + begin * count.segments;
     } else {
@@ -96,14 +112,15 @@ void PrepareRows(const LinearArgs& args, const Workspace& workspace, const Famil
                  ThreadPool& pool) {
   const LinearShape& shape = *args.shape;
   const bool int8 = UsesInt8(shape, args.activation);
-  const int64_t blocks = (args.rows + kBlockRows - 1) / kBlockRows;
+  const int64_t block_rows = family.quantize_rows;
+  const int64_t blocks = (args.rows + block_rows - 1) / block_rows;
   // A part is a slice of one block's segments.
-  const int64_t block_elements = std::min(args.rows, kBlockRows) * shape.inputs;
+  const int64_t block_elements = std::min(args.rows, block_rows) * shape.inputs;
   const int64_t slices =
       std::clamp(block_elements / kPrepareElements, int64_t{1}, workspace.count.segments);
   const auto prepare = [&](int64_t begin, int64_t end) {
     for (int64_t part = begin; part < end; ++part) {
-      const int64_t row = part / slices * kBlockRows;
+      const int64_t row = part / slices * block_rows;
       const int64_t slice = part % slices;
       QuantizeArgs q;
       q.x = args.x + row * args.x_stride;
@@ -112,7 +129,7 @@ void PrepareRows(const LinearArgs& args, const Workspace& workspace, const Famil
       q.begin = slice * workspace.count.segments / slices;
       q.end = (slice + 1) * workspace.count.segments / slices;
       q.code_offset = shape.asymmetric ? 0 : shape.format == WeightFormat::kInt4 ? -8 : -128;
-      q.block = workspace.Block(row, std::min(kBlockRows, args.rows - row));
+      q.block = workspace.Block(row, std::min(block_rows, args.rows - row));
       if (int8) {
         family.quantize(q);
       } else {
@@ -134,18 +151,26 @@ int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activati
 void Linear(const LinearArgs& args, Stream& stream) {
   const LinearShape& shape = *args.shape;
   if (args.rows == 0 || shape.outputs == 0 || shape.inputs == 0) return;
-  const Family family = ActiveFamily();
-  const Workspace workspace(shape, args.activation, args.rows, args.workspace);
+  const Family family = FamilyFor(UsesInt8(shape, args.activation), args.rows);
+  Workspace workspace(shape, args.activation, args.rows, args.workspace);
+  workspace.in_tiles = family.quantize_rows == kTileRows;
   BuildSegments(shape, workspace.segments);
   PrepareRows(args, workspace, family, stream.pool());
 
   const PanelLayout layout = PanelLayout::Of(shape);
   const int64_t roots = shape.root_count();
-  const int64_t parts = (args.rows + kItemRows - 1) / kItemRows;  // items per panel
+  // The tile unit is so fast that its rows, not the panel, must stay near it from item to item.
+  const bool in_parts = workspace.in_tiles;
+  const int64_t item_rows =
+      in_parts ? std::max(kItemRows, kTileItemBytes / shape.inputs / kItemRows * kItemRows)
+               : kItemRows;
+  const int64_t parts = (args.rows + item_rows - 1) / item_rows;  // items per panel
   const auto run = [&](int64_t begin, int64_t end) {
-    alignas(64) float slots[kSlotsMax * kSlotFloats];
+    alignas(64) float slots[kSlotsMax * kTileSlotFloats];
+    if (family.configure != nullptr) family.configure();
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t panel = item / parts;
+      const int64_t panel = in_parts ? item % layout.panel_count : item / parts;
+      const int64_t part = in_parts ? item / layout.panel_count : item % parts;
       const int64_t output = panel * kPanelOutputs;
       PanelArgs p;
       p.format = shape.format;
@@ -161,15 +186,19 @@ void Linear(const LinearArgs& args, Stream& stream) {
       p.out_root_stride = args.rows * shape.outputs;
       p.roots = roots;
       p.bias = args.bias == nullptr ? nullptr : args.bias + output;
-      const int64_t row_end = std::min(args.rows, (item % parts + 1) * kItemRows);
-      for (int64_t row = item % parts * kItemRows; row < row_end; row += kBlockRows) {
-        p.block = workspace.Block(row, std::min(kBlockRows, row_end - row));
+      p.slot_floats = family.slot_floats;
+      const int64_t row_end = std::min(args.rows, (part + 1) * item_rows);
+      for (int64_t row = part * item_rows; row < row_end; row += family.sum_rows) {
+        p.block = workspace.Block(row, std::min(family.sum_rows, row_end - row));
         p.out = args.out + row * shape.outputs + output;
         family.sum_panel(p, slots);
       }
     }
+    if (family.release != nullptr) family.release();
   };
-  stream.pool().ParallelFor(layout.panel_count * parts, 1, run);
+  const int64_t items = layout.panel_count * parts;
+  const int64_t grain = in_parts ? items / (stream.pool().threads() * kItemsPerThread) : 1;
+  stream.pool().ParallelFor(items, std::max<int64_t>(grain, 1), run);
 }
 
 }  // namespace cpu

@@ -3,7 +3,6 @@
 // Per 64-byte load of int4 codes and row: two vpdpbusd and two broadcasts from the row block.
 #include "kernels/linear/avx512.h"
 #include "kernels/linear/leaf_sum.h"
-#include "kernels/linear/quantize_rows.h"
 
 namespace octet::kernels {
 namespace {
@@ -133,17 +132,6 @@ void SumPanelInt8(const PanelArgs& args, float* slots) {
   for (int64_t first = 0; first < args.width; first += kVectorOutputs) {
     kTiles<1, kInt4>[rows - 1](args, first, slots);
   }
-}
-
-RowScale ScaleOf(const float* x, int64_t inputs) {
-  __m512i amax = _mm512_setzero_si512();  // as integers, so that a NaN is the largest
-  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-  for (int64_t k = 0; k < inputs; k += 16) {
-    const __m512i bits = _mm512_castps_si512(LoadInputs(x + k, inputs - k));
-    amax = _mm512_max_epu32(amax, _mm512_and_si512(bits, magnitude));
-  }
-  const uint32_t bits = _mm512_reduce_max_epu32(amax);
-  return RowScaleOf(bits);
 }
 
 // Writes one row's codes of one segment and returns their sum.

@@ -34,6 +34,11 @@ inline constexpr int64_t kSlotFloats = kBlockRows * kPanelOutputs;  // one parti
 inline constexpr int64_t kSlotsMax = 32;                            // partial sums held at once
 inline constexpr float kAmaxMin = 0x1p-100f;
 
+// The tile unit multiplies kTileRows rows by kTileInputs (segments.h) at a time.
+inline constexpr int64_t kTileRows = 16;
+inline constexpr int64_t kTileBlockRows = 128;  // rows that share a pass over a panel
+inline constexpr int64_t kTileSlotFloats = kTileBlockRows * kPanelOutputs;
+
 // One block of rows, prepared. `rows` <= kBlockRows is also the stride below. Int8 activations use
 // codes, scales and sums; the others use values.
 struct RowBlock {
@@ -44,6 +49,11 @@ struct RowBlock {
                             // accumulator starts from; asymmetric: x_scale * float(sum(q)), bits
   float* values = nullptr;  // [inputs][rows]
 };
+
+// For the tile unit `rows` is not a stride; bands follow each other:
+//   codes  [bands][tiles of all segments][kTileRows][kTileInputs], 0 where there is no input or row
+//   scales [bands][segments][kTileRows]
+//   sums   [bands][segments][kTileRows] x_scale * float(sum(q)), bits; not read if symmetric
 
 // Scales and rounds segments [begin, end) of a block to int8.
 struct QuantizeArgs {
@@ -73,9 +83,10 @@ struct PanelArgs {
   int64_t out_root_stride = 0;
   int64_t roots = 0;
   const float* bias = nullptr;  // [outputs] or null
+  int64_t slot_floats = kSlotFloats;
 };
 
-// `slots` has room for the deepest stack of the program, kSlotFloats each, and is aligned to 64
+// `slots` has room for the deepest stack of the program, slot_floats each, and is aligned to 64
 // bytes; its content on entry does not matter.
 using QuantizeFunction = void (*)(const QuantizeArgs& args);
 using SumPanelFunction = void (*)(const PanelArgs& args, float* slots);
@@ -87,6 +98,13 @@ void QuantizeAvx2(const QuantizeArgs& args);
 void SumPanelAvx2(const PanelArgs& args, float* slots);
 void QuantizeAvx512(const QuantizeArgs& args);
 void SumPanelAvx512(const PanelArgs& args, float* slots);
+// Int8 activations on the tile unit: a block is up to kTileBlockRows rows in bands of kTileRows,
+// and QuantizeAmx lays out one band. A thread configures its tiles before SumPanelAmx, and releases
+// them when it has no more panels, so that a switch of threads need not save them.
+void ConfigureTiles();
+void ReleaseTiles();
+void QuantizeAmx(const QuantizeArgs& args);
+void SumPanelAmx(const PanelArgs& args, float* slots);
 #endif
 
 }  // namespace octet::kernels

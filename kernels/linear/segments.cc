@@ -39,12 +39,14 @@ SegmentCount Walk(const LinearShape& shape, const Visit& visit) {
       segment.begin = static_cast<int32_t>(begin);
       segment.inputs = static_cast<int32_t>(end - begin);
       segment.padded_begin = static_cast<int32_t>(count.padded_inputs);
+      segment.tile_begin = static_cast<int32_t>(count.tiles);
       segment.codes_at = static_cast<int32_t>(count.bytes_per_output);
       segment.merges = end == leaf_end ? shape.merges[leaf] : -1;
       visit(count.segments, segment);
       const int64_t padded = quantized ? AlignUp(end - begin, kChunkInputs) : end - begin;
       ++count.segments;
       count.padded_inputs += padded;
+      count.tiles += (end - begin + kTileInputs - 1) / kTileInputs;
       count.bytes_per_output += CodeBytes(shape.format, padded);
       begin = end;
     }

@@ -14,6 +14,7 @@
 namespace octet::kernels {
 
 inline constexpr int64_t kChunkInputs = 8;  // inputs that a packed chunk of codes holds
+inline constexpr int64_t kTileInputs = 64;  // inputs that the CPU's tile unit takes at a time
 // sum(code * q) over one segment must fit in int32: 65536 * 255 * 127 < 2^31.
 inline constexpr int64_t kSegmentInputsMax = 65536;
 
@@ -21,6 +22,7 @@ struct Segment {
   int32_t begin = 0;         // first local input
   int32_t inputs = 0;        // at least 1
   int32_t padded_begin = 0;  // first input counted with the padding of the segments before
+  int32_t tile_begin = 0;    // first tile; a segment has whole ones
   int32_t group = 0;         // local index of its group; 0 in float formats
   // Bytes per output from the panel's begin, see packing.h: times the panel's width, they are where
   // the scales of its group and its own codes or values begin.
@@ -32,6 +34,7 @@ struct Segment {
 struct SegmentCount {
   int64_t segments = 0;
   int64_t padded_inputs = 0;
+  int64_t tiles = 0;
   int64_t bytes_per_output = 0;  // of codes or values, scales and offsets
 };
 

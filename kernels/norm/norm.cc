@@ -5,23 +5,25 @@
 
 namespace octet::kernels {
 
-void RmsNorm(const RmsNormArgs& args, Stream& stream) {
+void Norm(const NormArgs& args, Stream& stream) {
   OCTET_CHECK_GE(args.rows, 0);
   OCTET_CHECK_GT(args.hidden, 0);
   if (args.rows == 0) return;
   OCTET_CHECK(args.x != nullptr && args.weight != nullptr);
+  OCTET_CHECK(args.bias == nullptr || args.centered);
   CheckResults(args.y, args.out, args.rows, args.hidden, stream);
-  Dispatch(cpu::RmsNorm, cuda::RmsNorm, args, stream);
+  Dispatch(cpu::Norm, cuda::Norm, args, stream);
 }
 
-void AddRmsNorm(const AddRmsNormArgs& args, Stream& stream) {
+void AddNorm(const AddNormArgs& args, Stream& stream) {
   OCTET_CHECK_GE(args.rows, 0);
   OCTET_CHECK_GT(args.hidden, 0);
   if (args.rows == 0) return;
   OCTET_CHECK(args.residual != nullptr && args.delta != nullptr && args.weight != nullptr);
   OCTET_CHECK(args.y != args.residual);
+  OCTET_CHECK(args.bias == nullptr || args.centered);
   CheckResults(args.y, args.out, args.rows, args.hidden, stream);
-  Dispatch(cpu::AddRmsNorm, cuda::AddRmsNorm, args, stream);
+  Dispatch(cpu::AddNorm, cuda::AddNorm, args, stream);
 }
 
 }  // namespace octet::kernels

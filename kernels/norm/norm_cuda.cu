@@ -1,4 +1,4 @@
-// RmsNorm and AddRmsNorm, one kernel: the registers of its threads hold a row of up to 16384, so
+// Norm and AddNorm, one kernel: the registers of its threads hold a row of up to 16384, so
 // that memory is read once. Bytes moved: 4 read and 4, 2 or 1 (and 4 more for a plain y) written an
 // element; the add reads and writes 4 more; the weight stays in L2.
 //
@@ -209,7 +209,8 @@ void LaunchByShape(const NormParams& p, Stream& stream) {
 
 }  // namespace
 
-void RmsNorm(const RmsNormArgs& args, Stream& stream) {
+void Norm(const NormArgs& args, Stream& stream) {
+  OCTET_CHECK(!args.centered);
   LaunchByShape<false>({.x = args.x,
                         .weight = args.weight,
                         .y = args.y,
@@ -220,7 +221,8 @@ void RmsNorm(const RmsNormArgs& args, Stream& stream) {
                        stream);
 }
 
-void AddRmsNorm(const AddRmsNormArgs& args, Stream& stream) {
+void AddNorm(const AddNormArgs& args, Stream& stream) {
+  OCTET_CHECK(!args.centered);
   LaunchByShape<true>({.residual = args.residual,
                        .delta = args.delta,
                        .delta_bias = args.delta_bias,

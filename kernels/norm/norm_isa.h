@@ -7,6 +7,9 @@ namespace octet::kernels {
 
 struct NormBody {
   void (*rms_norm_row)(const float* x, const float* weight, float* y, int64_t hidden, float eps);
+  // `bias` may be null.
+  void (*layer_norm_row)(const float* x, const float* weight, const float* bias, float* y,
+                         int64_t hidden, float eps);
   void (*add_row)(float* residual, const float* delta, int64_t hidden);  // residual += delta
 };
 extern const NormBody kPlainNorm;

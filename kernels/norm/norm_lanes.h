@@ -34,11 +34,44 @@ void RmsNormRow(const float* x, const float* weight, float* y, int64_t hidden, f
   }
 }
 
+// The sum of x - mean, or of its squares.
+template <bool kSquared>
+OCTET_INLINE float SumOfCentered(const float* x, float mean, int64_t count) {
+  F32x16 sum = Splat(0.0f);
+  const F32x16 center = Splat(mean);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const F32x16 a = LoadLanes(x + i) - center;
+    sum = sum + (kSquared ? a * a : a);
+  }
+  if (i < count) {  // lanes past the end are the mean: they add nothing
+    const int64_t rest = count - i;
+    const F32x16 a = Select(LanesBetween(0, rest), LoadFirst(x + i, rest), center) - center;
+    sum = sum + (kSquared ? a * a : a);
+  }
+  return ReduceSum(sum);
+}
+
+void LayerNormRow(const float* x, const float* weight, const float* bias, float* y, int64_t hidden,
+                  float eps) {
+  const auto count = static_cast<float>(hidden);
+  const float mean = SumOfCentered<false>(x, 0.0f, hidden) / count;
+  const float variance = SumOfCentered<true>(x, mean, hidden) / count;
+  const F32x16 center = Splat(mean);
+  const F32x16 inverse = Splat(1.0f / __builtin_sqrtf(variance + eps));
+  for (int64_t i = 0; i < hidden; i += kLanes) {
+    const int64_t rest = hidden - i < kLanes ? hidden - i : kLanes;
+    F32x16 a = (LoadFirst(x + i, rest) - center) * inverse * LoadFirst(weight + i, rest);
+    if (bias != nullptr) a = a + LoadFirst(bias + i, rest);
+    StoreFirst(y + i, rest, a);
+  }
+}
+
 void AddRow(float* residual, const float* delta, int64_t hidden) {
   for (int64_t i = 0; i < hidden; ++i) residual[i] += delta[i];
 }
 
-constexpr NormBody kBody = {RmsNormRow, AddRow};
+constexpr NormBody kBody = {RmsNormRow, LayerNormRow, AddRow};
 
 }  // namespace
 }  // namespace octet::kernels

@@ -1,7 +1,7 @@
-// AddRmsNorm whose delta is still in parts: the partial sums of all ranks, as a communicator has
+// AddNorm whose delta is still in parts: the partial sums of all ranks, as a communicator has
 // gathered them, added in the tree's order on the way into the residual.
 //
-// It has the bits of the ordered sum followed by AddRmsNorm, so that whoever calls it may choose
+// It has the bits of the ordered sum followed by AddNorm, so that whoever calls it may choose
 // between the two by the size of a step. It saves a launch, and reading and writing delta: 8 bytes
 // an element. There is no CPU form: where none is linked, callers take the two steps.
 #pragma once
@@ -11,15 +11,15 @@
 
 namespace octet::kernels {
 
-struct SumAddRmsNormArgs {
-  AddRmsNormArgs norm;                 // its delta is not read
+struct SumAddNormArgs {
+  AddNormArgs norm;                    // its delta is not read
   const float* roots = nullptr;        // [roots of all ranks, rows, hidden] f32, dense
   const ExchangeTree* tree = nullptr;  // read before the call returns
 };
 
 namespace cuda {
-// residual += the sum of the roots, then delta_bias if there is one; y = RmsNorm(residual)
-OCTET_CUDA_OP void SumAddRmsNorm(const SumAddRmsNormArgs& args, Stream& stream);
+// residual += the sum of the roots, then delta_bias if there is one; y = Norm(residual)
+OCTET_CUDA_OP void SumAddNorm(const SumAddNormArgs& args, Stream& stream);
 }  // namespace cuda
 
 }  // namespace octet::kernels

@@ -13,12 +13,13 @@ namespace octet::kernels {
 
 struct RopeAnglesArgs {
   const int32_t* positions = nullptr;        // [rows]
-  const float* inverse_frequency = nullptr;  // [rotary_dim / 2] f32
+  const float* inverse_frequency = nullptr;  // [tables, rotary_dim / 2] f32
   float magnitude = 1.0f;                    // factor on cos and sin (yarn), 1 otherwise
   float* cos = nullptr;                      // [rows, rotary_dim / 2] f32
   float* sin = nullptr;                      // [rows, rotary_dim / 2] f32
   int64_t rows = 0;
-  int64_t rotary_dim = 0;  // even, at most head_dim
+  int64_t rotary_dim = 0;                 // even, at most head_dim
+  const int32_t* table_of_row = nullptr;  // [rows]; below 0: the first. null: the first for all
 };
 void RopeAngles(const RopeAnglesArgs& args, Stream& stream);
 

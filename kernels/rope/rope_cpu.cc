@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/rope/rope.h"
@@ -21,8 +22,10 @@ void RopeAngles(const RopeAnglesArgs& args, Stream& stream) {
   stream.pool().ParallelFor(args.rows, 8, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const auto position = static_cast<float>(args.positions[row]);
+      const int64_t table = args.table_of_row == nullptr ? 0 : args.table_of_row[row];
+      const float* frequency = args.inverse_frequency + std::max<int64_t>(table, 0) * half;
       for (int64_t i = 0; i < half; ++i) {
-        const double angle = position * args.inverse_frequency[i];  // rounded to f32 first
+        const double angle = position * frequency[i];  // rounded to f32 first
         args.cos[row * half + i] = static_cast<float>(std::cos(angle)) * args.magnitude;
         args.sin[row * half + i] = static_cast<float>(std::sin(angle)) * args.magnitude;
       }

@@ -190,7 +190,7 @@ int main(int argc, char** argv) {
     } else {
       std::fprintf(stderr,
                    "usage: octet_linear_bench [--float] [--threads N] [--shape OUTPUTSxINPUTS] "
-                   "[--isa plain|avx2|avx512]\n");
+                   "[--isa plain|avx2|avx512|amx]\n");
       return 2;
     }
   }

@@ -139,21 +139,21 @@ class Bench {
       const std::string to = format == ActivationFormat::kBF16 ? ", bf16" : ", int8";
       const int64_t written = ActivationBytes(format);
       Report("RmsNorm" + to, rows, rows * kHidden * (4 + written), [&] {
-        RmsNorm({.x = pool_.Floats(rows * kHidden),
+        Norm({.x = pool_.Floats(rows * kHidden),
+              .weight = pool_.Floats(kHidden),
+              .rows = rows,
+              .hidden = kHidden,
+              .out = hidden_rows_.Take(format, rows, results_)},
+             stream_);
+      });
+      Report("AddRmsNorm" + to, rows, rows * kHidden * (12 + written), [&] {
+        AddNorm({.residual = pool_.Floats(rows * kHidden),
+                 .delta = pool_.Floats(rows * kHidden),
                  .weight = pool_.Floats(kHidden),
                  .rows = rows,
                  .hidden = kHidden,
                  .out = hidden_rows_.Take(format, rows, results_)},
                 stream_);
-      });
-      Report("AddRmsNorm" + to, rows, rows * kHidden * (12 + written), [&] {
-        AddRmsNorm({.residual = pool_.Floats(rows * kHidden),
-                    .delta = pool_.Floats(rows * kHidden),
-                    .weight = pool_.Floats(kHidden),
-                    .rows = rows,
-                    .hidden = kHidden,
-                    .out = hidden_rows_.Take(format, rows, results_)},
-                   stream_);
       });
       Report("SiluMul" + to, rows, rows * kFfn * (8 + written), [&] {
         SiluMul({.gate_up = pool_.Floats(rows * 2 * kFfn),

@@ -34,7 +34,7 @@ CHECK_TOLERANCE = 2e-4
 SHAPE = {
     "vocab_size": 96, "hidden_size": 32, "intermediate_size": 416, "num_hidden_layers": 1,
     "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 16,
-    "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "bos_token_id": 0, "eos_token_id": 1,
+    "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "bos_token_id": 0, "eos_token_id": 1,
     "pad_token_id": None, "tie_word_embeddings": False,
 }  # fmt: skip
 GROUP = 32

@@ -15,13 +15,16 @@
 namespace octet {
 namespace {
 
-// A plan for each token, so that every position's logits come out.
-std::vector<worker::StepPlan> TokenByToken(const std::vector<int64_t>& prompt) {
+// A plan for each token, so that every position's logits come out. Dynamic rope goes by
+// `rope_length`.
+std::vector<worker::StepPlan> TokenByToken(const std::vector<int64_t>& prompt,
+                                           int64_t rope_length) {
   std::vector<worker::StepPlan> plans;
   for (size_t i = 0; i < prompt.size(); ++i) {
     worker::StepPlan plan;
     if (i == 0) {
-      plan.admits.push_back({.slot = 0, .sampling = testing::WithLogits()});
+      plan.admits.push_back(
+          {.slot = 0, .sampling = testing::WithLogits(), .prompt_tokens = rope_length});
       plan.blocks.push_back(testing::Blocks(0, 0, (static_cast<int64_t>(prompt.size()) + 63) / 64));
     }
     plan.prefills.push_back({.slot = 0,
@@ -30,6 +33,20 @@ std::vector<worker::StepPlan> TokenByToken(const std::vector<int64_t>& prompt) {
                              .sample = true});
     plans.push_back(plan);
   }
+  return plans;
+}
+
+// One prefill and so many decode steps.
+std::vector<worker::StepPlan> PrefillAndDecode(const std::vector<int64_t>& prompt, size_t steps) {
+  worker::StepPlan prefill;
+  prefill.admits.push_back({.slot = 0,
+                            .sampling = testing::WithLogits(),
+                            .prompt_tokens = static_cast<int64_t>(prompt.size())});
+  prefill.blocks.push_back(testing::Blocks(0, 0, 3));
+  prefill.prefills.push_back(
+      {.slot = 0, .first_position = 0, .tokens = {prompt.begin(), prompt.end()}, .sample = true});
+  std::vector<worker::StepPlan> plans{prefill};
+  plans.resize(1 + steps, {.decode_slots = {0}});
   return plans;
 }
 
@@ -60,7 +77,11 @@ TEST_P(GoldenTest, LogitsOfTransformers) {
     const auto exact = ReadTensor<float>(*golden, "logits_" + i);
     const auto same_cache = ReadTensor<float>(*golden, "logits_bf16_kv_" + i);
     ASSERT_EQ(exact.size(), same_cache.size());
-    const auto outputs = Run(TokenByToken(prompt), 1, Exact());
+    const auto rope_length = ReadTensor<int64_t>(*golden, "rope_length_" + i);
+    const auto outputs =
+        Run(TokenByToken(
+                prompt, rope_length.empty() ? static_cast<int64_t>(prompt.size()) : rope_length[0]),
+            1, Exact());
     const size_t vocab = exact.size() / positions.size();
     for (size_t p = 0; p < positions.size(); ++p) {
       const std::vector<float>& ours = outputs[static_cast<size_t>(positions[p])].logits[0];
@@ -77,6 +98,30 @@ TEST_P(GoldenTest, LogitsOfTransformers) {
   EXPECT_LT(error_exact, 0.1);
 }
 
+// A prefill of the whole prompt and decode steps, at every degree: the tokens that the reference
+// goes on with, and its logits.
+TEST_P(GoldenTest, GoesOnAsTransformers) {
+  const auto golden =
+      SafetensorsFile::Open(kSource + "/" + GetParam().logits, "logits.safetensors");
+  ASSERT_TRUE(golden.ok());
+  const auto prompt = ReadTensor<int64_t>(*golden, "decode_prompt");
+  if (prompt.empty()) GTEST_SKIP() << "2026-11-26: these goldens have no continuation";
+  const auto tokens = ReadTensor<int64_t>(*golden, "decode_tokens");
+  const auto logits = ReadTensor<float>(*golden, "decode_logits_bf16_kv");
+  const size_t vocab = logits.size() / tokens.size();
+  const std::vector<worker::StepPlan> plans = PrefillAndDecode(prompt, tokens.size() - 1);
+  double error = 0;
+  for (const int64_t ranks : {1, 2, 3, 4}) {
+    const auto outputs = Run(plans, ranks, Exact());
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      EXPECT_EQ(outputs[i].result.tokens[0], tokens[i]) << "tp " << ranks << " token " << i;
+      error = std::max(error, ErrorOf(outputs[i].logits[0], {logits.data() + i * vocab, vocab}));
+    }
+  }
+  std::printf("%s: error %.6f of the continuation\n", GetParam().name, error);
+  EXPECT_LT(error, 0.01);
+}
+
 // One prefill of the longest prompt and three decode steps: the same bits at every degree, exact
 // and quantized; for one model with an int4 cache too.
 TEST_P(GoldenTest, SameBitsAtEveryDegree) {
@@ -84,13 +129,7 @@ TEST_P(GoldenTest, SameBitsAtEveryDegree) {
       SafetensorsFile::Open(kSource + "/" + GetParam().logits, "logits.safetensors");
   ASSERT_TRUE(golden.ok());
   const auto prompt = ReadTensor<int64_t>(*golden, "prompt_3");
-  worker::StepPlan prefill;
-  prefill.admits.push_back({.slot = 0, .sampling = testing::WithLogits()});
-  prefill.blocks.push_back(testing::Blocks(0, 0, 3));
-  prefill.prefills.push_back(
-      {.slot = 0, .first_position = 0, .tokens = {prompt.begin(), prompt.end()}, .sample = true});
-  const worker::StepPlan decode{.decode_slots = {0}};
-  const std::vector<worker::StepPlan> plans{prefill, decode, decode, decode};
+  const std::vector<worker::StepPlan> plans = PrefillAndDecode(prompt, 3);
 
   worker::WorkerOptions quantized = Exact();
   quantized.weights = GetParam().weights;
@@ -120,6 +159,9 @@ INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, ::testing::ValuesIn(kGoldens),
                          [](const auto& info) { return std::string(info.param.name); });
 
 INSTANTIATE_TEST_SUITE_P(Quantized, GoldenTest, ::testing::ValuesIn(kQuantizedGoldens),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(Families, GoldenTest, ::testing::ValuesIn(kFamilyGoldens),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

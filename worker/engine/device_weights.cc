@@ -18,20 +18,31 @@ class Mover {
     pointer = reinterpret_cast<const T*>(to_ + offset);
   }
   void MoveLayer(LayerWeights& layer) const {
-    Move(layer.attention_norm);
-    Move(layer.mlp_norm);
+    MoveNorm(layer.attention_norm);
+    MoveNorm(layer.mlp_norm);
     Move(layer.qkv_order);
     Move(layer.gate_up_order);
     Move(layer.qkv);
     Move(layer.qkv_bias);
+    Move(layer.key_guard);
+    Move(layer.kv_scales);
+    Move(layer.q_norm);
+    Move(layer.k_norm);
     Move(layer.o);
     Move(layer.o_bias);
     Move(layer.gate_up);
+    Move(layer.gate_up_bias);
     Move(layer.down);
+    Move(layer.down_bias);
+  }
+  void MoveNorm(NormWeights& norm) const {
+    Move(norm.weight);
+    Move(norm.bias);
   }
   void MoveEnds(DecoderWeights& weights) const {
     Move(weights.embedding);
-    Move(weights.final_norm);
+    Move(weights.positions);
+    MoveNorm(weights.final_norm);
     Move(weights.head);
   }
 

@@ -44,6 +44,7 @@ Engine::Engine(EngineConfig config, ResidentWeights weights, EngineMemory memory
               .blocks = config_.kv_blocks},
              taken_.OnHost<int32_t>(ActivationBuffer::kBlockTables)),
       sampler_(MakeSampler({config_, taken_, &slots_, &decoder_, comm, &stream_})),
+      positions_(config_, taken_.OnHost<float>(ActivationBuffer::kRopeTables)),
       attention_(config_) {
   OCTET_CHECK(config_.device == stream_.device());
   OCTET_CHECK_EQ(config_.shard.ranks, comm->size());
@@ -81,6 +82,8 @@ void Engine::RecordGraphs() {
     StepImage& image = images_[0];
     image.Rewind();
     step_ = StepRows::Take(rows, &image);
+    step_.Pad(0);
+    positions_.Lay(step_, &image);
     attention_.LayPlan(rows, {}, &image);
     sampler_->RecordTail(rows, decoder_.hidden(), &image);
     attention_.PlaceTables(&image);
@@ -102,6 +105,7 @@ void Engine::Launch(const StepPlan& plan) {
   step_ = StepRows::Take(StepRowsOf(plan), &image);
   LayRows(plan);
   step_.Pad(rows_);
+  positions_.Lay(step_, &image);
   attention_.LayPlan(step_.rows, sequences_, &image);
   sampler_->Lay(
       turn_,
@@ -134,6 +138,9 @@ void Engine::RunLayers() {
                     .tokens = step_.tokens.device,
                     .positions = step_.positions.device,
                     .cache_slots = step_.cache_slots.device,
+                    .slots = step_.slots.device,
+                    .rope_tables = positions_.tables(),
+                    .query_scales = positions_.query_scales(),
                     .sequences = sequences_,
                     .attention_plan = attention_.plan(),
                     .block_tables = attention_.block_tables()},
@@ -152,6 +159,7 @@ void Engine::ApplyChanges(const StepPlan& plan) {
   for (const int32_t slot : plan.release_slots) slots_.Release(slot);
   for (const Admit& admit : plan.admits) {
     slots_.Admit(admit);
+    positions_.Admit(admit.slot, admit.prompt_tokens);
     sampler_->Admit(admit);
   }
   for (const BlockUpdate& update : plan.blocks) {

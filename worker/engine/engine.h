@@ -21,6 +21,7 @@
 #include "worker/engine/engine_config.h"
 #include "worker/engine/engine_memory.h"
 #include "worker/engine/memory_plan.h"
+#include "worker/engine/position_image.h"
 #include "worker/engine/step_image.h"
 #include "worker/engine/step_plan.h"
 #include "worker/engine/token_sampler.h"
@@ -85,6 +86,7 @@ class Engine {
   Decoder decoder_;
   SlotTable slots_;
   std::unique_ptr<TokenSampler> sampler_;
+  PositionImage positions_;
   AttentionImage attention_;
   std::vector<int64_t> buckets_;  // of rows; none where nothing is recorded
   std::vector<Graph> layers_;  // of each bucket: a decode step from its tokens to its hidden rows

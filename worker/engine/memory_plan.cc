@@ -13,6 +13,7 @@
 #include "worker/engine/device_inputs.h"
 #include "worker/engine/device_sampler.h"
 #include "worker/engine/exchange_layout.h"
+#include "worker/engine/position_image.h"
 #include "worker/engine/row_buckets.h"
 #include "worker/engine/step_image.h"
 #include "worker/model/decoder.h"
@@ -45,7 +46,7 @@ void PlanForHost(const EngineConfig& c, const DecoderShapes& shapes, MemoryPlan*
   plan[kGated] = rows * shapes.down.inputs * floats;
   plan[kWorkspace] = std::max(plan[kWorkspace], kernels::AttentionWorkspaceBytes(
                                                     c.shard.heads(), c.spec.head_dim, c.threads));
-  plan[kStepImage] = StepRows::Bytes(rows);
+  plan[kStepImage] = StepRows::Bytes(rows) + PositionImage::ImageBytes(c, rows);
   plan[kLastTokens] = c.slots * int64_t{sizeof(int32_t)};
   plan[kHistory] = c.slots * c.context * int64_t{sizeof(int32_t)};
   plan[kLogitBias] = c.slots * kernels::kLogitBiasMax * int64_t{sizeof(kernels::TokenBias)};
@@ -68,8 +69,8 @@ void PlanForDevice(const EngineConfig& c, const DecoderShapes& shapes, MemoryPla
   plan[kGatedRows] = inputs.gated.RowsBytes(c.step_rows);
   plan[kSegmentTables] = inputs.table_bytes();
   plan[kAttentionWorkspace] = AttentionImage::WorkspaceBytes(c);
-  plan[kStepImage] =
-      StepRows::Bytes(c.step_rows) + AttentionImage::ImageBytes(c) + DeviceSampler::ImageBytes(c);
+  plan[kStepImage] = StepRows::Bytes(c.step_rows) + PositionImage::ImageBytes(c, c.step_rows) +
+                     AttentionImage::ImageBytes(c) + DeviceSampler::ImageBytes(c);
   plan[kSamplerState] = kernels::SlotStateBytes({.slots = c.slots, .vocab = c.spec.vocab});
   plan[kOfferWorkspace] = kernels::OfferWorkspaceBytes(c.slots, c.shard.vocab());
   plan[kResults] = DeviceSampler::ResultBytes(c);
@@ -109,7 +110,6 @@ MemoryPlan MemoryPlan::Make(const EngineConfig& c) {
   const ShardPlan& shard = c.shard;
   const int64_t rows = c.step_rows;
   const int64_t hidden = c.spec.hidden;
-  const int64_t head_dim = c.spec.head_dim;
   const int64_t floats = sizeof(float);
   const DecoderShapes shapes = DecoderShapes::Make(c.spec, shard, c.weights);
 
@@ -124,9 +124,11 @@ MemoryPlan MemoryPlan::Make(const EngineConfig& c) {
   plan[kRoots] = Decoder::RootsMax(shard) * rows * hidden * floats;
   plan[kQkv] = rows * shapes.qkv.outputs * floats;
   plan[kGateUp] = rows * shapes.gate_up.outputs * floats;
-  plan[kCos] = rows * head_dim / 2 * floats;
-  plan[kSin] = rows * head_dim / 2 * floats;
-  plan[kInverseFrequency] = head_dim / 2 * floats;
+  const int64_t half = c.spec.rotary_dim() / 2;
+  plan[kCos] = rows * half * floats;
+  plan[kSin] = rows * half * floats;
+  const int64_t rope_tables = PositionImage::TableFloats(c) * floats;
+  if (rope_tables == 0) plan[kInverseFrequency] = half * floats;
   plan[kWorkspace] = Decoder::WorkspaceBytes(shapes, c.activations, rows, c.slots);
   plan[kHeadHidden] = c.slots * hidden * floats;
   plan[kLogits] = c.slots * shard.vocab() * floats;
@@ -136,9 +138,11 @@ MemoryPlan MemoryPlan::Make(const EngineConfig& c) {
   if (c.device == Device::kCpu) {
     PlanForHost(c, shapes, &plan);
     plan[kBlockTables] = tables;
+    plan[kRopeTables] = rope_tables;
   } else {
     PlanForDevice(c, shapes, &plan);
     plan.pinned[static_cast<size_t>(kBlockTables)] = tables;
+    plan.pinned[static_cast<size_t>(kRopeTables)] = rope_tables;
   }
   return plan;
 }
@@ -169,6 +173,7 @@ std::string_view ActivationBufferName(ActivationBuffer buffer) {
                                                 "cos",
                                                 "sin",
                                                 "inverse_frequency",
+                                                "rope_tables",
                                                 "workspace",
                                                 "normed_rows",
                                                 "attention_rows",

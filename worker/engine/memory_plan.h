@@ -26,6 +26,7 @@ enum class ActivationBuffer {
   kCos,
   kSin,
   kInverseFrequency,
+  kRopeTables,
   kWorkspace,
   kNormedRows,
   kAttentionRows,

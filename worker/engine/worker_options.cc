@@ -13,11 +13,13 @@ namespace {
 
 constexpr int64_t kKvBlocksMin = 2;
 
+constexpr char kStaticKv[] = "int8-static";
+
 Result<kernels::KvFormat> ParseKv(const std::string& text) {
-  if (text == "int8" || text == "auto") return kernels::KvFormat::kInt8;
+  if (text == "int8" || text == "auto" || text == kStaticKv) return kernels::KvFormat::kInt8;
   if (text == "int4") return kernels::KvFormat::kInt4;
   if (text == "bf16") return kernels::KvFormat::kBF16;
-  return InvalidArgument("--kv is '" + text + "'; expected int8, int4 or bf16");
+  return InvalidArgument("--kv is '" + text + "'; expected int8, int8-static, int4 or bf16");
 }
 
 Result<kernels::ActivationFormat> ParseActivations(const std::string& text, Device device) {
@@ -90,6 +92,21 @@ uint64_t Fnv1a(const std::string& text) {
   return hash;
 }
 
+// A model is refused where an op that it needs has no kernel on CUDA.
+Status CheckDeviceHasOps(const ModelSpec& spec, Device device) {
+  if (device == Device::kCpu) return {};
+  const char* op = nullptr;
+  if (spec.norm == NormType::kLayer) op = "layer norms";
+  if (spec.mlp == MlpType::kRelu) op = "a ReLU";
+  if (spec.position_rows > 0) op = "learned positions";
+  if (spec.qk_norm) op = "norms of its query and key heads";
+  if (spec.logn_context > 0) op = "queries scaled by their position (logn)";
+  if (spec.rope.depends_on_length()) op = "rope that depends on the prompt's length";
+  if (op == nullptr) return {};
+  return Unimplemented(spec.architecture + " needs " + op +
+                       ", for which there is no kernel on CUDA; use --device cpu");
+}
+
 }  // namespace
 
 std::vector<std::string> WorkerOptions::ToArguments() const {
@@ -157,6 +174,7 @@ Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelS
   config.weights = weights;
   OCTET_ASSIGN_OR_RETURN(config.shard, ShardPlan::Make(spec, ranks, rank));
   OCTET_ASSIGN_OR_RETURN(config.kv, ParseKv(options.kv));
+  config.weights.static_kv = options.kv == kStaticKv;
   if (!kernels::KvFormatHolds(config.kv, spec.head_dim)) {
     return InvalidArgument("--kv is '" + options.kv + "', but the model's head dimension is " +
                            std::to_string(spec.head_dim) + "; expected a multiple of " +
@@ -168,6 +186,7 @@ Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelS
     return Unimplemented("the model's head dimension is " + std::to_string(spec.head_dim) +
                          ", which no attention kernel on CUDA has; use --device cpu");
   }
+  OCTET_RETURN_IF_ERROR(CheckDeviceHasOps(spec, device.kind));
   OCTET_ASSIGN_OR_RETURN(config.activations, ParseActivations(options.activations, device.kind));
   config.weights.layout = LayoutFor(device.kind, config.activations);
   config.context = options.max_model_len > 0 ? options.max_model_len : spec.context;
@@ -179,7 +198,7 @@ Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelS
                        ? options.threads
                        : std::max(1, static_cast<int>(std::thread::hardware_concurrency()) /
                                          static_cast<int>(ranks));
-  OCTET_RETURN_IF_ERROR(CheckRange("--max-model-len", config.context, 1, spec.context));
+  OCTET_RETURN_IF_ERROR(CheckRange("--max-model-len", config.context, 1, spec.context_max()));
   OCTET_RETURN_IF_ERROR(CheckRange("--max-num-seqs", config.slots, 1, kSlotsMax));
   OCTET_RETURN_IF_ERROR(
       CheckRange("--max-num-batched-tokens", config.step_rows, config.slots, kStepRowsMax));
@@ -196,6 +215,10 @@ std::string_view WeightFormatName(kernels::WeightFormat format) {
 std::string_view KvFormatName(kernels::KvFormat format) {
   static constexpr std::string_view kNames[] = {"int8", "bf16", "int4"};
   return kNames[static_cast<int>(format)];
+}
+
+std::string_view KvName(const EngineConfig& config) {
+  return config.weights.static_kv ? kStaticKv : KvFormatName(config.kv);
 }
 
 std::string_view ActivationFormatName(kernels::ActivationFormat format) {
@@ -224,7 +247,7 @@ std::string ConfigDigest(const EngineConfig& c, const std::string& config_json) 
   std::string text = config_json;
   for (const std::string_view name :
        {WeightFormatName(c.weights.layers), WeightFormatName(c.weights.head),
-        DTypeName(c.weights.embedding), KvFormatName(c.kv), ActivationFormatName(c.activations),
+        DTypeName(c.weights.embedding), KvName(c), ActivationFormatName(c.activations),
         DeviceName(c.device)}) {
     text += "|";
     text += name;

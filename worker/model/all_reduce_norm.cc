@@ -7,17 +7,17 @@ namespace octet::worker {
 void TreeAllReduceAddNorm(comm::Communicator& comm, const AllReduceAddNormArgs& args,
                           Stream& stream) {
   const int64_t count = args.norm.rows * args.norm.hidden;
-  if (kernels::cuda::SumAddRmsNorm != nullptr) {
+  if (kernels::cuda::SumAddNorm != nullptr) {
     const float* gathered = comm.GatherRoots(*args.tree, args.roots, count, stream);
     if (gathered != nullptr) {
-      kernels::cuda::SumAddRmsNorm({args.norm, gathered, args.tree}, stream);
+      kernels::cuda::SumAddNorm({args.norm, gathered, args.tree}, stream);
       return;
     }
   }
   comm.TreeAllReduce(*args.tree, args.roots, args.delta, count, stream);
-  kernels::AddRmsNormArgs norm = args.norm;
+  kernels::AddNormArgs norm = args.norm;
   norm.delta = args.delta;
-  kernels::AddRmsNorm(norm, stream);
+  kernels::AddNorm(norm, stream);
 }
 
 }  // namespace octet::worker

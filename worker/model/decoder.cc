@@ -9,7 +9,7 @@
 #include "kernels/embedding/embedding.h"
 #include "kernels/gather/gather.h"
 #include "kernels/kv_cache/rope_append.h"
-#include "kernels/norm/norm.h"
+#include "kernels/norm/head_norm.h"
 #include "kernels/rope/rope.h"
 
 namespace octet::worker {
@@ -25,6 +25,7 @@ Decoder::Decoder(const ModelSpec& spec, const ShardPlan& shard, const DecoderWei
       comm_(comm),
       stream_(stream) {
   OCTET_CHECK_EQ(static_cast<int64_t>(weights.layers.size()), spec.layers);
+  if (spec.rotary_dim() == 0 || spec.rope.depends_on_length()) return;
   const std::vector<float> frequencies = spec.rope.InverseFrequencies(spec.head_dim);
   CopyToDevice(buffers_.inverse_frequency, frequencies.data(),
                static_cast<int64_t>(frequencies.size() * sizeof(float)), *stream);
@@ -81,6 +82,18 @@ const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBat
 
   Project(weights_.shapes.qkv, layer.qkv, layer.qkv_bias, Ordered(layer.qkv_order, batch.rows),
           batch.rows, b.qkv);
+  if (layer.q_norm != nullptr) {
+    kernels::HeadNorm({.x = b.qkv,
+                       .x_stride = stride,
+                       .q_weight = layer.q_norm,
+                       .k_weight = layer.k_norm,
+                       .rows = batch.rows,
+                       .heads = shard_.heads(),
+                       .kv_heads = shard_.kv_heads(),
+                       .head_dim = head_dim,
+                       .eps = static_cast<float>(spec_.norm_eps)},
+                      *stream_);
+  }
   kernels::RopeAppendKv({.layout = options_.kv,
                          .cache = cache,
                          .qkv = b.qkv,
@@ -90,7 +103,10 @@ const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBat
                          .slots = batch.cache_slots,
                          .rows = batch.rows,
                          .heads = shard_.heads(),
-                         .rotary_dim = head_dim},
+                         .rotary_dim = spec_.rotary_dim(),
+                         .static_pairs = layer.kv_scales,
+                         .key_guard = layer.kv_scales != nullptr ? nullptr : layer.key_guard,
+                         .query_scale = batch.query_scales},
                         *stream_);
   kernels::Attention({.layout = options_.kv,
                       .cache = cache,
@@ -111,26 +127,32 @@ const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBat
   return SumOfRoots(shard_.attention_exchange, batch.rows);
 }
 
+void Decoder::Activate(int64_t rows) {
+  const DecoderBuffers& b = buffers_;
+  float* const y = b.gated.ValuesUnlessRows();
+  const kernels::ActivationRows out = b.gated.Rows(rows);
+  if (spec_.has_gate()) {
+    kernels::SiluMul(
+        {.gate_up = b.gate_up, .y = y, .rows = rows, .width = shard_.ffn(), .out = out}, *stream_);
+  } else {
+    kernels::Relu({.x = b.gate_up, .y = y, .rows = rows, .width = shard_.ffn(), .out = out},
+                  *stream_);
+  }
+}
+
 const float* Decoder::MlpBlock(const LayerWeights& layer, int64_t rows) {
   const DecoderBuffers& b = buffers_;
-  Project(weights_.shapes.gate_up, layer.gate_up, nullptr, Ordered(layer.gate_up_order, rows), rows,
-          b.gate_up);
-  kernels::SiluMul({.gate_up = b.gate_up,
-                    .y = b.gated.ValuesUnlessRows(),
-                    .rows = rows,
-                    .width = shard_.ffn(),
-                    .out = b.gated.Rows(rows)},
-                   *stream_);
+  Project(weights_.shapes.gate_up, layer.gate_up, layer.gate_up_bias,
+          Ordered(layer.gate_up_order, rows), rows, b.gate_up);
+  Activate(rows);
   Project(weights_.shapes.down, layer.down, nullptr, b.gated, rows, b.roots);
   return SumOfRoots(shard_.ffn_exchange, rows);
 }
 
-void Decoder::Forward(const ForwardBatch& batch, std::byte* cache) {
+// The rows' tokens into the residual stream, and the angles of their positions.
+void Decoder::Embed(const ForwardBatch& batch) {
   const DecoderBuffers& b = buffers_;
   const int64_t rows = batch.rows;
-  const auto eps = static_cast<float>(spec_.norm_eps);
-  const int64_t layer_cache_bytes = options_.blocks * options_.kv.block_bytes();
-
   kernels::Embedding({.table = weights_.embedding,
                       .dtype = weights_.embedding_dtype,
                       .token_begin = shard_.vocab_begin,
@@ -142,45 +164,76 @@ void Decoder::Forward(const ForwardBatch& batch, std::byte* cache) {
                      *stream_);
   comm_->TreeAllReduce(shard_.embedding_exchange, b.roots, b.residual, rows * spec_.hidden,
                        *stream_);
+  if (spec_.position_rows > 0) {
+    kernels::AddPositions({.table = weights_.positions,
+                           .dtype = weights_.embedding_dtype,
+                           .table_rows = spec_.position_rows,
+                           .offset = spec_.position_offset,
+                           .positions = batch.positions,
+                           .x = b.residual,
+                           .rows = rows,
+                           .hidden = spec_.hidden},
+                          *stream_);
+    return;
+  }
+  const bool own_tables = spec_.rope.depends_on_length();
   kernels::RopeAngles({.positions = batch.positions,
-                       .inverse_frequency = b.inverse_frequency,
+                       .inverse_frequency = own_tables ? batch.rope_tables : b.inverse_frequency,
+                       .magnitude = static_cast<float>(spec_.rope.magnitude),
                        .cos = b.cos,
                        .sin = b.sin,
                        .rows = rows,
                        .rotary_dim = spec_.head_dim},
                       *stream_);
-  kernels::RmsNorm({.x = b.residual,
-                    .weight = weights_.layers[0].attention_norm,
-                    .y = b.normed.ValuesUnlessRows(),
-                    .rows = rows,
-                    .hidden = spec_.hidden,
-                    .eps = eps,
-                    .out = b.normed.Rows(rows)},
-                   *stream_);
+}
 
-  kernels::AddRmsNormArgs add_norm{.residual = b.residual,
-                                   .y = b.normed.ValuesUnlessRows(),
-                                   .rows = rows,
-                                   .hidden = spec_.hidden,
-                                   .eps = eps,
-                                   .out = b.normed.Rows(rows)};
+// All but the norm's own weights and delta.
+kernels::AddNormArgs Decoder::NormArgsOf(int64_t rows) const {
+  return {.residual = buffers_.residual,
+          .y = buffers_.normed.ValuesUnlessRows(),
+          .rows = rows,
+          .hidden = spec_.hidden,
+          .eps = static_cast<float>(spec_.norm_eps),
+          .out = buffers_.normed.Rows(rows),
+          .centered = spec_.norm == NormType::kLayer};
+}
+
+void Decoder::Forward(const ForwardBatch& batch, std::byte* cache) {
+  const DecoderBuffers& b = buffers_;
+  const int64_t layer_cache_bytes = options_.blocks * options_.kv.block_bytes();
+  Embed(batch);
+  kernels::AddNormArgs norm = NormArgsOf(batch.rows);
+  kernels::Norm({.x = b.residual,
+                 .weight = weights_.layers[0].attention_norm.weight,
+                 .y = norm.y,
+                 .rows = norm.rows,
+                 .hidden = norm.hidden,
+                 .eps = norm.eps,
+                 .out = norm.out,
+                 .centered = norm.centered,
+                 .bias = weights_.layers[0].attention_norm.bias},
+                *stream_);
+  const auto add_norm = [&](const float* delta, const float* delta_bias,
+                            const NormWeights& weights) {
+    norm.delta = delta;
+    norm.delta_bias = delta_bias;
+    norm.weight = weights.weight;
+    norm.bias = weights.bias;
+    kernels::AddNorm(norm, *stream_);
+  };
   for (int64_t i = 0; i < spec_.layers; ++i) {
     const LayerWeights& layer = weights_.layers[i];
-    add_norm.delta = AttentionBlock(layer, batch, cache + i * layer_cache_bytes);
-    add_norm.delta_bias = layer.o_bias;
-    add_norm.weight = layer.mlp_norm;
-    kernels::AddRmsNorm(add_norm, *stream_);
+    const float* attention = AttentionBlock(layer, batch, cache + i * layer_cache_bytes);
+    add_norm(attention, layer.o_bias, layer.mlp_norm);
 
-    add_norm.delta = MlpBlock(layer, rows);
-    add_norm.delta_bias = nullptr;
-    if (i + 1 < spec_.layers) {
-      add_norm.weight = weights_.layers[i + 1].attention_norm;
-    } else {  // f32 for the head, which reads few of the rows
-      add_norm.weight = weights_.final_norm;
-      add_norm.y = b.normed.values;
-      add_norm.out = {};
+    const float* mlp = MlpBlock(layer, batch.rows);
+    const bool is_last = i + 1 == spec_.layers;
+    if (is_last) {  // f32 for the head, which reads few of the rows
+      norm.y = b.normed.values;
+      norm.out = {};
     }
-    kernels::AddRmsNorm(add_norm, *stream_);
+    add_norm(mlp, layer.down_bias,
+             is_last ? weights_.final_norm : weights_.layers[i + 1].attention_norm);
   }
 }
 

@@ -1,6 +1,6 @@
-// One decoder for every spec: norm, qkv, rope, append, attention, output, all-reduce; norm,
-// gate/up, activation, down, all-reduce; vocabulary head. It owns no memory: weights, cache and
-// buffers are given. One thread per rank; every rank calls with the same batch.
+// One decoder for every spec: norm, qkv, head norms, rope, append, attention, output, all-reduce;
+// norm, gate/up, activation, down, all-reduce; vocabulary head. It owns no memory: weights, cache
+// and buffers are given. One thread per rank; every rank calls with the same batch.
 //
 // A forward pass makes 1 + 2 * layers collectives: the embedding and two a layer.
 #pragma once
@@ -14,6 +14,7 @@
 #include "comm/communicator.h"
 #include "kernels/attention/attention.h"
 #include "kernels/formats/kv_layout.h"
+#include "kernels/norm/norm.h"
 #include "worker/model/decoder_weights.h"
 #include "worker/model/linear_input.h"
 #include "worker/model/model_spec.h"
@@ -27,6 +28,11 @@ struct ForwardBatch {
   const int32_t* tokens = nullptr;       // [rows]
   const int32_t* positions = nullptr;    // [rows] absolute
   const int64_t* cache_slots = nullptr;  // [rows] block id * 64 + position inside the block
+  // Where rope depends on the length of a sequence: each slot's frequencies, and the rows' slots,
+  // below 0 for padding. Else null.
+  const int32_t* slots = nullptr;       // [rows]
+  const float* rope_tables = nullptr;   // [slots, head_dim / 2]
+  const float* query_scales = nullptr;  // [rows] f32, where queries are scaled by position
   std::span<const kernels::AttentionSequence> sequences;  // read by the CPU alone
   // Read by a device alone: what its attention does, and the sequences' block tables.
   kernels::AttentionDevicePlan attention_plan;
@@ -45,7 +51,7 @@ struct DecoderBuffers {
   LinearInput gated;                   // of down: [rows, ffn] of this rank
   float* cos = nullptr;                // [rows, head_dim / 2]
   float* sin = nullptr;                // [rows, head_dim / 2]
-  float* inverse_frequency = nullptr;  // [head_dim / 2], filled once
+  float* inverse_frequency = nullptr;  // [head_dim / 2], filled once, where all rows share them
   std::byte* workspace = nullptr;      // Decoder::WorkspaceBytes
   std::byte* attention_workspace = nullptr;  // may be `workspace` on the CPU
 };
@@ -77,6 +83,9 @@ class Decoder {
   static int64_t RootsMax(const ShardPlan& shard);
 
  private:
+  void Embed(const ForwardBatch& batch);
+  kernels::AddNormArgs NormArgsOf(int64_t rows) const;
+  void Activate(int64_t rows);
   // Both return where the block's [rows, hidden] are, to be added to the residual.
   const float* AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
                               std::byte* cache);

@@ -25,7 +25,40 @@ kernels::LinearShape MakeShape(kernels::WeightLayout layout, const KeptLinear& k
   return shape;
 }
 
-int64_t FloatBytes(int64_t count) { return AlignUp(count * int64_t{sizeof(float)}); }
+// What is asked of the arena, one part after the other.
+struct Parts {
+  int64_t bytes = 0;
+  int64_t count = 0;
+
+  void Add(int64_t part_bytes) {
+    bytes += AlignUp(part_bytes);
+    ++count;
+  }
+  void AddFloats(int64_t floats) { Add(floats * int64_t{sizeof(float)}); }
+  void AddNorm(const ModelSpec& spec) {
+    AddFloats(spec.hidden);
+    if (spec.norm == NormType::kLayer) AddFloats(spec.hidden);
+  }
+};
+
+Parts PartsOfLayer(const ModelSpec& spec, const DecoderShapes& shapes) {
+  Parts parts;
+  parts.AddNorm(spec);
+  parts.AddNorm(spec);
+  for (const kernels::LinearShape* shape :
+       {&shapes.qkv, &shapes.o, &shapes.gate_up, &shapes.down}) {
+    parts.Add(PackedBytes(*shape));
+  }
+  if (spec.qkv_bias) parts.AddFloats(shapes.qkv.outputs);
+  if (spec.output_bias) parts.AddFloats(spec.hidden);
+  if (spec.gate_up_bias) parts.AddFloats(shapes.gate_up.outputs);
+  if (spec.down_bias) parts.AddFloats(spec.hidden);
+  if (spec.qk_norm) {
+    parts.AddFloats(spec.head_dim);
+    parts.AddFloats(spec.head_dim);
+  }
+  return parts;
+}
 
 }  // namespace
 
@@ -59,8 +92,8 @@ DecoderShapes DecoderShapes::Make(const ModelSpec& spec, const ShardPlan& shard,
                 (shard.heads() + 2 * shard.kv_heads()) * spec.head_dim, shard.hidden_tree, whole);
   shapes.o = MakeShape(layout, stored.o.value_or(layers), spec.hidden, shard.attention_tree,
                        shard.attention_leaves);
-  shapes.gate_up =
-      MakeShape(layout, stored.gate_up.value_or(layers), 2 * shard.ffn(), shard.hidden_tree, whole);
+  shapes.gate_up = MakeShape(layout, stored.gate_up.value_or(layers),
+                             (spec.has_gate() ? 2 : 1) * shard.ffn(), shard.hidden_tree, whole);
   shapes.down = MakeShape(layout, stored.down.value_or(layers), spec.hidden, shard.ffn_tree,
                           shard.ffn_leaves);
   shapes.head =
@@ -71,21 +104,30 @@ DecoderShapes DecoderShapes::Make(const ModelSpec& spec, const ShardPlan& shard,
 WeightPlan WeightPlan::Make(const ModelSpec& spec, const ShardPlan& shard,
                             const WeightOptions& options) {
   const DecoderShapes shapes = DecoderShapes::Make(spec, shard, options);
-  int64_t layer = 2 * FloatBytes(spec.hidden);  // both norms
-  for (const kernels::LinearShape* shape :
-       {&shapes.qkv, &shapes.o, &shapes.gate_up, &shapes.down}) {
-    layer += AlignUp(PackedBytes(*shape));
-  }
-  if (spec.qkv_bias) layer += FloatBytes(shapes.qkv.outputs);
-  if (spec.output_bias) layer += FloatBytes(spec.hidden);
-  const int64_t orders = shapes.ordered_inputs ? 2 : 0;
-  layer += orders * AlignUp(spec.hidden * int64_t{sizeof(int32_t)});
-  const int64_t layer_parts = 6 + orders + (spec.qkv_bias ? 1 : 0) + (spec.output_bias ? 1 : 0);
-  return {.layer_bytes = spec.layers * layer,
-          .embedding_bytes = AlignUp(shard.vocab() * spec.hidden * DTypeBytes(options.embedding)),
-          .head_bytes = AlignUp(PackedBytes(shapes.head)),
-          .norm_bytes = FloatBytes(spec.hidden),
-          .parts = spec.layers * layer_parts + 3};
+  const int64_t row_bytes = spec.hidden * DTypeBytes(options.embedding);
+  Parts layer = PartsOfLayer(spec, shapes);
+  if (HasKeyGuard(spec)) layer.AddFloats(shapes.qkv.outputs);
+  if (options.static_kv) layer.Add(KvScaleBytes(shard));
+  for (int i = 0; shapes.ordered_inputs && i < 2; ++i)
+    layer.Add(spec.hidden * int64_t{sizeof(int32_t)});
+  Parts embedding, positions, head, norm;
+  embedding.Add(shard.vocab() * row_bytes);
+  if (spec.position_rows > 0) positions.Add(spec.position_rows * row_bytes);
+  head.Add(PackedBytes(shapes.head));
+  norm.AddNorm(spec);
+  return {.layer_bytes = spec.layers * layer.bytes,
+          .embedding_bytes = embedding.bytes,
+          .head_bytes = head.bytes,
+          .position_bytes = positions.bytes,
+          .norm_bytes = norm.bytes,
+          .parts = spec.layers * layer.count + embedding.count + positions.count + head.count +
+                   norm.count};
+}
+
+bool HasKeyGuard(const ModelSpec& spec) { return spec.qkv_bias && spec.rotary_dim() > 0; }
+
+int64_t KvScaleBytes(const ShardPlan& shard) {
+  return shard.kv_heads() * 4 * static_cast<int64_t>(sizeof(uint16_t));
 }
 
 int64_t PackedBytes(const kernels::LinearShape& shape) {

@@ -45,6 +45,8 @@ struct WeightOptions {
   kernels::WeightFormat head = kernels::WeightFormat::kInt8;    // vocabulary head
   DType embedding = DType::kBF16;                               // as the checkpoint stores it
   int64_t group = 128;
+  // The KV cache is int8 with the checkpoint's own scales, which are then a part of the weights.
+  bool static_kv = false;
   StoredLinears stored;
   // Of quantized linears; float weights beside kCuda8 lie as kCuda16, for they take bf16 rows.
   kernels::WeightLayout layout = kernels::WeightLayout::kCpuPanels;
@@ -54,7 +56,7 @@ struct WeightOptions {
 struct DecoderShapes {
   kernels::LinearShape qkv;      // outputs (heads + 2 kv_heads) * head_dim: q, then k, then v
   kernels::LinearShape o;        // inputs heads * head_dim, leaves of the attention tree
-  kernels::LinearShape gate_up;  // outputs 2 * ffn: gate, then up
+  kernels::LinearShape gate_up;  // outputs 2 * ffn: gate, then up; ffn where there is no gate
   kernels::LinearShape down;     // inputs ffn, leaves of the ffn tree
   kernels::LinearShape head;     // outputs vocab
   bool ordered_inputs = false;   // of qkv and gate_up: LayerWeights has their orders
@@ -62,18 +64,32 @@ struct DecoderShapes {
                             const WeightOptions& options);
 };
 
+// A norm over hidden.
+struct NormWeights {
+  const float* weight = nullptr;  // [hidden] f32
+  const float* bias = nullptr;    // [hidden] f32; null for an RMS norm
+};
+
 struct LayerWeights {
-  const float* attention_norm = nullptr;  // [hidden] f32
-  const float* mlp_norm = nullptr;        // [hidden] f32
+  NormWeights attention_norm, mlp_norm;
   // Where qkv and gate_up find their inputs in the normed rows, [hidden]; null: in order.
   const int32_t* qkv_order = nullptr;
   const int32_t* gate_up_order = nullptr;
   const std::byte* qkv = nullptr;   // packed
   const float* qkv_bias = nullptr;  // [(heads + 2 kv_heads) * head_dim] f32 or null
+  const float* q_norm = nullptr;    // [head_dim] f32 or null
+  const float* k_norm = nullptr;    // [head_dim] f32 or null
+  // [(heads + 2 kv_heads) * head_dim] f32 or null: RopeAppendKvArgs::key_guard.
+  const float* key_guard = nullptr;
+  // [kv_heads, 2, 2] f16 bits or null: RopeAppendKvArgs::static_pairs. They were made for keys as
+  // they are, so that nothing guards them.
+  const uint16_t* kv_scales = nullptr;
   const std::byte* o = nullptr;
   const float* o_bias = nullptr;  // [hidden] f32 or null; added once, after the all-reduce
   const std::byte* gate_up = nullptr;
+  const float* gate_up_bias = nullptr;  // [outputs of gate_up] f32 or null
   const std::byte* down = nullptr;
+  const float* down_bias = nullptr;  // as o_bias
 };
 
 // One thing that the arena was asked for. Together they are the arena, in order.
@@ -88,11 +104,18 @@ struct DecoderWeights {
   std::vector<LayerWeights> layers;
   const std::byte* embedding = nullptr;  // [vocab of this rank, hidden]
   DType embedding_dtype = DType::kBF16;
-  const float* final_norm = nullptr;  // [hidden] f32
-  const std::byte* head = nullptr;    // packed
-  std::vector<WeightPart> parts;      // of the arena
-  Arena arena;                        // owns all of the above
+  const std::byte* positions = nullptr;  // [position_rows, hidden] as the embedding, or null
+  NormWeights final_norm;
+  const std::byte* head = nullptr;  // packed
+  std::vector<WeightPart> parts;    // of the arena
+  Arena arena;                      // owns all of the above
 };
+
+// Whether keys may have outliers that loading guards against: they have a bias and are rotated.
+bool HasKeyGuard(const ModelSpec& spec);
+
+// Bytes of LayerWeights::kv_scales.
+int64_t KvScaleBytes(const ShardPlan& shard);
 
 // PackedLinearBytes, and 0 for a linear of which this rank holds nothing.
 int64_t PackedBytes(const kernels::LinearShape& shape);
@@ -102,9 +125,12 @@ struct WeightPlan {
   int64_t layer_bytes = 0;  // all layers
   int64_t embedding_bytes = 0;
   int64_t head_bytes = 0;
-  int64_t norm_bytes = 0;  // final norm
-  int64_t parts = 0;       // that the arena is asked for, one after the other
-  int64_t bytes() const { return layer_bytes + embedding_bytes + head_bytes + norm_bytes; }
+  int64_t position_bytes = 0;  // the whole table, on every rank
+  int64_t norm_bytes = 0;      // final norm
+  int64_t parts = 0;           // that the arena is asked for, one after the other
+  int64_t bytes() const {
+    return layer_bytes + embedding_bytes + head_bytes + position_bytes + norm_bytes;
+  }
   static WeightPlan Make(const ModelSpec& spec, const ShardPlan& shard,
                          const WeightOptions& options);
 };

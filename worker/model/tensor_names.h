@@ -33,8 +33,10 @@ std::vector<ModuleRows> RowsOf(const RowSlot& slot, int64_t layer, int64_t begin
 // Parts that name one module (q, k, v) together are all of its rows.
 struct TensorNames {
   std::string embedding, final_norm, head;
+  std::string positions;  // of a learned position table
   std::string attention_norm, mlp_norm;
-  RowSlot q, k, v, o, gate, up, down;
+  std::string q_norm, k_norm;          // where heads have norms
+  RowSlot q, k, v, o, gate, up, down;  // no gate where the MLP has none
 };
 
 // The name with the layer's number for `{}`, if there is one.

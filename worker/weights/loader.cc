@@ -10,8 +10,10 @@
 #include "base/json/json.h"
 #include "base/log.h"
 #include "worker/weights/float_rows.h"
+#include "worker/weights/key_guard.h"
 #include "worker/weights/piece_packer.h"
 #include "worker/weights/round_to_nearest.h"
+#include "worker/weights/static_kv_scales.h"
 #include "worker/weights/stored_modules.h"
 #include "worker/weights/stored_piece.h"
 #include "worker/weights/weight_assembly.h"
@@ -42,9 +44,10 @@ class Loader {
                                   : SourceColumns(shape, piece.inputs).count();
       total_elements_ += (piece.row_end - piece.row_begin) * columns;
     }
-    const EmbeddingPiece& embedding = assembly.embedding;
-    total_elements_ += (embedding.row_end - embedding.row_begin) *
-                       checkpoint.Find(embedding.tensor)->info->dims[1];
+    for (const TablePiece& table : assembly.tables) {
+      total_elements_ +=
+          (table.row_end - table.row_begin) * checkpoint.Find(table.tensor)->info->dims[1];
+    }
   }
 
   Status LoadAll() {
@@ -55,7 +58,7 @@ class Loader {
           modules_.OrderOf(is_qkv ? LinearKind::kQkv : LinearKind::kGateUp, piece.layer);
       std::copy(order.begin(), order.end(), piece.out);
     }
-    OCTET_RETURN_IF_ERROR(LoadEmbedding(assembly_.embedding));
+    for (const TablePiece& piece : assembly_.tables) OCTET_RETURN_IF_ERROR(LoadTable(piece));
     for (const LinearPiece& piece : assembly_.linears) OCTET_RETURN_IF_ERROR(LoadLinear(piece));
     OCTET_RETURN_IF_ERROR(checkpoint_.CheckUnchanged());
     if (const std::string warning = stored_.Warning(); !warning.empty()) {
@@ -120,7 +123,7 @@ class Loader {
     return {};
   }
 
-  Status LoadEmbedding(const EmbeddingPiece& piece) {
+  Status LoadTable(const TablePiece& piece) {
     const Checkpoint::Tensor& tensor = *checkpoint_.Find(piece.tensor);
     const int64_t hidden = tensor.info->dims[1];
     const int64_t row_bytes = hidden * DTypeBytes(*tensor.info->dtype());
@@ -214,10 +217,17 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
                                           const std::function<void(double)>& progress,
                                           Buffer memory) {
   OCTET_ASSIGN_OR_RETURN(const StoredModules modules, StoredModules::Open(checkpoint, spec));
-  const DType embedding = StoredTypesOf(checkpoint, modules, spec).embedding;
+  const StoredTypes stored = StoredTypesOf(checkpoint, modules, spec);
+  const DType embedding = stored.embedding;
   if (embedding != options.embedding) {
     return InvalidArgument("the embedding is stored as " + std::string(DTypeName(embedding)) +
                            ", but planned as " + std::string(DTypeName(options.embedding)));
+  }
+  if (stored.positions != embedding) {
+    return Unimplemented("the position table is stored as " +
+                         std::string(DTypeName(stored.positions)) + ", but the embedding as " +
+                         std::string(DTypeName(embedding)) +
+                         ": only one type for both is supported");
   }
   if (modules.linears() != options.stored) {
     return InvalidArgument("the checkpoint stores " +
@@ -225,9 +235,20 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
                                                  : std::string("no quantized weights")) +
                            ", but was planned otherwise");
   }
+  StaticKvScales kv_scales;
+  if (options.static_kv) {
+    OCTET_ASSIGN_OR_RETURN(kv_scales, ReadStaticKvScales(checkpoint, spec));
+  }
   if (memory.bytes() == 0) memory = Buffer(WeightPlan::Make(spec, shard, options).bytes());
   WeightAssembly assembly = WeightAssembly::Make(spec, shard, options, std::move(memory));
   OCTET_RETURN_IF_ERROR(Loader(checkpoint, modules, assembly, pool, progress).LoadAll());
+  for (size_t layer = 0; layer < assembly.key_guards.size(); ++layer) {
+    FillKeyGuard(spec, shard, assembly.weights.layers[layer].qkv_bias, assembly.key_guards[layer]);
+  }
+  for (size_t layer = 0; layer < assembly.kv_scales.size(); ++layer) {
+    const auto head = static_cast<int64_t>(layer) * spec.kv_heads + shard.kv_head_begin;
+    std::copy_n(kv_scales.pairs.data() + head * 4, shard.kv_heads() * 4, assembly.kv_scales[layer]);
+  }
   return std::move(assembly.weights);
 }
 

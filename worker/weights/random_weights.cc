@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/dtype.h"
 #include "worker/weights/float_rows.h"
+#include "worker/weights/key_guard.h"
 #include "worker/weights/loader.h"
 #include "worker/weights/piece_packer.h"
 #include "worker/weights/round_to_nearest.h"
@@ -132,15 +133,20 @@ DecoderWeights MakeRandomWeights(const ModelSpec& spec, const ShardPlan& shard,
                  reinterpret_cast<std::byte*>(piece.out));
     }
   }
-  const EmbeddingPiece& table = assembly.embedding;
-  const uint64_t table_key = KeyOf(seed, table.tensor + "#table");
-  pool.ParallelFor(table.row_end - table.row_begin, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      FillFloats(Mix(table_key ^ static_cast<uint64_t>(table.row_begin + row)), 0, spec.hidden,
-                 deviation, options.embedding,
-                 table.out + row * spec.hidden * DTypeBytes(options.embedding));
-    }
-  });
+  for (float* const guard : assembly.key_guards) FillKeyGuard(spec, shard, nullptr, guard);
+  for (uint16_t* const pairs : assembly.kv_scales) {
+    for (int64_t i = 0; i < 2 * shard.kv_heads(); ++i) pairs[2 * i] = FloatToF16(0.0625f);
+  }
+  for (const TablePiece& table : assembly.tables) {
+    const uint64_t table_key = KeyOf(seed, table.tensor + "#table");
+    pool.ParallelFor(table.row_end - table.row_begin, 8, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        FillFloats(Mix(table_key ^ static_cast<uint64_t>(table.row_begin + row)), 0, spec.hidden,
+                   deviation, options.embedding,
+                   table.out + row * spec.hidden * DTypeBytes(options.embedding));
+      }
+    });
+  }
   for (const OrderPiece& piece : assembly.orders) {
     std::iota(piece.out, piece.out + spec.hidden, 0);
   }

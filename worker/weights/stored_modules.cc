@@ -7,6 +7,7 @@
 #include "base/json/json.h"
 #include "worker/model/families/families.h"
 #include "worker/weights/float_rows.h"
+#include "worker/weights/static_kv_scales.h"
 #include "worker/weights/weight_assembly.h"
 
 namespace octet::worker {
@@ -63,6 +64,7 @@ const std::vector<DType> kFloatTypes = {DType::kF32, DType::kF16, DType::kBF16};
 // use.
 bool IsIgnored(const std::string& name, const ModelSpec& spec) {
   if (EndsWith(name, "rotary_emb.inv_freq")) return true;
+  if (IsKvScaleTensor(name)) return true;  // read where they are asked for
   return spec.tied_embeddings && name == NamesOf(spec).head + kWeight;
 }
 
@@ -203,19 +205,14 @@ Status StoredModules::FindLinears(const Checkpoint& checkpoint) {
   }
   if (packed_.empty()) return {};
   const QuantizationConfig& config = format_->config();
-  linears_.format = config.bits == 4 ? kernels::WeightFormat::kInt4 : kernels::WeightFormat::kInt8;
+  linears_.format = KeptOf(config, true).format;
   std::optional<KeptLinear>* const places[] = {&linears_.qkv, &linears_.o, &linears_.gate_up,
                                                &linears_.down, &linears_.head};
   for (size_t kind = 0; kind < std::size(places); ++kind) {
     if (first[kind] == nullptr) continue;
     const bool is_head = static_cast<LinearKind>(kind) == LinearKind::kHead;
     if (IsPacked(first[kind]->name)) {
-      const bool narrow = has_f16_scales[kind] && config.symmetric;
-      *places[kind] = {
-          .format = linears_.format,
-          .group = KeptGroup(config.group),
-          .asymmetric = !config.symmetric,
-          .scale_format = narrow ? kernels::ScaleFormat::kF16 : kernels::ScaleFormat::kF32};
+      *places[kind] = KeptOf(config, has_f16_scales[kind]);
     } else if (any_layer && !is_head) {
       *places[kind] = {.format = FormatOf(float_type[kind])};
     }
@@ -345,6 +342,14 @@ std::vector<int32_t> StoredModules::OrderOf(LinearKind kind, int64_t layer) cons
 int64_t KeptGroup(int64_t stored_group) {
   constexpr int64_t kKernelGroup = 128;
   return stored_group % kKernelGroup == 0 ? kKernelGroup : stored_group;
+}
+
+KeptLinear KeptOf(const QuantizationConfig& config, bool has_f16_scales) {
+  using enum kernels::ScaleFormat;
+  return {.format = config.bits == 4 ? kernels::WeightFormat::kInt4 : kernels::WeightFormat::kInt8,
+          .group = KeptGroup(config.group),
+          .asymmetric = !config.symmetric,
+          .scale_format = has_f16_scales && config.symmetric ? kF16 : kF32};
 }
 
 Result<StoredModules> StoredModules::Open(const Checkpoint& checkpoint, const ModelSpec& spec) {

@@ -86,6 +86,8 @@ class StoredModules {
 // The group that scales are kept for: every group of 128 repeats a larger one that is a multiple of
 // it, so that kernels meet few sizes and int8 activations are scaled over 128 inputs.
 int64_t KeptGroup(int64_t stored_group);
+// How a linear is kept that is packed so, its inputs in the order of their groups.
+KeptLinear KeptOf(const QuantizationConfig& config, bool has_f16_scales);
 
 std::string StoredTensorName(const std::string& module, const char* suffix);
 

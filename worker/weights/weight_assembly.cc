@@ -38,11 +38,28 @@ class Assembler {
     weights.attention_norm = AddNorm("attention_norm", name(names_.attention_norm));
     weights.qkv = AddLinear("qkv", &DecoderShapes::qkv, {q, k, v}, spec_.hidden);
     if (spec_.qkv_bias) weights.qkv_bias = AddBias("qkv_bias", {q, k, v});
+    if (spec_.qk_norm) {
+      weights.q_norm = AddVector("q_norm", VectorKind::kNorm, name(names_.q_norm) + ".weight", hd);
+      weights.k_norm = AddVector("k_norm", VectorKind::kNorm, name(names_.k_norm) + ".weight", hd);
+    }
+    if (HasKeyGuard(spec_)) {
+      assembly_.key_guards.push_back(TakeFloats("key_guard", shapes_.qkv.outputs));
+      weights.key_guard = assembly_.key_guards.back();
+    }
+    if (options_.static_kv) {
+      std::byte* const pairs = TakePart("kv_scales", KvScaleBytes(shard_));
+      assembly_.kv_scales.push_back(reinterpret_cast<uint16_t*>(pairs));
+      weights.kv_scales = assembly_.kv_scales.back();
+    }
     weights.o = AddLinear("o", &DecoderShapes::o, {o}, spec_.heads * hd);
     if (spec_.output_bias) weights.o_bias = AddBias("o_bias", {o});
     weights.mlp_norm = AddNorm("mlp_norm", name(names_.mlp_norm));
-    weights.gate_up = AddLinear("gate_up", &DecoderShapes::gate_up, {gate, up}, spec_.hidden);
+    const std::vector<Rows> gate_up =
+        spec_.has_gate() ? std::vector<Rows>{gate, up} : std::vector<Rows>{up};
+    weights.gate_up = AddLinear("gate_up", &DecoderShapes::gate_up, gate_up, spec_.hidden);
+    if (spec_.gate_up_bias) weights.gate_up_bias = AddBias("gate_up_bias", gate_up);
     weights.down = AddLinear("down", &DecoderShapes::down, {down}, spec_.ffn);
+    if (spec_.down_bias) weights.down_bias = AddBias("down_bias", {down});
     if (!shapes_.ordered_inputs) return;
     weights.qkv_order = AddOrder("qkv_order", &DecoderShapes::qkv, layer);
     weights.gate_up_order = AddOrder("gate_up_order", &DecoderShapes::gate_up, layer);
@@ -51,12 +68,12 @@ class Assembler {
   void AddEnds() {
     DecoderWeights& weights = assembly_.weights;
     prefix_.clear();
-    std::byte* const table =
-        TakePart("embedding", shard_.vocab() * spec_.hidden * DTypeBytes(options_.embedding));
-    assembly_.embedding = {names_.embedding + ".weight", shard_.vocab_begin, shard_.vocab_end,
-                           table};
-    weights.embedding = table;
+    weights.embedding =
+        AddTable("embedding", names_.embedding, shard_.vocab_begin, shard_.vocab_end);
     weights.embedding_dtype = options_.embedding;
+    if (spec_.position_rows > 0) {
+      weights.positions = AddTable("positions", names_.positions, 0, spec_.position_rows);
+    }
     weights.final_norm = AddNorm("final_norm", names_.final_norm);
     const RowSlot head = {.module = spec_.tied_embeddings ? names_.embedding : names_.head};
     weights.head = AddLinear("head", &DecoderShapes::head,
@@ -84,10 +101,28 @@ class Assembler {
     return reinterpret_cast<float*>(TakePart(part, count * int64_t{sizeof(float)}));
   }
 
-  const float* AddNorm(const char* part, const std::string& name) {
-    float* const out = TakeFloats(part, spec_.hidden);
-    assembly_.vectors.push_back({name + ".weight", VectorKind::kNorm, 0, spec_.hidden, out});
+  const std::byte* AddTable(const char* part, const std::string& name, int64_t begin, int64_t end) {
+    std::byte* const out =
+        TakePart(part, (end - begin) * spec_.hidden * DTypeBytes(options_.embedding));
+    assembly_.tables.push_back({name + ".weight", begin, end, out});
     return out;
+  }
+
+  const float* AddVector(const char* part, VectorKind kind, const std::string& tensor,
+                         int64_t count) {
+    float* const out = TakeFloats(part, count);
+    assembly_.vectors.push_back({tensor, kind, 0, count, out});
+    return out;
+  }
+
+  NormWeights AddNorm(const std::string& part, const std::string& name) {
+    NormWeights norm;
+    norm.weight = AddVector(part.c_str(), VectorKind::kNorm, name + ".weight", spec_.hidden);
+    if (spec_.norm == NormType::kLayer) {
+      norm.bias =
+          AddVector((part + "_bias").c_str(), VectorKind::kBias, name + ".bias", spec_.hidden);
+    }
+    return norm;
   }
 
   const float* AddBias(const char* part, const std::vector<Rows>& parts) {
@@ -160,42 +195,77 @@ WeightAssembly WeightAssembly::Make(const ModelSpec& spec, const ShardPlan& shar
   return assembly;
 }
 
-std::vector<ExpectedTensor> ExpectedTensors(const ModelSpec& spec) {
-  const TensorNames names = NamesOf(spec);
+namespace {
+
+// The tensors of one layer; the parts of one module add their rows to its tensors.
+class LayerTensors {
+ public:
+  // layer -1: those of no layer.
+  LayerTensors(int64_t layer, std::vector<ExpectedTensor>* tensors)
+      : layer_(layer), tensors_(*tensors), first_(static_cast<ptrdiff_t>(tensors->size())) {}
+
+  void Add(const std::string& name, int64_t rows, int64_t cols) {
+    const std::string tensor = OfLayer(name, layer_);
+    const auto known = std::find_if(tensors_.begin() + first_, tensors_.end(),
+                                    [&](const ExpectedTensor& t) { return t.name == tensor; });
+    if (known != tensors_.end()) {
+      known->rows += rows;
+    } else {
+      tensors_.push_back({tensor, rows, cols, layer_ >= 0});
+    }
+  }
+
+ private:
+  int64_t layer_;
+  std::vector<ExpectedTensor>& tensors_;
+  ptrdiff_t first_;
+};
+
+void AddNormTensors(const ModelSpec& spec, const std::string& name, LayerTensors* to) {
+  to->Add(name + ".weight", spec.hidden, 0);
+  if (spec.norm == NormType::kLayer) to->Add(name + ".bias", spec.hidden, 0);
+}
+
+void AddLayerTensors(const ModelSpec& spec, const TensorNames& names, LayerTensors* to) {
   const int64_t q_rows = spec.heads * spec.head_dim;
   const int64_t kv_rows = spec.kv_heads * spec.head_dim;
-  std::vector<ExpectedTensor> tensors = {{names.embedding + ".weight", spec.vocab, spec.hidden},
-                                         {names.final_norm + ".weight", spec.hidden, 0}};
+  const struct {
+    const RowSlot& slot;
+    int64_t rows, cols;
+    bool has_bias;
+  } parts[] = {{names.q, q_rows, spec.hidden, spec.qkv_bias},
+               {names.k, kv_rows, spec.hidden, spec.qkv_bias},
+               {names.v, kv_rows, spec.hidden, spec.qkv_bias},
+               {names.o, spec.hidden, q_rows, spec.output_bias},
+               {names.gate, spec.ffn, spec.hidden, spec.gate_up_bias},
+               {names.up, spec.ffn, spec.hidden, spec.gate_up_bias},
+               {names.down, spec.hidden, spec.ffn, spec.down_bias}};
+  AddNormTensors(spec, names.attention_norm, to);
+  AddNormTensors(spec, names.mlp_norm, to);
+  for (const auto& part : parts) {
+    if (&part.slot == &names.gate && !spec.has_gate()) continue;
+    to->Add(part.slot.module + ".weight", part.rows, part.cols);
+    if (part.has_bias) to->Add(part.slot.module + ".bias", part.rows, 0);
+  }
+  if (!spec.qk_norm) return;
+  to->Add(names.q_norm + ".weight", spec.head_dim, 0);
+  to->Add(names.k_norm + ".weight", spec.head_dim, 0);
+}
+
+}  // namespace
+
+std::vector<ExpectedTensor> ExpectedTensors(const ModelSpec& spec) {
+  const TensorNames names = NamesOf(spec);
+  std::vector<ExpectedTensor> tensors = {{names.embedding + ".weight", spec.vocab, spec.hidden}};
+  if (spec.position_rows > 0) {
+    tensors.push_back({names.positions + ".weight", spec.position_rows, spec.hidden});
+  }
+  LayerTensors ends(-1, &tensors);
+  AddNormTensors(spec, names.final_norm, &ends);
   if (!spec.tied_embeddings) tensors.push_back({names.head + ".weight", spec.vocab, spec.hidden});
   for (int64_t layer = 0; layer < spec.layers; ++layer) {
-    const size_t first = tensors.size();
-    // The parts of one module come one after the other and add their rows to its tensors.
-    const auto add = [&](const RowSlot& slot, const char* suffix, int64_t rows, int64_t cols) {
-      const std::string name = OfLayer(slot.module, layer) + suffix;
-      const auto known =
-          std::find_if(tensors.begin() + static_cast<ptrdiff_t>(first), tensors.end(),
-                       [&](const ExpectedTensor& t) { return t.name == name; });
-      if (known != tensors.end()) {
-        known->rows += rows;
-      } else {
-        tensors.push_back({name, rows, cols});
-      }
-    };
-    add({names.attention_norm}, ".weight", spec.hidden, 0);
-    add(names.q, ".weight", q_rows, spec.hidden);
-    add(names.k, ".weight", kv_rows, spec.hidden);
-    add(names.v, ".weight", kv_rows, spec.hidden);
-    add(names.o, ".weight", spec.hidden, q_rows);
-    add({names.mlp_norm}, ".weight", spec.hidden, 0);
-    add(names.gate, ".weight", spec.ffn, spec.hidden);
-    add(names.up, ".weight", spec.ffn, spec.hidden);
-    add(names.down, ".weight", spec.hidden, spec.ffn);
-    if (spec.qkv_bias) {
-      add(names.q, ".bias", q_rows, 0);
-      add(names.k, ".bias", kv_rows, 0);
-      add(names.v, ".bias", kv_rows, 0);
-    }
-    if (spec.output_bias) add(names.o, ".bias", spec.hidden, 0);
+    LayerTensors of_layer(layer, &tensors);
+    AddLayerTensors(spec, names, &of_layer);
   }
   return tensors;
 }

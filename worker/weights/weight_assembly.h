@@ -38,8 +38,8 @@ struct VectorPiece {
   float* out = nullptr;
 };
 
-// Rows of the embedding as they are stored.
-struct EmbeddingPiece {
+// Rows of the embedding, or of the position table, as they are stored.
+struct TablePiece {
   std::string tensor;
   int64_t row_begin = 0;
   int64_t row_end = 0;
@@ -57,8 +57,10 @@ struct WeightAssembly {
   DecoderWeights weights;  // as `memory` was until the pieces are filled
   std::vector<LinearPiece> linears;
   std::vector<VectorPiece> vectors;
-  EmbeddingPiece embedding;
-  std::vector<OrderPiece> orders;  // none without act-order
+  std::vector<TablePiece> tables;
+  std::vector<float*> key_guards;    // [layers] of LayerWeights::key_guard, or empty
+  std::vector<uint16_t*> kv_scales;  // [layers] of LayerWeights::kv_scales, or empty
+  std::vector<OrderPiece> orders;    // none without act-order
 
   // Takes exactly WeightPlan::bytes from `memory`, which has so many.
   static WeightAssembly Make(const ModelSpec& spec, const ShardPlan& shard,
@@ -73,6 +75,7 @@ struct ExpectedTensor {
   std::string name;
   int64_t rows = 0;
   int64_t cols = 0;
+  bool in_layer = false;
 };
 std::vector<ExpectedTensor> ExpectedTensors(const ModelSpec& spec);
 

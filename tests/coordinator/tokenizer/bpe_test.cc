@@ -15,21 +15,21 @@ namespace {
 // Lowest rank, leftmost of equals, one merge at a time.
 std::vector<int32_t> MergeByDefinition(const Definition& definition, std::string_view word) {
   std::vector<int32_t> ids;
-  for (const char byte : word) ids.push_back(definition.byte_ids[static_cast<uint8_t>(byte)]);
+  for (const char byte : word) ids.push_back(definition.bpe.byte_ids[static_cast<uint8_t>(byte)]);
   for (;;) {
-    size_t best_rank = definition.merges.size();
+    size_t best_rank = definition.bpe.merges.size();
     size_t best_at = 0;
     for (size_t at = 0; at + 1 < ids.size(); ++at) {
       for (size_t rank = 0; rank < best_rank; ++rank) {
-        const Merge& merge = definition.merges[rank];
+        const Merge& merge = definition.bpe.merges[rank];
         if (merge.left == ids[at] && merge.right == ids[at + 1]) {
           best_rank = rank;
           best_at = at;
         }
       }
     }
-    if (best_rank == definition.merges.size()) return ids;
-    ids[best_at] = definition.merges[best_rank].result;
+    if (best_rank == definition.bpe.merges.size()) return ids;
+    ids[best_at] = definition.bpe.merges[best_rank].result;
     ids.erase(ids.begin() + static_cast<std::ptrdiff_t>(best_at) + 1);
   }
 }
@@ -43,7 +43,7 @@ TEST(Bpe, ShortAndLongWordsFollowTheDefinition) {
   for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
     token_bytes.push_back(tokenizer.TokenBytes(id));
   }
-  const Bpe bpe(*definition, token_bytes);
+  const Bpe bpe(definition->bpe, token_bytes);
   std::mt19937 random(11);
   BpeScratch scratch;
   const std::string letters = "eeettaahinrsod ";

@@ -161,19 +161,81 @@ TEST(DefinitionJson, NamesWhatIsForeign) {
        "tokenizer.json: model.type: `WordPiece` is not supported; supported: BPE"},
       {"dropout", model("dropout", 0.1), kForeign,
        "tokenizer.json: model.dropout: a dropout is not supported; supported: null"},
-      {"byte_fallback", model("byte_fallback", true), kForeign,
-       "tokenizer.json: model.byte_fallback: true is not supported; supported: false (byte-level)"},
       {"suffix", model("end_of_word_suffix", "</w>"), kForeign,
        "tokenizer.json: model.end_of_word_suffix: a prefix or suffix of subwords is not supported; "
        "supported: null"},
       {"Lowercase", stage("normalizer", {{"type", "Lowercase"}}), kForeign,
-       "tokenizer.json: normalizer: `Lowercase` is not supported; supported: NFC, Sequence"},
-      {"Metaspace", stage("pre_tokenizer", {{"type", "Metaspace"}}), kForeign,
-       "tokenizer.json: pre_tokenizer: `Metaspace` is not supported; supported: ByteLevel, Split, "
-       "Digits, Sequence"},
-      {"Digits alone", stage("pre_tokenizer", {{"type", "Digits"}}), kForeign,
-       "tokenizer.json: pre_tokenizer: a pre-tokenizer without ByteLevel is not supported; "
-       "supported: byte-level ones"},
+       "tokenizer.json: normalizer: `Lowercase` is not supported; supported: NFC, NFKC, Prepend, "
+       "Replace, Strip, Sequence"},
+      {"a Regex is replaced",
+       stage("normalizer", {{"type", "Replace"}, {"pattern", {{"Regex", " +"}}}, {"content", " "}}),
+       kForeign,
+       "tokenizer.json: normalizer.pattern: a Regex is not supported; supported: a String"},
+      {"nothing is replaced",
+       stage("normalizer", {{"type", "Replace"}, {"pattern", {{"String", ""}}}, {"content", " "}}),
+       kBad, "tokenizer.json: normalizer.pattern.String is ``, expected a text that is not empty"},
+      {"a long prefix",
+       stage("normalizer", {{"type", "Prepend"}, {"prepend", std::string(300, 'x')}}), kTooMuch,
+       "tokenizer.json: normalizer.prepend has 300 bytes, the limit is 256"},
+      {"many normalizers",
+       [](json& r) {
+         const json nine = {{"type", "Sequence"}, {"normalizers", json(9, {{"type", "NFC"}})}};
+         r["normalizer"] = {{"type", "Sequence"}, {"normalizers", {nine, nine}}};
+       },
+       kTooMuch, "tokenizer.json: normalizer.normalizers[1].normalizers[7]: more than 16 steps"},
+      {"Whitespace", stage("pre_tokenizer", {{"type", "Whitespace"}}), kForeign,
+       "tokenizer.json: pre_tokenizer: `Whitespace` is not supported; supported: ByteLevel, "
+       "Metaspace, Split, Digits, Sequence"},
+      {"an unknown scheme",
+       stage("pre_tokenizer",
+             {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "sometimes"}}),
+       kBad,
+       "tokenizer.json: pre_tokenizer.prepend_scheme is `sometimes`, expected first, always or "
+       "never"},
+      {"two schemes",
+       stage("pre_tokenizer",
+             {{"type", "Metaspace"}, {"replacement", "_"}, {"add_prefix_space", false}}),
+       kBad,
+       "tokenizer.json: pre_tokenizer.add_prefix_space is false, expected true, as prepend_scheme "
+       "is \"always\""},
+      {"two characters for a space",
+       stage("pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "__"}}), kBad,
+       "tokenizer.json: pre_tokenizer.replacement is `__`, expected one character"},
+      {"a decoder of bytes alone", stage("pre_tokenizer", {{"type", "Digits"}}), kForeign,
+       "tokenizer.json: decoder: `ByteLevel` without ByteLevel in the pre_tokenizer is not "
+       "supported; supported: Replace, ByteFallback, Metaspace, Fuse, Strip, in this order"},
+      {"a pre-tokenizer of bytes alone", stage("decoder", {{"type", "Fuse"}}), kBad,
+       "tokenizer.json: decoder is object, expected ByteLevel, as the pre_tokenizer has it"},
+      {"a decoder in another order",
+       stage("decoder", {{"type", "Sequence"},
+                         {"decoders", {{{"type", "Fuse"}}, {{"type", "ByteFallback"}}}}}),
+       kForeign,
+       "tokenizer.json: decoder.decoders[1]: `ByteFallback` at this place is not supported; "
+       "supported: Replace, ByteFallback, Metaspace, Fuse, Strip, in this order"},
+      {"a decoder that strips the end",
+       stage("decoder", {{"type", "Sequence"},
+                         {"decoders",
+                          {{{"type", "Fuse"}},
+                           {{"type", "Strip"}, {"content", " "}, {"start", 0}, {"stop", 1}}}}}),
+       kForeign, "tokenizer.json: decoder.decoders[1].stop: 1 is not supported; supported: 0"},
+      {"a decoder of nothing",
+       stage("decoder", {{"type", "Sequence"}, {"decoders", json::array()}}), kBad,
+       "tokenizer.json: decoder is object, expected a decoder that does something"},
+      {"an added token that is nothing",
+       [](json& r) {
+         r["normalizer"] = {{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}};
+         r["added_tokens"][0]["content"] = " ";
+         r["added_tokens"][0]["normalized"] = true;
+       },
+       kBad,
+       "tokenizer.json: added_tokens ` ` is empty after normalization, expected a text to search "
+       "for"},
+      {"an unk that is no token",
+       [](json& r) {
+         r["pre_tokenizer"] = nullptr;
+         r["model"]["unk_token"] = "<unk>";
+       },
+       kBad, "tokenizer.json: model.unk_token is `<unk>`, which model.vocab does not have"},
       {"Removed",
        stage("pre_tokenizer",
              {{"type", "Split"}, {"pattern", {{"Regex", "x"}}}, {"behavior", "Removed"}}),
@@ -187,7 +249,8 @@ TEST(DefinitionJson, NamesWhatIsForeign) {
        "tokenizer.json: post_processor: `RobertaProcessing` is not supported; supported: "
        "TemplateProcessing, ByteLevel, Sequence"},
       {"WordPiece decoder", stage("decoder", {{"type", "WordPiece"}}), kForeign,
-       "tokenizer.json: decoder: `WordPiece` is not supported; supported: ByteLevel"},
+       "tokenizer.json: decoder: `WordPiece` is not supported; supported: ByteLevel, Replace, "
+       "ByteFallback, Metaspace, Fuse, Strip, Sequence"},
       {"no decoder", stage("decoder", nullptr), kBad,
        "tokenizer.json: decoder is missing, expected an object"},
       {"template without text",

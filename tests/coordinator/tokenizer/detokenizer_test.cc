@@ -26,7 +26,7 @@ std::string DecodeInPieces(const Tokenizer& tokenizer, const std::vector<int32_t
 
 TEST(IncrementalDetokenizer, RandomIdsGiveWhatDecodeGives) {
   std::mt19937 random(7);
-  for (const char* name : {"gpt2", "llama3", "qwen2", "flags"}) {
+  for (const char* name : kGoldenTokenizers) {
     const Tokenizer tokenizer = LoadGolden(name);
     for (int round = 0; round < 2000; ++round) {
       // Mostly the low ids, which are single bytes and so halves of characters.
@@ -43,7 +43,7 @@ TEST(IncrementalDetokenizer, RandomIdsGiveWhatDecodeGives) {
 }
 
 TEST(IncrementalDetokenizer, GoldenDecodingsArriveInPieces) {
-  for (const char* name : {"gpt2", "llama3", "qwen2", "flags"}) {
+  for (const char* name : kGoldenTokenizers) {
     const Tokenizer tokenizer = LoadGolden(name);
     const auto golden = nlohmann::json::parse(ReadGolden(std::string(name) + ".json"));
     for (const auto& row : golden["decode"]) {
@@ -68,6 +68,72 @@ TEST(IncrementalDetokenizer, HoldsBackACharacterUntilItIsWhole) {
   EXPECT_EQ(detokenizer.Finish(), "\uFFFD");
   EXPECT_EQ(detokenizer.Finish(), "");
   EXPECT_EQ(detokenizer.Append('y'), "y");
+}
+
+int32_t IdOf(const Tokenizer& tokenizer, const std::string& token) {
+  const auto id = tokenizer.TokenId(token);
+  EXPECT_TRUE(id.has_value()) << token;
+  return id.value_or(-1);
+}
+
+// A decoder that takes a space from the beginning of a text does so there alone: what is decoded
+// after a prompt is the text of both less that of the prompt.
+TEST(IncrementalDetokenizer, AnAnswerKeepsTheSpaceAfterItsPrompt) {
+  for (const char* name : {"llama2", "mistral3", "metaspace", "yi"}) {
+    const Tokenizer tokenizer = LoadGolden(name);
+    const auto prompt = *tokenizer.Encode("the server", false);
+    const auto whole = *tokenizer.Encode("the server answers it", false);
+    ASSERT_TRUE(std::equal(prompt.begin(), prompt.end(), whole.begin())) << name;
+    ASSERT_TRUE(tokenizer.IsAnyShown(prompt, true));
+    IncrementalDetokenizer detokenizer(&tokenizer, true, /*follows_text=*/true);
+    std::string text = tokenizer.Decode(prompt, true);
+    for (size_t i = prompt.size(); i < whole.size(); ++i) text += detokenizer.Append(whole[i]);
+    EXPECT_EQ(text + detokenizer.Finish(), tokenizer.Decode(whole, true)) << name;
+    EXPECT_EQ(text, "the server answers it") << name;
+  }
+  const Tokenizer llama = LoadGolden("llama2");
+  const std::vector<int32_t> bos = {1};
+  EXPECT_FALSE(llama.IsAnyShown(bos, true));
+  EXPECT_TRUE(llama.IsAnyShown(bos, false));
+  EXPECT_FALSE(llama.IsAnyShown(std::vector<int32_t>{-1, 1 << 30}, false));
+}
+
+TEST(IncrementalDetokenizer, ARunOfBytesIsOneThingToHuggingFace) {
+  const Tokenizer tokenizer = LoadGolden("llama2");
+  const int32_t e2 = IdOf(tokenizer, "<0xE2>");
+  const int32_t x82 = IdOf(tokenizer, "<0x82>");
+  const int32_t xac = IdOf(tokenizer, "<0xAC>");
+  const int32_t a = IdOf(tokenizer, "a");
+  IncrementalDetokenizer detokenizer(&tokenizer, true);
+  for (const int32_t id : {e2, x82, xac}) EXPECT_EQ(detokenizer.Append(id), "");
+  EXPECT_EQ(detokenizer.Append(1), "") << "a hidden token does not end a run";
+  for (const int32_t id : {e2, x82, xac}) EXPECT_EQ(detokenizer.Append(id), "");
+  EXPECT_EQ(detokenizer.Append(a), "\u20AC\u20ACa");
+  for (const int32_t id : {e2, x82, xac, e2}) EXPECT_EQ(detokenizer.Append(id), "");
+  EXPECT_EQ(detokenizer.Append(a), "\uFFFD\uFFFD\uFFFD\uFFFDa");
+  EXPECT_EQ(detokenizer.Append(x82), "");
+  EXPECT_EQ(detokenizer.Finish(), "\uFFFD");
+}
+
+TEST(IncrementalDetokenizer, ALongRunIsGivenOutOnTheWay) {
+  const Tokenizer tokenizer = LoadGolden("llama2");
+  const std::vector<int32_t> euro = {IdOf(tokenizer, "<0xE2>"), IdOf(tokenizer, "<0x82>"),
+                                     IdOf(tokenizer, "<0xAC>")};
+  IncrementalDetokenizer detokenizer(&tokenizer, true);
+  std::string text;
+  std::string expected;
+  size_t pieces = 0;
+  for (int i = 0; i < 100; ++i) {
+    for (const int32_t id : euro) {
+      const std::string piece = detokenizer.Append(id);
+      ASSERT_FALSE(InvalidUtf8Offset(piece).has_value());
+      if (!piece.empty()) ++pieces;
+      text += piece;
+    }
+    expected += "\u20AC";
+  }
+  EXPECT_EQ(text + detokenizer.Finish(), expected);
+  EXPECT_EQ(pieces, 4u);  // 300 bytes, 64 held back at most
 }
 
 }  // namespace

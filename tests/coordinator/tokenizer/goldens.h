@@ -8,6 +8,9 @@
 
 namespace octet::tokenizer {
 
+inline constexpr const char* kGoldenTokenizers[] = {
+    "gpt2", "llama3", "qwen2", "flags", "llama2", "mistral3", "yi", "metaspace", "unk"};
+
 std::string ReadGolden(const std::string& name);
 
 // The tokenizer goldens/NAME.tokenizer.json. Fails the process when it does not load.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the files under goldens/: small byte-level tokenizers and what Hugging Face gives for them.
+"""Makes the files under goldens/: small tokenizers and what Hugging Face gives for them.
 
 Needs the Python package `tokenizers` (the goldens in the tree are of 0.23.3). The C++ tests read the
 files and never run this. Everything is seeded: a second run with the same version writes the same
@@ -227,6 +227,158 @@ def flags():
     return json.loads(tokenizer.to_str())
 
 
+PIECE_SPACE = "\u2581"
+
+
+def text_bpe(vocab_size, fallback, special_tokens, unk="<unk>"):
+    """A model of characters, trained on words that begin with PIECE_SPACE as sentencepiece's do."""
+    tokenizer = Tokenizer(models.BPE(unk_token=unk, fuse_unk=True, byte_fallback=fallback))
+    tokenizer.normalizer = normalizers.Replace(" ", PIECE_SPACE)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(PIECE_SPACE, "merged_with_next")
+    names = list(special_tokens) + ([f"<0x{byte:02X}>" for byte in range(256)] if fallback else [])
+    # Characters that are seen once stay without a token.
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=names, limit_alphabet=190, show_progress=False
+    )
+    tokenizer.train_from_iterator(corpus(random.Random(1)), trainer)
+    spec = json.loads(tokenizer.to_str())
+    spec["added_tokens"] = [
+        token for token in spec["added_tokens"] if token["content"] in special_tokens
+    ]
+    spec["normalizer"] = None
+    spec["pre_tokenizer"] = None
+    return spec
+
+
+def strip_decoder(*stages):
+    replace = {"type": "Replace", "pattern": {"String": PIECE_SPACE}, "content": " "}
+    return {"type": "Sequence", "decoders": [replace, *stages]}
+
+
+FALLBACK = {"type": "ByteFallback"}
+FUSE = {"type": "Fuse"}
+STRIP = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+
+
+def bos_template(bos, bos_id):
+    return {
+        "type": "TemplateProcessing",
+        "single": [
+            {"SpecialToken": {"id": bos, "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}},
+        ],
+        "pair": [
+            {"Sequence": {"id": "A", "type_id": 0}},
+            {"Sequence": {"id": "B", "type_id": 1}},
+        ],
+        "special_tokens": {bos: {"id": bos, "ids": [bos_id], "tokens": [bos]}},
+    }
+
+
+def with_added(spec, tokens):
+    """Adds tokens to a spec; what they are is said by keyword arguments of AddedToken."""
+    tokenizer = Tokenizer.from_str(json.dumps(spec))
+    for token in tokens:
+        add = tokenizer.add_special_tokens if token.special else tokenizer.add_tokens
+        add([token])
+    return json.loads(tokenizer.to_str())
+
+
+def llama2():
+    """As Llama-2, InternLM and old Mistral: the normalizer prepends, fallback to bytes, merges "a b"."""
+    spec = text_bpe(1100, True, ["<unk>", "<s>", "</s>"])
+    spec["normalizer"] = {
+        "type": "Sequence",
+        "normalizers": [
+            {"type": "Prepend", "prepend": PIECE_SPACE},
+            {"type": "Replace", "pattern": {"String": " "}, "content": PIECE_SPACE},
+        ],
+    }
+    spec["decoder"] = strip_decoder(FALLBACK, FUSE, STRIP)
+    spec["post_processor"] = bos_template("<s>", 1)
+    spec["model"]["merges"] = [" ".join(pair) for pair in spec["model"]["merges"]]
+    return with_added(
+        spec,
+        [
+            AddedToken("<|endoftext|>", special=True, normalized=False),
+            AddedToken("word", single_word=True, normalized=False),
+            AddedToken("<mask>", lstrip=True, special=True, normalized=False),
+            AddedToken("<right>", rstrip=True, special=True, normalized=False),
+            AddedToken("<tool_call>", normalized=True),
+        ],
+    )
+
+
+def mistral3():
+    """As Mistral v3 and Llama-2 without `legacy`: Metaspace before the first piece alone, unsplit."""
+    spec = text_bpe(1100, True, ["<unk>", "<s>", "</s>", "[INST]", "[/INST]"])
+    space = {"type": "Metaspace", "replacement": PIECE_SPACE, "prepend_scheme": "first"}
+    spec["pre_tokenizer"] = space | {"split": False}
+    spec["decoder"] = strip_decoder(FALLBACK, FUSE, STRIP)
+    spec["post_processor"] = bos_template("<s>", 1)
+    return with_added(
+        spec,
+        [
+            AddedToken("<|endoftext|>", special=True, normalized=False),
+            AddedToken("server", normalized=False),
+            AddedToken("<mask>", normalized=True, lstrip=True),
+        ],
+    )
+
+
+def yi():
+    """As Yi: Replace alone, nothing before the text and nothing taken from it."""
+    spec = text_bpe(900, True, ["<unk>", "<|startoftext|>", "<|endoftext|>", "<|im_end|>"])
+    spec["normalizer"] = {
+        "type": "Replace",
+        "pattern": {"String": " "},
+        "content": PIECE_SPACE,
+    }
+    spec["decoder"] = strip_decoder(FALLBACK, FUSE)
+    return with_added(spec, [AddedToken("  ", normalized=False), AddedToken("\n\n", normalized=True)])
+
+
+def metaspace():
+    """Metaspace in front of every piece, split into words; its own decoder; no bytes, NFKC, Strip."""
+    spec = text_bpe(800, False, ["<unk>", "<s>"])
+    space = {"type": "Metaspace", "replacement": PIECE_SPACE, "prepend_scheme": "always"}
+    spec["normalizer"] = {
+        "type": "Sequence",
+        "normalizers": [
+            {"type": "NFKC"},
+            {"type": "Strip", "strip_left": True, "strip_right": True},
+        ],
+    }
+    spec["pre_tokenizer"] = {
+        "type": "Sequence",
+        "pretokenizers": [{"type": "Digits", "individual_digits": True}, space | {"split": True}],
+    }
+    spec["decoder"] = space | {"split": True}
+    spec["model"]["ignore_merges"] = True
+    return with_added(
+        spec,
+        [
+            AddedToken("<|endoftext|>", special=True, normalized=True),
+            AddedToken("cafe\u0301_token", normalized=True),
+            AddedToken("word", single_word=True, normalized=True, rstrip=True),
+        ],
+    )
+
+
+def unk():
+    """No bytes, an unk for each unknown character, a few tokens of bytes that are never used whole."""
+    spec = text_bpe(500, False, ["<unk>", "<s>"])
+    spec["model"]["fuse_unk"] = False
+    spec["model"]["byte_fallback"] = True
+    size = len(spec["model"]["vocab"])
+    for index, byte in enumerate([0x0A, 0xC3, 0xA9, 0xE2]):
+        spec["model"]["vocab"][f"<0x{byte:02X}>"] = size + index
+    space = {"type": "Metaspace", "replacement": PIECE_SPACE, "prepend_scheme": "never"}
+    spec["pre_tokenizer"] = space | {"split": False}
+    spec["decoder"] = strip_decoder(FALLBACK)
+    return with_added(spec, [AddedToken("<|endoftext|>", special=True, normalized=False)])
+
+
 def encodings(tokenizer, texts):
     rows = []
     for index, text in enumerate(texts):
@@ -268,7 +420,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     texts = all_texts(random.Random(2))
     write(out / "texts.json", texts)
-    for make in (gpt2, llama3, qwen2, flags):
+    for make in (gpt2, llama3, qwen2, flags, llama2, mistral3, yi, metaspace, unk):
         spec = make()
         name = make.__name__
         write(out / f"{name}.tokenizer.json", spec)

@@ -49,5 +49,25 @@ TEST(ActivationTest, LargeGatesSaturate) {
   }
 }
 
+TEST(ActivationTest, ReluKeepsWhatIsAboveZero) {
+  std::vector<float> x = Normal(3 * 4099, 5);
+  x[0] = -0.0f;
+  x[1] = INFINITY;
+  x[2] = -INFINITY;
+  std::vector<float> expected = x;
+  for (float& value : expected) value = value > 0 ? value : 0.0f;
+  for (Isa isa : AvailableIsas()) {
+    IsaScope scope(isa);
+    ThreadPool pool(2);
+    Stream stream(&pool);
+    std::vector<float> y(x.size(), 7.0f);
+    Relu({.x = x.data(), .y = y.data(), .rows = 3, .width = 4099}, stream);
+    EXPECT_TRUE(SameBits(y, expected));
+    const float nan = NAN;
+    Relu({.x = &nan, .y = y.data(), .rows = 1, .width = 1}, stream);
+    EXPECT_TRUE(std::isnan(y[0]));
+  }
+}
+
 }  // namespace
 }  // namespace octet::kernels::test

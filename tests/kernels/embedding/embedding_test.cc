@@ -58,5 +58,32 @@ TEST(EmbeddingTest, SumOfShardsHasTheBitsOfTheWhole) {
   }
 }
 
+TEST(EmbeddingTest, PositionsAreAddedFromTheirOffsetOn) {
+  const std::vector<int32_t> positions = {0, 47, 3, 3};
+  const auto rows = static_cast<int64_t>(positions.size());
+  const std::vector<float> before = Normal(rows * kHidden, 4);
+  for (DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+    const std::vector<std::byte> table = Table(dtype);
+    for (int threads : {1, 2}) {
+      ThreadPool pool(threads);
+      Stream stream(&pool);
+      std::vector<float> x = before;
+      AddPositions({.table = table.data(),
+                    .dtype = dtype,
+                    .table_rows = kVocab,
+                    .offset = 2,
+                    .positions = positions.data(),
+                    .x = x.data(),
+                    .rows = rows,
+                    .hidden = kHidden},
+                   stream);
+      for (int64_t i = 0; i < rows * kHidden; ++i) {
+        const int64_t row = positions[i / kHidden] + 2;
+        EXPECT_EQ(x[i], before[i] + Element(table, dtype, row * kHidden + i % kHidden));
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace octet::kernels::test

@@ -97,6 +97,17 @@ TEST(Linear, EveryRowCount) {
   ExpectExact(Make(many, 259, false, random));
 }
 
+// Several leaves, segments of several lengths, more rows than any family takes at a time.
+TEST(Linear, ManyRowsOfManyLeaves) {
+  std::mt19937 random(11);
+  for (const WeightFormat format : {WeightFormat::kInt4, WeightFormat::kInt8}) {
+    for (const bool asymmetric : {false, true}) {
+      const LinearShape shape = WholeShape(SumTree::OverInputs(1848), format, 65, 96, asymmetric);
+      ExpectExact(Make(shape, 150, true, random));
+    }
+  }
+}
+
 TEST(Linear, RandomShapes) {
   std::mt19937 random(4);
   const int64_t groups[] = {32, 64, 128, 0};  // 0: all inputs

@@ -28,14 +28,14 @@ class NormEmulatedTest : public DeviceTest {
     const DeviceArray<float> device_weight(weight);
     const DeviceArray<float> y(static_cast<int64_t>(x.size()));
     const auto hidden = static_cast<int64_t>(weight.size());
-    RmsNorm({.x = device_x.data(),
-             .weight = device_weight.data(),
-             .y = y.data(),
-             .rows = static_cast<int64_t>(x.size()) / hidden,
-             .hidden = hidden,
-             .eps = kEps,
-             .out = out},
-            DeviceStream());
+    kernels::Norm({.x = device_x.data(),
+                   .weight = device_weight.data(),
+                   .y = y.data(),
+                   .rows = static_cast<int64_t>(x.size()) / hidden,
+                   .hidden = hidden,
+                   .eps = kEps,
+                   .out = out},
+                  DeviceStream());
     return y.Read();
   }
 
@@ -51,15 +51,15 @@ class NormEmulatedTest : public DeviceTest {
     const DeviceArray<float> device_bias(bias);
     const DeviceArray<float> y(static_cast<int64_t>(residual.size()));
     const auto hidden = static_cast<int64_t>(weight.size());
-    AddRmsNorm({.residual = device_residual.data(),
-                .delta = device_delta.data(),
-                .weight = device_weight.data(),
-                .y = y.data(),
-                .rows = static_cast<int64_t>(residual.size()) / hidden,
-                .hidden = hidden,
-                .eps = kEps,
-                .delta_bias = bias.empty() ? nullptr : device_bias.data()},
-               DeviceStream());
+    kernels::AddNorm({.residual = device_residual.data(),
+                      .delta = device_delta.data(),
+                      .weight = device_weight.data(),
+                      .y = y.data(),
+                      .rows = static_cast<int64_t>(residual.size()) / hidden,
+                      .hidden = hidden,
+                      .eps = kEps,
+                      .delta_bias = bias.empty() ? nullptr : device_bias.data()},
+                     DeviceStream());
     return {device_residual.Read(), y.Read()};
   }
 };
@@ -103,7 +103,7 @@ TEST_F(NormEmulatedTest, InPlace) {
   const std::vector<float> weight = Normal(1000, 6);
   const DeviceArray<float> y(x);
   const DeviceArray<float> device_weight(weight);
-  RmsNorm({y.data(), device_weight.data(), y.data(), 3, 1000, kEps}, DeviceStream());
+  kernels::Norm({y.data(), device_weight.data(), y.data(), 3, 1000, kEps}, DeviceStream());
   EXPECT_TRUE(SameBits(y.Read(), Norm(x, weight)));
 }
 
@@ -128,24 +128,24 @@ TEST_F(NormEmulatedTest, NeedNotWritePlainFloats) {
   const std::vector<float> weight = Normal(hidden, 14);
   const DeviceArray<float> device_x(x), device_weight(weight), residual(x), delta(x);
   const WrittenRows norm(ActivationFormat::kBF16, hidden, rows, 128);
-  RmsNorm({.x = device_x.data(),
-           .weight = device_weight.data(),
-           .rows = rows,
-           .hidden = hidden,
-           .eps = kEps,
-           .out = norm.view()},
-          DeviceStream());
+  kernels::Norm({.x = device_x.data(),
+                 .weight = device_weight.data(),
+                 .rows = rows,
+                 .hidden = hidden,
+                 .eps = kEps,
+                 .out = norm.view()},
+                DeviceStream());
   norm.ExpectHold(Norm(x, weight));
 
   const WrittenRows add(ActivationFormat::kInt8, hidden, rows, 128);
-  AddRmsNorm({.residual = residual.data(),
-              .delta = delta.data(),
-              .weight = device_weight.data(),
-              .rows = rows,
-              .hidden = hidden,
-              .eps = kEps,
-              .out = add.view()},
-             DeviceStream());
+  kernels::AddNorm({.residual = residual.data(),
+                    .delta = delta.data(),
+                    .weight = device_weight.data(),
+                    .rows = rows,
+                    .hidden = hidden,
+                    .eps = kEps,
+                    .out = add.view()},
+                   DeviceStream());
   add.ExpectHold(Norm(residual.Read(), weight));
 }
 

@@ -48,6 +48,29 @@ TEST(RopeTest, AnglesAreRoundedOnceEach) {
   EXPECT_EQ(Make({5}, inverse, 0.5f, pool).cos[3], Make({5}, inverse, 1.0f, pool).cos[3] * 0.5f);
 }
 
+TEST(RopeTest, EachRowGoesByItsTable) {
+  std::vector<float> tables = Frequencies(8);
+  const std::vector<float> other(8, 0.25f);
+  tables.insert(tables.end(), other.begin(), other.end());
+  const std::vector<int32_t> positions = {9, 9, 9}, table_of_row = {1, 0, -1};
+  std::vector<float> cos(3 * 8), sin(3 * 8);
+  ThreadPool pool(2);
+  Stream stream(&pool);
+  RopeAngles({.positions = positions.data(),
+              .inverse_frequency = tables.data(),
+              .cos = cos.data(),
+              .sin = sin.data(),
+              .rows = 3,
+              .rotary_dim = 16,
+              .table_of_row = table_of_row.data()},
+             stream);
+  const Angles first = Make({9}, Frequencies(8), 1.0f, pool);
+  const Angles second = Make({9}, other, 1.0f, pool);
+  EXPECT_EQ(std::vector<float>(cos.begin(), cos.begin() + 8), second.cos);
+  EXPECT_EQ(std::vector<float>(sin.begin() + 8, sin.begin() + 16), first.sin);
+  EXPECT_EQ(std::vector<float>(cos.begin() + 16, cos.end()), first.cos);
+}
+
 TEST(RopeTest, RotatesPairsHalfAHeadApart) {
   for (int64_t rotary : {64, 40, 2}) {
     const int64_t rows = 9, heads = 3, dim = 64, stride = heads * dim + 7, half = rotary / 2;

@@ -30,7 +30,7 @@ inline constexpr Variant kDeviceVariants[] = {
     {"int4_bf16", WeightFormat::kInt4, WeightFormat::kInt8, KvFormat::kInt8,
      ActivationFormat::kBF16},
     {"int4_int8", WeightFormat::kInt4, WeightFormat::kInt8, KvFormat::kInt8,
-     ActivationFormat::kInt8},
+     ActivationFormat::kInt8, /*static_kv=*/true},
     {"bf16_bf16", WeightFormat::kBF16, WeightFormat::kBF16, KvFormat::kBF16,
      ActivationFormat::kBF16},
 };

@@ -13,6 +13,7 @@ struct Variant {
   kernels::WeightFormat layers, head;
   kernels::KvFormat kv;
   kernels::ActivationFormat activations;
+  bool static_kv = false;
 };
 
 inline constexpr Variant kVariants[] = {
@@ -21,7 +22,7 @@ inline constexpr Variant kVariants[] = {
     {"bf16_f32", kernels::WeightFormat::kBF16, kernels::WeightFormat::kBF16,
      kernels::KvFormat::kBF16, kernels::ActivationFormat::kF32},
     {"int8_bf16", kernels::WeightFormat::kInt8, kernels::WeightFormat::kInt8,
-     kernels::KvFormat::kInt8, kernels::ActivationFormat::kBF16},
+     kernels::KvFormat::kInt8, kernels::ActivationFormat::kBF16, /*static_kv=*/true},
 };
 
 // Odd on purpose: 7 query heads for each kv head, a short last grain, groups that leaves cut, a
@@ -48,6 +49,7 @@ inline EngineConfig MakeTestConfig(const ModelSpec& spec, const Variant& variant
   config.shard = ShardPlan::Make(spec, ranks, rank).value();
   config.weights = {
       .layers = variant.layers, .head = variant.head, .embedding = DType::kBF16, .group = 128};
+  config.weights.static_kv = variant.static_kv;
   config.kv = variant.kv;
   config.activations = variant.activations;
   config.context = spec.context;

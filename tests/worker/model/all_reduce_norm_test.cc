@@ -90,15 +90,15 @@ TEST(AllReduceNormTest, TakesOneKernelWhereRootsAreGatheredElseTwoSteps) {
 }  // namespace
 
 // Stands in for the kernel.
-void kernels::cuda::SumAddRmsNorm(const SumAddRmsNormArgs& args, Stream& stream) {
+void kernels::cuda::SumAddNorm(const SumAddNormArgs& args, Stream& stream) {
   ++sums_in_one_kernel;
   std::vector<float> delta(args.norm.rows * args.norm.hidden);
   comm::SingleCommunicator single;
   single.TreeAllReduce(*args.tree, args.roots, delta.data(), static_cast<int64_t>(delta.size()),
                        stream);
-  AddRmsNormArgs norm = args.norm;
+  AddNormArgs norm = args.norm;
   norm.delta = delta.data();
-  kernels::AddRmsNorm(norm, stream);
+  kernels::AddNorm(norm, stream);
 }
 
 }  // namespace octet

@@ -206,12 +206,10 @@ TEST(SpecFromConfig, SaysWhatWasFoundAndExpected) {
 
 TEST(SpecFromConfig, RefusesWhatItCanNotCompute) {
   const std::vector<std::pair<const char*, json>> variants = {
-      {"architectures", {"Qwen3ForCausalLM"}},
+      {"architectures", {"Gemma2ForCausalLM"}},
       {"hidden_act", "gelu"},
-      {"mlp_bias", true},
       {"partial_rotary_factor", 0.5},
-      {"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}},
-      {"rope_scaling", {{"type", "dynamic"}, {"factor", 4.0}}},
+      {"rope_scaling", {{"rope_type", "longrope"}, {"factor", 4.0}}},
       {"rope_parameters", {{"full_attention", {{"rope_type", "default"}}}}},
   };
   for (const auto& [key, value] : variants) {
@@ -220,15 +218,44 @@ TEST(SpecFromConfig, RefusesWhatItCanNotCompute) {
     EXPECT_EQ(Spec(config).status().code(), StatusCode::kUnimplemented) << key << value;
   }
   json config = Llama();
-  config["architectures"] = {"Qwen3ForCausalLM"};
+  config["architectures"] = {"Gemma2ForCausalLM"};
   EXPECT_EQ(Message(config),
-            "config.json: architecture \"Qwen3ForCausalLM\" is not supported; supported are "
-            "LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM");
+            "config.json: architecture \"Gemma2ForCausalLM\" is not supported; supported are "
+            "InternLMForCausalLM, InternLM2ForCausalLM, LlamaForCausalLM, MistralForCausalLM, "
+            "OPTForCausalLM, QWenLMHeadModel, Qwen2ForCausalLM, Qwen3ForCausalLM, YiForCausalLM");
   config = Llama();
-  config["rope_scaling"] = {{"rope_type", "yarn"}};
+  config["rope_scaling"] = {{"rope_type", "longrope"}};
   EXPECT_EQ(Message(config),
-            "config.json: rope_scaling: key \"rope_type\" is \"yarn\", supported is only "
-            "\"default\", \"linear\" or \"llama3\"");
+            "config.json: rope_scaling: key \"rope_type\" is \"longrope\", supported is only "
+            "\"default\", \"linear\", \"dynamic\", \"llama3\" or \"yarn\"");
+}
+
+TEST(SpecFromConfig, RefusesModelsOfOtherKindsByName) {
+  const std::vector<std::pair<const char*, const char*>> named = {
+      {"MixtralForCausalLM", "a mixture of experts"},
+      {"Qwen3MoeForCausalLM", "a mixture of experts"},
+      {"DeepseekV3ForCausalLM", "a mixture of experts"},
+      {"LlavaForConditionalGeneration", "a model of images or sound"},
+      {"Qwen2VLForConditionalGeneration", "a model of images or sound"},
+      {"InternVLChatModel", "a model of images or sound"},
+      {"MambaForCausalLM", "a state-space model"},
+  };
+  for (const auto& [architecture, kind] : named) {
+    json config = Llama();
+    config["architectures"] = {architecture};
+    EXPECT_EQ(Message(config), std::string("config.json: architecture \"") + architecture +
+                                   "\" is " + kind + ", which is not supported");
+  }
+  for (const auto& [key, value] : std::vector<std::pair<const char*, json>>{
+           {"num_experts", 60}, {"vision_config", json::object()}, {"visual", {{"width", 1664}}}}) {
+    json config = Llama();
+    config[key] = value;
+    EXPECT_EQ(Spec(config).status().code(), StatusCode::kUnimplemented);
+    EXPECT_NE(Message(config).find(std::string("key \"") + key + "\""), std::string::npos);
+  }
+  json config = Llama();
+  config["num_experts"] = 0;
+  EXPECT_TRUE(Spec(config).ok());
 }
 
 TEST(SpecFromConfig, RefusesBadRope) {

@@ -107,8 +107,9 @@ void ExpectLayer(const MadeCheckpoint& made, const ShardPlan& shard, const Decod
                 {prefix + "mlp.up_proj.weight", shard.ffn_begin, shard.ffn_end}});
   ExpectPacked(made, shapes.down, layer.down, spec.ffn,
                {{prefix + "mlp.down_proj.weight", 0, spec.hidden}});
-  ExpectFloats(made, layer.attention_norm, {{prefix + "input_layernorm.weight", 0, spec.hidden}});
-  ExpectFloats(made, layer.mlp_norm,
+  ExpectFloats(made, layer.attention_norm.weight,
+               {{prefix + "input_layernorm.weight", 0, spec.hidden}});
+  ExpectFloats(made, layer.mlp_norm.weight,
                {{prefix + "post_attention_layernorm.weight", 0, spec.hidden}});
   ASSERT_EQ(layer.qkv_bias != nullptr, spec.qkv_bias);
   if (spec.qkv_bias) ExpectFloats(made, layer.qkv_bias, attention(".bias"));
@@ -129,7 +130,7 @@ void ExpectWhole(const MadeCheckpoint& made, int64_t ranks, const WeightOptions&
     for (int64_t layer = 0; layer < made.spec.layers; ++layer) {
       ExpectLayer(made, *shard, *loaded, layer);
     }
-    ExpectFloats(made, loaded->final_norm, {{"model.norm.weight", 0, made.spec.hidden}});
+    ExpectFloats(made, loaded->final_norm.weight, {{"model.norm.weight", 0, made.spec.hidden}});
     ExpectPacked(made, loaded->shapes.head, loaded->head, made.spec.hidden,
                  {{made.spec.tied_embeddings ? table : "lm_head.weight", shard->vocab_begin,
                    shard->vocab_end}});
@@ -197,7 +198,7 @@ TEST(LoadDecoderWeights, BytesDoNotDependOnTheThreads) {
   const auto one = Load(made, 2, 0, int4, 1);
   const auto four = Load(made, 2, 0, int4, 4);
   ASSERT_TRUE(one.ok() && four.ok());
-  EXPECT_EQ(std::memcmp(one->layers[0].attention_norm, four->layers[0].attention_norm,
+  EXPECT_EQ(std::memcmp(one->layers[0].attention_norm.weight, four->layers[0].attention_norm.weight,
                         one->arena.taken_bytes()),
             0);
 }

@@ -94,7 +94,8 @@ TEST(MakeRandomWeights, DependOnTheSeed) {
   const Rank b = MakeRank(spec, 1, 0, WeightFormat::kInt4, 1);
   const Rank c = MakeRank(spec, 1, 0, WeightFormat::kInt4, 2);
   const auto same = [](const Rank& x, const Rank& y) {
-    return std::memcmp(x.weights.layers[0].attention_norm, y.weights.layers[0].attention_norm,
+    return std::memcmp(x.weights.layers[0].attention_norm.weight,
+                       y.weights.layers[0].attention_norm.weight,
                        x.weights.arena.taken_bytes()) == 0;
   };
   EXPECT_TRUE(same(a, b));

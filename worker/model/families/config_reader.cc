@@ -47,6 +47,11 @@ Status ConfigReader::Unexpected(const std::string& key, const std::string& expec
                          ", expected " + expected);
 }
 
+Status ConfigReader::Unsupported(const std::string& key, const std::string& supported) const {
+  return Unimplemented(what_ + ": key \"" + key + "\" is " + Shown(*Find(key)) +
+                       ", supported is only " + supported);
+}
+
 Result<int64_t> ConfigReader::Int(const std::string& key, int64_t min, int64_t max,
                                   std::optional<int64_t> absent) const {
   const nlohmann::json* value = Find(key);

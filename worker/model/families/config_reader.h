@@ -38,6 +38,8 @@ class ConfigReader {
 
   // "config.json: key "x" is 7, expected ..."
   Status Unexpected(const std::string& key, const std::string& expected) const;
+  // The key is there, but says what no part here computes. REQUIRES: Has(key).
+  Status Unsupported(const std::string& key, const std::string& supported) const;
 
  private:
   std::reference_wrapper<const nlohmann::json> object_;

@@ -6,13 +6,16 @@
 #include "base/json/json.h"
 #include "worker/model/families/config_reader.h"
 #include "worker/model/families/llama_like.h"
+#include "worker/model/families/refusals.h"
 
 namespace octet::worker {
 namespace {
 
 constexpr int64_t kEosIdsMax = 64;
 
-std::array<const Family*, 3> Families() { return {&kLlama, &kMistral, &kQwen2}; }
+std::array<const Family*, 9> Families() {
+  return {&kInternLm, &kInternLm2, &kLlama, &kMistral, &kOpt, &kQwen, &kQwen2, &kQwen3, &kYi};
+}
 
 std::string Supported() {
   std::string names;
@@ -33,6 +36,7 @@ Result<const Family*> FindFamily(const ConfigReader& config) {
   for (const Family* family : Families()) {
     if (found == (list == nullptr ? family->model_type : family->architecture)) return family;
   }
+  OCTET_RETURN_IF_ERROR(RefuseOtherKinds(config, found));
   return Unimplemented(config.what() + ": " + (list == nullptr ? "model_type " : "architecture ") +
                        Quoted(found) + " is not supported; supported are " + Supported());
 }
@@ -70,6 +74,7 @@ Result<ModelSpec> SpecFromConfig(const std::string& config_json,
   OCTET_ASSIGN_OR_RETURN(const nlohmann::json object, ParseObject(config_json, "config.json"));
   const ConfigReader config(object, "config.json");
   OCTET_ASSIGN_OR_RETURN(const Family* family, FindFamily(config));
+  OCTET_RETURN_IF_ERROR(RefuseOtherKinds(config, family->architecture));
   OCTET_ASSIGN_OR_RETURN(ModelSpec spec, family->read(config));
   spec.architecture = family->architecture;
   OCTET_RETURN_IF_ERROR(AddEndTokens(config, &spec));

@@ -1,33 +1,15 @@
 #include "worker/model/families/llama_like.h"
 
 #include <algorithm>
-#include <optional>
 #include <string>
 
 #include "base/json/json.h"
+#include "worker/model/families/rope_config.h"
 
 namespace octet::worker {
 namespace {
 
-constexpr double kNormEpsMin = 1e-12;
-constexpr double kNormEpsMax = 1e-1;
-
-Status Unsupported(const ConfigReader& config, const std::string& key,
-                   const std::string& supported) {
-  return Unimplemented(config.what() + ": key \"" + key + "\" is " + Shown(*config.Find(key)) +
-                       ", supported is only " + supported);
-}
-
-// Keys that change what the model computes and that no part here computes.
-Status CheckNothingElse(const ConfigReader& config) {
-  OCTET_ASSIGN_OR_RETURN(const std::string act, config.String("hidden_act", "silu"));
-  if (act != "silu") return Unsupported(config, "hidden_act", "\"silu\"");
-  OCTET_ASSIGN_OR_RETURN(const bool mlp_bias, config.Bool("mlp_bias", false));
-  if (mlp_bias) return Unsupported(config, "mlp_bias", "false");
-  return {};
-}
-
-Status ReadHeads(const ConfigReader& config, ModelSpec* spec) {
+Status ReadHeads(const ConfigReader& config, int64_t head_dim_absent, ModelSpec* spec) {
   OCTET_ASSIGN_OR_RETURN(spec->heads, config.Int("num_attention_heads", 1, kHeadsMax));
   OCTET_ASSIGN_OR_RETURN(spec->kv_heads,
                          config.Int("num_key_value_heads", 1, kHeadsMax, spec->heads));
@@ -35,14 +17,15 @@ Status ReadHeads(const ConfigReader& config, ModelSpec* spec) {
     return config.Unexpected("num_key_value_heads", "a divisor of num_attention_heads, which is " +
                                                         std::to_string(spec->heads));
   }
-  if (!config.Has("head_dim") && spec->hidden % spec->heads != 0) {
+  const bool given = config.Has("head_dim") || head_dim_absent != 0;
+  if (!given && spec->hidden % spec->heads != 0) {
     return config.Unexpected("hidden_size", "a multiple of num_attention_heads, which is " +
                                                 std::to_string(spec->heads) +
                                                 ", as head_dim is not given");
   }
   const std::string even = "an even integer in [2, " + std::to_string(kHeadDimMax) + "]";
-  if (config.Has("head_dim")) {
-    OCTET_ASSIGN_OR_RETURN(spec->head_dim, config.Int("head_dim", 2, kHeadDimMax));
+  if (given) {
+    OCTET_ASSIGN_OR_RETURN(spec->head_dim, config.Int("head_dim", 2, kHeadDimMax, head_dim_absent));
     if (spec->head_dim % 2 != 0) return config.Unexpected("head_dim", even);
     return {};
   }
@@ -54,79 +37,7 @@ Status ReadHeads(const ConfigReader& config, ModelSpec* spec) {
   return {};
 }
 
-// The object with rope's type, and whether it is transformers 5's.
-struct RopeSource {
-  std::optional<ConfigReader> scaling;  // rope_parameters or rope_scaling
-  bool theta_inside = false;
-};
-
-Result<RopeSource> FindRope(const ConfigReader& config) {
-  RopeSource source;
-  if (config.Has("rope_parameters")) {
-    OCTET_ASSIGN_OR_RETURN(ConfigReader parameters, config.Object("rope_parameters"));
-    source.scaling.emplace(parameters);
-    source.theta_inside = parameters.Has("rope_theta");
-  } else if (config.Has("rope_scaling")) {
-    OCTET_ASSIGN_OR_RETURN(ConfigReader scaling, config.Object("rope_scaling"));
-    source.scaling.emplace(scaling);
-  }
-  return source;
-}
-
-Status CheckWholeRotary(const ConfigReader& config) {
-  OCTET_ASSIGN_OR_RETURN(const double part, config.Number("partial_rotary_factor", 0.0, 1.0, 1.0));
-  if (part != 1.0) return Unsupported(config, "partial_rotary_factor", "1");
-  return {};
-}
-
-Status ReadScaling(const ConfigReader& scaling, RopeSpec* rope) {
-  const std::string key = scaling.Has("rope_type") || !scaling.Has("type") ? "rope_type" : "type";
-  OCTET_ASSIGN_OR_RETURN(const std::string type, scaling.String(key, "default"));
-  if (type == "default") {
-    if (!scaling.Has(key) && scaling.Has("factor")) {
-      return scaling.Unexpected(key, "the type that \"factor\" belongs to");
-    }
-    return {};
-  }
-  if (type != "linear" && type != "llama3") {
-    return Unsupported(scaling, key, "\"default\", \"linear\" or \"llama3\"");
-  }
-  OCTET_ASSIGN_OR_RETURN(rope->factor, scaling.Number("factor", 1.0, 1e6));
-  rope->type = RopeType::kLinear;
-  if (type == "linear") return {};
-  rope->type = RopeType::kLlama3;
-  OCTET_ASSIGN_OR_RETURN(rope->low_freq_factor, scaling.Number("low_freq_factor", 1e-6, 1e6, 1.0));
-  OCTET_ASSIGN_OR_RETURN(rope->high_freq_factor,
-                         scaling.Number("high_freq_factor", 1e-6, 1e6, 4.0));
-  if (rope->high_freq_factor <= rope->low_freq_factor) {
-    return scaling.Unexpected(
-        "high_freq_factor", "more than low_freq_factor, which is " + Shown(rope->low_freq_factor));
-  }
-  OCTET_ASSIGN_OR_RETURN(rope->original_context,
-                         scaling.Int("original_max_position_embeddings", 1, kContextMax, 8192));
-  return {};
-}
-
 }  // namespace
-
-Result<RopeSpec> ReadRope(const ConfigReader& config) {
-  RopeSpec rope;
-  OCTET_ASSIGN_OR_RETURN(const RopeSource source, FindRope(config));
-  OCTET_RETURN_IF_ERROR(CheckWholeRotary(config));
-  if (source.scaling.has_value()) {
-    for (const char* layer_type : {"full_attention", "sliding_attention"}) {
-      if (source.scaling->Has(layer_type)) {
-        return Unimplemented(source.scaling->what() +
-                             ": rope that differs between layer types is not supported");
-      }
-    }
-    OCTET_RETURN_IF_ERROR(CheckWholeRotary(*source.scaling));
-    OCTET_RETURN_IF_ERROR(ReadScaling(*source.scaling, &rope));
-  }
-  const ConfigReader& holder = source.theta_inside ? *source.scaling : config;
-  OCTET_ASSIGN_OR_RETURN(rope.theta, holder.Number("rope_theta", 1.0, 1e15, 10000.0));
-  return rope;
-}
 
 Result<int64_t> WindowOfLayers(const ConfigReader& config, int64_t layers, int64_t window,
                                int64_t first_sliding_layer) {
@@ -154,6 +65,14 @@ Result<int64_t> WindowOfLayers(const ConfigReader& config, int64_t layers, int64
                        " layers; supported is one for all layers or for none");
 }
 
+Result<int64_t> QwenWindow(const ConfigReader& config, int64_t layers) {
+  OCTET_ASSIGN_OR_RETURN(const bool slides, config.Bool("use_sliding_window", false));
+  if (!slides || config.IsNull("sliding_window")) return 0;
+  OCTET_ASSIGN_OR_RETURN(const int64_t window, config.Int("sliding_window", 1, kContextMax, 4096));
+  OCTET_ASSIGN_OR_RETURN(const int64_t first, config.Int("max_window_layers", 0, kContextMax, 28));
+  return WindowOfLayers(config, layers, window, first);
+}
+
 TensorNames LlamaNames(const ModelSpec&) {
   const std::string layer = "model.layers.{}.";
   return {.embedding = "model.embed_tokens",
@@ -170,19 +89,20 @@ TensorNames LlamaNames(const ModelSpec&) {
           .down = {.module = layer + "mlp.down_proj"}};
 }
 
-Result<ModelSpec> ReadLlamaLike(const ConfigReader& config, int64_t context_absent) {
-  OCTET_RETURN_IF_ERROR(CheckNothingElse(config));
+Result<ModelSpec> ReadLlamaLike(const ConfigReader& config, const LlamaDefaults& absent) {
+  OCTET_ASSIGN_OR_RETURN(const std::string act, config.String("hidden_act", "silu"));
+  if (act != "silu") return config.Unsupported("hidden_act", "\"silu\"");
   ModelSpec spec;
   OCTET_ASSIGN_OR_RETURN(spec.layers, config.Int("num_hidden_layers", 1, kLayersMax));
   OCTET_ASSIGN_OR_RETURN(spec.hidden, config.Int("hidden_size", 2, kHiddenMax));
   OCTET_ASSIGN_OR_RETURN(spec.ffn, config.Int("intermediate_size", 1, kFfnMax));
   OCTET_ASSIGN_OR_RETURN(spec.vocab, config.Int("vocab_size", 1, kVocabMax));
-  OCTET_RETURN_IF_ERROR(ReadHeads(config, &spec));
+  OCTET_RETURN_IF_ERROR(ReadHeads(config, absent.head_dim, &spec));
   OCTET_ASSIGN_OR_RETURN(spec.context,
-                         config.Int("max_position_embeddings", 1, kContextMax, context_absent));
+                         config.Int("max_position_embeddings", 1, kContextMax, absent.context));
   OCTET_ASSIGN_OR_RETURN(spec.norm_eps,
                          config.Number("rms_norm_eps", kNormEpsMin, kNormEpsMax, 1e-6));
-  OCTET_ASSIGN_OR_RETURN(spec.rope, ReadRope(config));
+  OCTET_RETURN_IF_ERROR(ReadRope(config, &spec));
   OCTET_ASSIGN_OR_RETURN(spec.tied_embeddings, config.Bool("tie_word_embeddings", false));
   return spec;
 }

@@ -3,26 +3,21 @@
 #pragma once
 
 #include "base/status.h"
-#include "worker/model/families/config_reader.h"
-#include "worker/model/model_spec.h"
-#include "worker/model/tensor_names.h"
+#include "worker/model/families/family.h"
 
 namespace octet::worker {
 
-// One dialect of config.json.
-struct Family {
-  const char* architecture;  // architectures[0]
-  const char* model_type;    // used where architectures is absent
-  Result<ModelSpec> (*read)(const ConfigReader& config);
-  TensorNames (*names)(const ModelSpec& spec);
+inline constexpr double kNormEpsMin = 1e-12;
+inline constexpr double kNormEpsMax = 1e-1;
+
+// What a family takes where config.json does not say.
+struct LlamaDefaults {
+  int64_t context = 0;
+  int64_t head_dim = 0;  // 0: hidden_size / num_attention_heads
 };
 
-extern const Family kLlama;
-extern const Family kMistral;
-extern const Family kQwen2;
-
-// Everything but biases, sliding window and end tokens. `context_absent`: the family's default.
-Result<ModelSpec> ReadLlamaLike(const ConfigReader& config, int64_t context_absent);
+// Everything but biases, sliding window and end tokens.
+Result<ModelSpec> ReadLlamaLike(const ConfigReader& config, const LlamaDefaults& absent);
 
 // Every part is a module of its own.
 TensorNames LlamaNames(const ModelSpec& spec);
@@ -32,7 +27,8 @@ TensorNames LlamaNames(const ModelSpec& spec);
 Result<int64_t> WindowOfLayers(const ConfigReader& config, int64_t layers, int64_t window,
                                int64_t first_sliding_layer);
 
-// rope_parameters (transformers 5) or rope_theta with rope_scaling (before).
-Result<RopeSpec> ReadRope(const ConfigReader& config);
+// The window of Qwen2 and Qwen3: it counts only with `use_sliding_window`, from layer
+// `max_window_layers` on.
+Result<int64_t> QwenWindow(const ConfigReader& config, int64_t layers);
 
 }  // namespace octet::worker

@@ -9,7 +9,7 @@ constexpr int64_t kWindowAbsent = 4096;
 constexpr int64_t kContextAbsent = 131072;
 
 Result<ModelSpec> Read(const ConfigReader& config) {
-  OCTET_ASSIGN_OR_RETURN(ModelSpec spec, ReadLlamaLike(config, kContextAbsent));
+  OCTET_ASSIGN_OR_RETURN(ModelSpec spec, ReadLlamaLike(config, {.context = kContextAbsent}));
   if (config.IsNull("sliding_window")) return spec;
   OCTET_ASSIGN_OR_RETURN(const int64_t window,
                          config.Int("sliding_window", 1, kContextMax, kWindowAbsent));

@@ -191,6 +191,10 @@ Result<std::optional<QuantizationConfig>> ReadQuantizationConfig(const Quantizat
   const char* key = "quantization_config";
   if (!whole.Has(key)) return std::optional<QuantizationConfig>();
   OCTET_ASSIGN_OR_RETURN(const ConfigReader inner, whole.Object(key));
+  // Of a checkpoint that has scales for its KV cache and weights as they were.
+  if (inner.Has("kv_cache_scheme") && !inner.Has("config_groups")) {
+    return std::optional<QuantizationConfig>();
+  }
   OCTET_ASSIGN_OR_RETURN(const QuantizationConfig config, ReadMethod(inner));
   return std::optional(config);
 }

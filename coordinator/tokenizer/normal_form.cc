@@ -1,4 +1,4 @@
-#include "coordinator/tokenizer/nfc.h"
+#include "coordinator/tokenizer/normal_form.h"
 
 #include <utf8proc.h>
 
@@ -12,15 +12,17 @@
 namespace octet::tokenizer {
 namespace {
 
-// A canonical decomposition has at most four characters (UAX 15, stable since Unicode 3.0).
-constexpr int kDecompositionMax = 4;
+// A decomposition has at most four characters, a compatibility one 18 (UAX 15, stable since 3.0).
+constexpr int kDecompositionMax = 18;
 constexpr int32_t kBeforeTrailingConsonants = 0x11A7;
 
 int CombiningClass(int32_t code_point) {
   return utf8proc_get_property(code_point)->combining_class;
 }
 
-std::vector<int32_t> Decompose(std::string_view text) {
+std::vector<int32_t> Decompose(std::string_view text, NormalForm form) {
+  const auto options = static_cast<utf8proc_option_t>(
+      UTF8PROC_DECOMPOSE | (form == NormalForm::kNfkc ? UTF8PROC_COMPAT : 0));
   std::vector<int32_t> out;
   out.reserve(text.size());
   while (!text.empty()) {
@@ -31,8 +33,7 @@ std::vector<int32_t> Decompose(std::string_view text) {
       continue;
     }
     int32_t parts[kDecompositionMax];
-    const auto count =
-        utf8proc_decompose_char(c.value, parts, kDecompositionMax, UTF8PROC_DECOMPOSE, nullptr);
+    const auto count = utf8proc_decompose_char(c.value, parts, kDecompositionMax, options, nullptr);
     OCTET_CHECK_GE(count, 1);
     OCTET_CHECK_LE(count, kDecompositionMax);
     out.insert(out.end(), parts, parts + count);
@@ -65,14 +66,15 @@ void Compose(int32_t* points, int64_t count, std::string* out) {
 
 }  // namespace
 
-bool IsTriviallyNfc(std::string_view text) {
-  // U+0300 is CC 80 in UTF-8, and the order of bytes is the order of code points.
+bool IsTriviallyNormal(std::string_view text, NormalForm form) {
+  // In UTF-8 U+0300 is CC 80 and U+00A0 is C2 A0, and the order of bytes is that of code points.
+  const uint8_t end = form == NormalForm::kNfc ? 0xCC : 0x80;
   return std::none_of(text.begin(), text.end(),
-                      [](char c) { return static_cast<uint8_t>(c) >= 0xCC; });
+                      [end](char c) { return static_cast<uint8_t>(c) >= end; });
 }
 
-std::string ToNfc(std::string_view text) {
-  std::vector<int32_t> points = Decompose(text);
+std::string ToNormalForm(std::string_view text, NormalForm form) {
+  std::vector<int32_t> points = Decompose(text, form);
   OrderMarks(&points);
   std::string out;
   out.reserve(text.size());

@@ -1,0 +1,22 @@
+// Unicode normalization forms C and KC. The character data and the composition are utf8proc's;
+// putting combining marks into order is done here, because utf8proc sorts them by neighbour swaps,
+// which is quadratic in the length of a run of marks, and a run is as long as whoever wrote the
+// text likes.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace octet::tokenizer {
+
+enum class NormalForm { kNfc, kNfkc };
+
+// True when the text cannot change: no character below U+0300 takes part in a composition, none
+// below U+00A0 has a compatibility decomposition.
+bool IsTriviallyNormal(std::string_view text, NormalForm form);
+
+// REQUIRES: valid UTF-8. O(n log n) in the length of the longest run of marks, O(n) otherwise. A
+// character becomes at most 18 (NFKC of U+FDFA), 33 bytes.
+std::string ToNormalForm(std::string_view text, NormalForm form);
+
+}  // namespace octet::tokenizer

@@ -1,0 +1,51 @@
+#include "coordinator/tokenizer/normal_form.h"
+
+#include <gtest/gtest.h>
+
+namespace octet::tokenizer {
+namespace {
+
+TEST(NormalForm, NfcComposesOrdersAndExcludes) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"", ""},
+      {"e\u0301", "\u00E9"},
+      {"s\u0307\u0323", "\u1E69"},  // marks out of order
+      {"s\u0323\u0307", "\u1E69"},
+      {"\u1112\u1161\u11AB", "\uD55C"},  // Hangul, by rule
+      {"\u0958", "\u0915\u093C"},        // composition exclusion
+      {"\u212B", "\u00C5"},              // singleton
+      {"a\u0315\u0300\u05AE\u0062", "\u00E0\u05AE\u0315b"},
+      {"\u0344", "\u0308\u0301"},
+      {"\u0B47\u0300\u0B3E", "\u0B47\u0300\u0B3E"},  // blocked by a mark in between
+      {"\uAC38\u11A7", "\uAC38\u11A7"},              // one before the trailing consonants
+      {"\u11A7\u1100\u1161\u11A8", "\u11A7\uAC01"},
+      {"\u1100\u0301\u1161", "\u1100\u0301\u1161"},
+  };
+  for (const auto& [in, out] : cases) EXPECT_EQ(ToNormalForm(in, NormalForm::kNfc), out) << in;
+}
+
+TEST(NormalForm, NfkcAlsoTakesCompatibilityCharactersApart) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"\uFF21\uFF11", "A1"},
+      {"\uFB01x", "fix"},
+      {"\u00A0\u3000", "  "},
+      {"\u00BD", "1\u20442"},
+      {"\u1E9B\u0323", "\u1E69"},
+      {"\uFF76\uFF9E", "\u30AC"},
+      {"\uFDFA",
+       "\u0635\u0644\u0649 \u0627\u0644\u0644\u0647 \u0639\u0644\u064A\u0647 "
+       "\u0648\u0633\u0644\u0645"},
+  };
+  for (const auto& [in, out] : cases) EXPECT_EQ(ToNormalForm(in, NormalForm::kNfkc), out) << in;
+  EXPECT_TRUE(IsTriviallyNormal("plain", NormalForm::kNfkc));
+  EXPECT_FALSE(IsTriviallyNormal("\u00A0", NormalForm::kNfkc));
+}
+
+TEST(NormalForm, TrivialTextIsLeftAlone) {
+  EXPECT_TRUE(IsTriviallyNormal("plain \u00E9 \u02FF", NormalForm::kNfc));
+  EXPECT_FALSE(IsTriviallyNormal("e\u0300", NormalForm::kNfc));
+  EXPECT_FALSE(IsTriviallyNormal("\u4ECA", NormalForm::kNfc));
+}
+
+}  // namespace
+}  // namespace octet::tokenizer
