@@ -124,7 +124,9 @@ WeightPlan WeightPlan::Make(const ModelSpec& spec, const ShardPlan& shard,
                    norm.count};
 }
 
-bool HasKeyGuard(const ModelSpec& spec) { return spec.qkv_bias && spec.rotary_dim() > 0; }
+bool HasKeyGuard(const ModelSpec& spec) {
+  return spec.qkv_bias && !spec.qk_norm && spec.rotary_dim() > 0;
+}
 
 int64_t KvScaleBytes(const ShardPlan& shard) {
   return shard.kv_heads() * 4 * static_cast<int64_t>(sizeof(uint16_t));

@@ -111,7 +111,8 @@ struct DecoderWeights {
   Arena arena;                      // owns all of the above
 };
 
-// Whether keys may have outliers that loading guards against: they have a bias and are rotated.
+// Whether keys may have outliers that loading guards against: they have a bias, which no norm
+// follows, and are rotated.
 bool HasKeyGuard(const ModelSpec& spec);
 
 // Bytes of LayerWeights::kv_scales.

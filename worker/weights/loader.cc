@@ -239,11 +239,19 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
   if (options.static_kv) {
     OCTET_ASSIGN_OR_RETURN(kv_scales, ReadStaticKvScales(checkpoint, spec));
   }
+  if (shard.rank == 0 && modules.any_packed() && modules.format()->config().static_activations) {
+    Log(LogLevel::kInfo,
+        "the checkpoint has static scales of activations, which are not used: int8 activations "
+        "take a scale of each row for every 128 inputs");
+  }
   if (memory.bytes() == 0) memory = Buffer(WeightPlan::Make(spec, shard, options).bytes());
   WeightAssembly assembly = WeightAssembly::Make(spec, shard, options, std::move(memory));
   OCTET_RETURN_IF_ERROR(Loader(checkpoint, modules, assembly, pool, progress).LoadAll());
   for (size_t layer = 0; layer < assembly.key_guards.size(); ++layer) {
     FillKeyGuard(spec, shard, assembly.weights.layers[layer].qkv_bias, assembly.key_guards[layer]);
+  }
+  for (const auto& [q_norm, k_norm] : assembly.head_norms) {
+    if (!options.static_kv) BalanceHeadNorms(spec.head_dim, q_norm, k_norm);
   }
   for (size_t layer = 0; layer < assembly.kv_scales.size(); ++layer) {
     const auto head = static_cast<int64_t>(layer) * spec.kv_heads + shard.kv_head_begin;

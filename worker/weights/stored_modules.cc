@@ -115,7 +115,10 @@ Status StoredModules::CheckModules(const Checkpoint& checkpoint) {
     const std::vector<StoredTensorSpec> tensors = format_->Tensors(module.outputs, module.inputs);
     const std::string first = StoredTensorName(module.name, tensors[0].suffix);
     if (checkpoint.Find(first) == nullptr) continue;
-    if (checkpoint.Find(module.name + kWeight) != nullptr) {
+    const bool has_weight = std::any_of(
+        tensors.begin(), tensors.end(),
+        [](const StoredTensorSpec& tensor) { return tensor.suffix == std::string_view("weight"); });
+    if (!has_weight && checkpoint.Find(module.name + kWeight) != nullptr) {
       return DataLoss(checkpoint.FileOf(*checkpoint.Find(first)) + ": tensor " + Quoted(first) +
                       " is there beside " + Quoted(module.name + kWeight) +
                       ", expected one of them");

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "worker/model/decoder_weights.h"
@@ -58,6 +59,8 @@ struct WeightAssembly {
   std::vector<LinearPiece> linears;
   std::vector<VectorPiece> vectors;
   std::vector<TablePiece> tables;
+  // [layers] of q_norm and k_norm, [head_dim] each, or empty.
+  std::vector<std::pair<float*, float*>> head_norms;
   std::vector<float*> key_guards;    // [layers] of LayerWeights::key_guard, or empty
   std::vector<uint16_t*> kv_scales;  // [layers] of LayerWeights::kv_scales, or empty
   std::vector<OrderPiece> orders;    // none without act-order
