@@ -64,6 +64,9 @@ class Assembler {
     if (spec_.gate_up_bias) weights.gate_up_bias = AddBias("gate_up_bias", gate_up);
     weights.down = AddLinear("down", &DecoderShapes::down, {down}, spec_.ffn);
     if (spec_.down_bias) weights.down_bias = AddBias("down_bias", {down});
+    if (!shapes_.ordered_inputs) return;
+    weights.qkv_order = AddOrder("qkv_order", &DecoderShapes::qkv, layer);
+    weights.gate_up_order = AddOrder("gate_up_order", &DecoderShapes::gate_up, layer);
   }
 
   void AddEnds() {
@@ -137,6 +140,14 @@ class Assembler {
         next += run.end - run.begin;
       }
     }
+    return out;
+  }
+
+  const int32_t* AddOrder(const char* part, kernels::LinearShape DecoderShapes::*shape,
+                          int64_t layer) {
+    auto* const out =
+        reinterpret_cast<int32_t*>(TakePart(part, spec_.hidden * int64_t{sizeof(int32_t)}));
+    assembly_.orders.push_back({shape, layer, out});
     return out;
   }
 

@@ -47,6 +47,13 @@ struct TablePiece {
   std::byte* out = nullptr;
 };
 
+// In which order a linear of a layer finds its inputs, [hidden].
+struct OrderPiece {
+  kernels::LinearShape DecoderShapes::*shape = nullptr;
+  int64_t layer = 0;
+  int32_t* out = nullptr;
+};
+
 struct WeightAssembly {
   DecoderWeights weights;  // as `memory` was until the pieces are filled
   std::vector<LinearPiece> linears;
@@ -56,6 +63,7 @@ struct WeightAssembly {
   std::vector<std::pair<float*, float*>> head_norms;
   std::vector<float*> key_guards;    // [layers] of LayerWeights::key_guard, or empty
   std::vector<uint16_t*> kv_scales;  // [layers] of LayerWeights::kv_scales, or empty
+  std::vector<OrderPiece> orders;    // none without act-order
 
   // Takes exactly WeightPlan::bytes from `memory`, which has so many.
   static WeightAssembly Make(const ModelSpec& spec, const ShardPlan& shard,
