@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <utility>
@@ -77,26 +78,39 @@ schedule::SchedulerLimits ToSchedulerLimits(const workers::GroupInfo& info, int6
   return limits;
 }
 
-// Renders with the model's template. Nothing where it has none that can be used: the service then
-// refuses chats and takes every other prompt.
-intake::ChatRenderer LoadChatRenderer(const std::string& model_dir) {
+// The model's template. Nothing where it has none that can be used: the service then refuses chats
+// and takes every other prompt.
+std::shared_ptr<const chat::ChatTemplate> LoadChatTemplate(const std::string& model_dir) {
   auto loaded = chat::ChatTemplate::Load(model_dir);
-  if (!loaded.ok()) {
-    const bool has_none = loaded.status().code() == StatusCode::kNotFound;
-    Log(has_none ? LogLevel::kInfo : LogLevel::kWarning,
-        "chats are refused: " + loaded.status().message());
-    return {};
-  }
-  const auto shared = std::make_shared<const chat::ChatTemplate>(std::move(*loaded));
-  return [shared](const intake::Conversation& conversation) {
+  if (loaded.ok()) return std::make_shared<const chat::ChatTemplate>(std::move(*loaded));
+  const bool has_none = loaded.status().code() == StatusCode::kNotFound;
+  Log(has_none ? LogLevel::kInfo : LogLevel::kWarning,
+      "chats are refused: " + loaded.status().message());
+  return nullptr;
+}
+
+intake::ChatRenderer MakeChatRenderer(std::shared_ptr<const chat::ChatTemplate> chat) {
+  if (chat == nullptr) return {};
+  return [chat = std::move(chat)](const intake::Conversation& conversation) {
     const std::time_t seconds = std::time(nullptr);
     chat::RenderRequest request{.messages = conversation.messages,
                                 .tools = conversation.tools,
                                 .add_generation_prompt = conversation.add_generation_prompt,
                                 .extra = conversation.variables};
     localtime_r(&seconds, &request.now);
-    return shared->Render(request);
+    return chat->Render(request);
   };
+}
+
+// Of a chat form that is built in: no file of the model says that answers end there.
+std::vector<int32_t> EndTokensOf(const chat::ChatTemplate* chat,
+                                 const tokenizer::Tokenizer& tokenizer) {
+  std::vector<int32_t> ids;
+  if (chat == nullptr) return ids;
+  for (const std::string& token : chat->end_tokens()) {
+    if (const auto id = tokenizer.TokenId(token)) ids.push_back(*id);
+  }
+  return ids;
 }
 
 }  // namespace
@@ -129,12 +143,15 @@ std::optional<ServiceFailure> Service::Start() {
   if (!tokenizer.ok()) return ServiceFailure{tokenizer.status(), 2};
   tokenizer_.emplace(std::move(*tokenizer));
 
+  const auto chat = LoadChatTemplate(options_.model_dir);
+  chat_end_ids_ = EndTokensOf(chat.get(), *tokenizer_);
+
   step_loop_ = std::make_unique<engine::StepLoop>(static_cast<engine::PlanSink*>(this),
                                                   options_.self_test_seconds);
   intake_ = std::make_unique<intake::Intake>(
       &*tokenizer_, intake::IntakeLimits{options_.max_waiting, options_.max_prompt_bytes},
       [this](intake::Submission submission) { step_loop_->Submit(std::move(submission)); },
-      LoadChatRenderer(options_.model_dir));
+      MakeChatRenderer(chat));
 
   auto server = transport::GenerationServer::Start(
       {options_.grpc_address, ServedName(options_), static_cast<int>(options_.max_message_bytes)},
@@ -232,9 +249,14 @@ void Service::SetHealth(uint64_t working_group, bool responsive) {
 void Service::OnGroupReady(uint64_t epoch, const workers::GroupInfo& info) {
   server_->SetModel(info);
   kv_blocks_ = info.kv_blocks;
+  std::vector<int32_t> end_ids = info.eos_ids;
+  for (const int32_t id : chat_end_ids_) {
+    const bool is_new = std::find(end_ids.begin(), end_ids.end(), id) == end_ids.end();
+    if (is_new && id < info.vocab) end_ids.push_back(id);
+  }
   {
     const std::lock_guard lock(mutex_);
-    if (!stopping_) intake_->Open({info.vocab, info.context, info.slots, info.eos_ids});
+    if (!stopping_) intake_->Open({info.vocab, info.context, info.slots, end_ids});
     epoch_ = epoch;
   }
   step_loop_->GroupReady(epoch, ToSchedulerLimits(info, options_.max_waiting));

@@ -80,6 +80,7 @@ class Service final : private workers::GroupListener, private engine::PlanSink {
   // Destroyed from the last to the first. The server is stopped by then, and the step loop tells it
   // of its turns to the end.
   std::optional<tokenizer::Tokenizer> tokenizer_;
+  std::vector<int32_t> chat_end_ids_;  // at which answers end, besides the model's own
   std::unique_ptr<transport::GenerationServer> server_;
   std::unique_ptr<engine::StepLoop> step_loop_;
   std::unique_ptr<intake::Intake> intake_;

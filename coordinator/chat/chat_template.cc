@@ -87,6 +87,7 @@ ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
 
 const Json& ChatTemplate::special_tokens() const { return state_->special_tokens; }
+const std::vector<std::string>& ChatTemplate::end_tokens() const { return state_->end_tokens; }
 bool ChatTemplate::reads_content_parts() const { return state_->usual.reads_content_parts; }
 
 Result<ChatTemplate> ChatTemplate::Parse(std::string source, const ChatTemplateLimits& limits) {

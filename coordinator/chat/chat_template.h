@@ -13,6 +13,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "coordinator/chat/limits.h"
@@ -44,7 +45,8 @@ class ChatTemplate {
 
   // chat_template.jinja; else `chat_template` of tokenizer_config.json, a text or a list of
   // {name, template}, of which "default" is taken, and "tool_use" when tools are given. The special
-  // tokens of tokenizer_config.json become variables (bos_token, eos_token, ...). NotFound when the
+  // tokens of tokenizer_config.json become variables (bos_token, eos_token, ...). Of a family that
+  // ships no template (Qwen v1, InternLM 1), the form that its own code has. NotFound when the
   // model has no chat template.
   static Result<ChatTemplate> Load(const std::string& model_dir,
                                    const ChatTemplateLimits& limits = {});
@@ -59,6 +61,9 @@ class ChatTemplate {
 
   // Of Parse and Load: strings by name (bos_token, ...), null where the model has none.
   const Json& special_tokens() const;
+  // Tokens that end an answer to this form besides the model's own end tokens. Only of families
+  // whose form is built in: templates that a model ships go with end tokens that it names.
+  const std::vector<std::string>& end_tokens() const;
   // Whether the template goes through the parts of a message's content itself.
   bool reads_content_parts() const;
 

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json/json.h"
 #include "coordinator/chat/chat_template_state.h"
+#include "coordinator/chat/family_template.h"
 
 namespace octet::chat {
 namespace {
@@ -45,6 +46,7 @@ Json SpecialTokens(const nlohmann::json& config) {
 struct Sources {
   std::string usual;
   std::string for_tools;
+  std::vector<std::string> end_tokens;
 };
 
 // `listed` is the list of {name, template}.
@@ -72,15 +74,14 @@ Result<Sources> FindSources(const fs::path& dir, const nlohmann::json& config) {
   if (fs::exists(dir / "chat_template.jinja", error)) {
     OCTET_ASSIGN_OR_RETURN(std::string text,
                            ReadFile(dir / "chat_template.jinja", kConfigBytesMax));
-    return Sources{std::move(text), {}};
+    return Sources{std::move(text), {}, {}};
   }
   const auto found = config.find("chat_template");
   if (found == config.end() || found->is_null()) {
-    return NotFound(dir.string() +
-                    ": the model has no chat template, neither chat_template.jinja nor "
-                    "`chat_template` in tokenizer_config.json; send a text as the prompt instead");
+    OCTET_ASSIGN_OR_RETURN(FamilyTemplate family, TemplateOfFamily(dir));
+    return Sources{std::move(family.source), {}, std::move(family.end_tokens)};
   }
-  if (found->is_string()) return Sources{found->get<std::string>(), {}};
+  if (found->is_string()) return Sources{found->get<std::string>(), {}, {}};
   if (found->is_array()) return SourcesOf(*found, file);
   return InvalidArgument(file + ": chat_template is " + found->type_name() +
                          ", expected a text or a list of {name, template}");
@@ -99,6 +100,7 @@ Result<ChatTemplate> ChatTemplate::Load(const std::string& model_dir,
   auto state = std::make_unique<State>();
   state->limits = limits;
   state->special_tokens = SpecialTokens(config);
+  state->end_tokens = sources.end_tokens;
   const auto parse = [&](const std::string& source) -> Result<Parsed> {
     auto parsed = ParseSource(source, limits);
     if (parsed.ok()) return parsed;

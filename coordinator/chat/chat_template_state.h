@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "coordinator/chat/ast.h"
 #include "coordinator/chat/chat_template.h"
@@ -19,6 +20,7 @@ struct ChatTemplate::State {
   Parsed usual;
   std::optional<Parsed> for_tools;
   Json special_tokens = Json::object();
+  std::vector<std::string> end_tokens;
 };
 
 Result<Parsed> ParseSource(const std::string& source, const ChatTemplateLimits& limits);

@@ -81,6 +81,55 @@ TEST_F(ModelFolder, BrokenFilesAreRefused) {
   EXPECT_EQ(ChatTemplate::Load(dir_.string()).status().code(), StatusCode::kResourceExhausted);
 }
 
+// The prompts that make_context of Qwen v1 and build_inputs of InternLM 1 make.
+TEST_F(ModelFolder, FamiliesWithoutATemplateHaveTheirOwnForm) {
+  const Json turns = Json::parse(R"([{"role": "user", "content": "Hi"},
+      {"role": "assistant", "content": "Hello."}, {"role": "user", "content": "Who?"}])");
+  Json with_system = Json::parse(R"([{"role": "system", "content": "Be brief."}])");
+  for (const Json& turn : turns) with_system.push_back(turn);
+  const auto render = [&](const Json& messages, bool add_generation_prompt) {
+    const auto chat = ChatTemplate::Load(dir_.string());
+    EXPECT_TRUE(chat.ok()) << chat.status().message();
+    return *chat->Render({.messages = messages, .add_generation_prompt = add_generation_prompt});
+  };
+
+  Write("config.json", R"({"architectures": ["QWenLMHeadModel"], "model_type": "qwen"})");
+  const std::string qwen_turns =
+      "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n"
+      "<|im_start|>user\nWho?<|im_end|>\n";
+  EXPECT_EQ(render(turns, true), "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n" +
+                                     qwen_turns + "<|im_start|>assistant\n");
+  EXPECT_EQ(render(with_system, false), "<|im_start|>system\nBe brief.<|im_end|>\n" + qwen_turns);
+  EXPECT_EQ(ChatTemplate::Load(dir_.string())->end_tokens(),
+            (std::vector<std::string>{"<|im_end|>", "<|im_start|>"}));
+
+  Write("config.json", R"({"model_type": "internlm"})");
+  const std::string internlm_turns = "<|User|>:Hi\n<|Bot|>:Hello.<eoa>\n<|User|>:Who?\n";
+  EXPECT_EQ(render(turns, true), "<s>" + internlm_turns + "<|Bot|>:");
+  EXPECT_EQ(render(with_system, true), "<s><|System|>:Be brief.\n" + internlm_turns + "<|Bot|>:");
+  Write("tokenizer_config.json", R"({"bos_token": "<begin>"})");
+  EXPECT_EQ(render(turns, false), "<begin>" + internlm_turns);
+
+  // What the model ships comes first.
+  Write("chat_template.jinja", "own");
+  EXPECT_EQ(render(turns, true), "own");
+  EXPECT_TRUE(ChatTemplate::Load(dir_.string())->end_tokens().empty());
+}
+
+TEST_F(ModelFolder, FamiliesWithoutAFormSaySo) {
+  Write("config.json", R"({"architectures": ["OPTForCausalLM"]})");
+  EXPECT_EQ(ChatTemplate::Load(dir_.string()).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(RenderLoaded(), dir_.string() +
+                                ": models of the family OPT have no chat form; send a text as the "
+                                "prompt instead");
+  Write("config.json", R"({"architectures": ["QWenLMHeadModel"]})");
+  Write("generation_config.json", R"({"chat_format": "raw"})");
+  EXPECT_EQ(ChatTemplate::Load(dir_.string()).status().code(), StatusCode::kNotFound);
+  EXPECT_NE(RenderLoaded().find("chat_format `raw`"), std::string::npos);
+  Write("config.json", "[");
+  EXPECT_EQ(ChatTemplate::Load(dir_.string()).status().code(), StatusCode::kInvalidArgument);
+}
+
 TEST(ChatTemplate, ARefusalNamesLineAndWhatWasFound) {
   const auto message = [](const char* source) {
     return ChatTemplate::Parse(source).status().message();

@@ -49,6 +49,27 @@ TEST_F(AnswerTest, TextComesInWholeCharacters) {
   EXPECT_EQ(sink_.tokens, (std::vector<int32_t>{'a', 0xf0, 0x9f, 0x98, 0x80}));
 }
 
+// A decoder that takes the space from the beginning of a text leaves it after a prompt with text.
+TEST_F(AnswerTest, TheSpaceAfterAPromptStays) {
+  const auto tokenizer = tokenizer::Tokenizer::FromJson(R"({
+      "model": {"type": "BPE", "vocab": {"\u2581": 0, "a": 1, "\u2581a": 2}, "merges": ["\u2581 a"]},
+      "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581"},
+      "decoder": {"type": "Metaspace", "replacement": "\u2581"}})");
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+  for (const bool follows_text : {true, false}) {
+    KeepingSink sink;
+    places_ = 1;
+    AnswerOptions options;
+    options.follows_text = follows_text;
+    Answer answer(&sink, Place(&places_, 1), &*tokenizer, true, {"id", 7, 3, 10},
+                  std::move(options));
+    answer.Accept();
+    answer.Take(0, {.token = 2, .position = 0});
+    answer.Take(0, {.token = 2, .position = 1});
+    EXPECT_EQ(sink.text, follows_text ? " a a" : "a a");
+  }
+}
+
 TEST_F(AnswerTest, AnUnfinishedCharacterAtTheEndIsReplaced) {
   Answer answer = MakeAnswer();
   answer.Accept();

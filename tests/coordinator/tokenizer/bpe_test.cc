@@ -7,10 +7,24 @@
 #include <string>
 
 #include "coordinator/tokenizer/definition_json.h"
+#include "coordinator/tokenizer/vocab_files.h"
 #include "tests/coordinator/tokenizer/goldens.h"
 
 namespace octet::tokenizer {
 namespace {
+
+Definition DefinitionOfGolden(const std::string& name) {
+  Result<Definition> definition = Definition();
+  if (name == "ranks") {
+    definition = ParseTiktoken({"ranks.tiktoken", ReadGolden("ranks.tiktoken"), {}, {}});
+  } else if (name.starts_with("sp_")) {
+    definition = ParseSentencePiece({"tokenizer.model", ReadGoldenModel(name), {}, {}});
+  } else {
+    definition = ParseDefinition(ReadGolden(name + ".tokenizer.json"), {});
+  }
+  EXPECT_TRUE(definition.ok()) << definition.status().message();
+  return std::move(definition).value();
+}
 
 // Lowest rank, leftmost of equals, one merge at a time.
 std::vector<int32_t> MergeByDefinition(const Definition& definition, std::string_view word) {
@@ -94,6 +108,33 @@ TEST(Bpe, IgnoreMergesTakesWholeWords) {
   EXPECT_EQ(*merged->Encode("ab", false), (std::vector<int32_t>{'a', 'b'}));
   EXPECT_EQ(*whole->Encode("ab", false), (std::vector<int32_t>{256}));
   EXPECT_EQ(*whole->Encode("abb", false), (std::vector<int32_t>{'a', 'b', 'b'}));
+}
+
+// One word that is a whole text costs at most a constant number of looks per symbol: each symbol is
+// offered once at first, and each merge, of which there are fewer than symbols, offers two pairs
+// and so leaves at most as many entries to take from the heap.
+TEST(Bpe, StepsGrowWithTheWordAlone) {
+  for (const char* name : {"gpt2", "llama2", "sp_llama", "ranks"}) {
+    const Definition definition = DefinitionOfGolden(name);
+    const Tokenizer tokenizer = LoadGolden(name);
+    std::vector<std::string_view> forms;
+    for (int32_t id = 0; id < static_cast<int32_t>(definition.tokens.size()); ++id) {
+      forms.push_back(definition.bpe.byte_level ? tokenizer.TokenBytes(id)
+                                                : definition.tokens[static_cast<size_t>(id)]);
+    }
+    const Bpe bpe(definition.bpe, forms);
+    for (const char* unit :
+         {"a", "the server answers ", "\u2581\u2581", "\u4ECA\u5929", "\u0301"}) {
+      std::string word;
+      while (word.size() < 20'000) word += unit;
+      BpeScratch scratch;
+      std::vector<int32_t> ids;
+      bpe.EncodeWord(word, &scratch, &ids);
+      const auto symbols = static_cast<int64_t>(scratch.begins.size()) - 1;
+      EXPECT_GE(scratch.steps, symbols) << name << " " << unit;
+      EXPECT_LE(scratch.steps, 6 * symbols) << name << " " << unit;
+    }
+  }
 }
 
 }  // namespace
