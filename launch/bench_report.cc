@@ -83,7 +83,7 @@ nlohmann::ordered_json BenchReport(const BenchOptions& options, const worker::En
   out["weights"] = worker::WeightFormatName(config.weights.layers);
   out["head"] = worker::WeightFormatName(config.weights.head);
   out["group_size"] = config.weights.group;
-  out["kv"] = worker::KvFormatName(config.kv);
+  out["kv"] = worker::KvName(config);
   out["activations"] = worker::ActivationFormatName(config.activations);
   out["weight_bytes"] = measured.memory.weight_bytes;
   out[gpu ? "copy_bandwidth_bytes_per_s" : "read_bandwidth_bytes_per_s"] =

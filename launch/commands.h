@@ -13,6 +13,7 @@ namespace octet::launch {
 void AddServe(CLI::App& app, int* exit_code);
 void AddGenerate(CLI::App& app, int* exit_code);
 void AddPlan(CLI::App& app, int* exit_code);
+void AddInspect(CLI::App& app, int* exit_code);
 void AddBench(CLI::App& app, int* exit_code);
 void AddHealth(CLI::App& app, int* exit_code);
 void AddStats(CLI::App& app, int* exit_code);

@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   octet::launch::AddServe(app, &exit_code);
   octet::launch::AddGenerate(app, &exit_code);
   octet::launch::AddPlan(app, &exit_code);
+  octet::launch::AddInspect(app, &exit_code);
   octet::launch::AddBench(app, &exit_code);
   octet::launch::AddHealth(app, &exit_code);
   octet::launch::AddStats(app, &exit_code);

@@ -64,7 +64,7 @@ nlohmann::ordered_json ToJson(const std::string& name, const std::vector<RankPla
   out["weights"] = worker::WeightFormatName(c.weights.layers);
   out["head"] = worker::WeightFormatName(c.weights.head);
   out["group_size"] = c.weights.group;
-  out["kv"] = worker::KvFormatName(c.kv);
+  out["kv"] = worker::KvName(c);
   out["device"] = worker::DeviceName(c.device);
   out["activations"] = worker::ActivationFormatName(c.activations);
   out["context_tokens"] = c.context;
@@ -110,7 +110,7 @@ void PrintTable(const std::string& name, const std::vector<RankPlan>& ranks) {
       std::string(worker::WeightFormatName(c.weights.layers)).c_str(),
       static_cast<long long>(c.weights.group),
       std::string(worker::WeightFormatName(c.weights.head)).c_str(),
-      std::string(worker::KvFormatName(c.kv)).c_str(),
+      std::string(worker::KvName(c)).c_str(),
       std::string(worker::ActivationFormatName(c.activations)).c_str(),
       std::string(worker::DeviceName(c.device)).c_str(), static_cast<long long>(c.shard.ranks));
   std::printf("%4s %6s %8s %7s %7s %12s %12s %12s %12s %12s %12s\n", "rank", "heads", "kv heads",

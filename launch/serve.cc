@@ -79,7 +79,7 @@ void AddServe(CLI::App& app, int* exit_code) {
                    "seconds that no rank may get on with a step")
       ->capture_default_str();
   command
-      ->add_option("--weight-cache", serve.weight_cache,
+      ->add_option("--weight-cache,--cache-dir", serve.weight_cache,
                    "where ranks keep packed weights: auto (shared memory, until the service ends), "
                    "none, or a folder, which the next start finds again")
       ->capture_default_str();

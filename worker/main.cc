@@ -29,6 +29,7 @@
 #include "worker/weights/checkpoint.h"
 #include "worker/weights/loader.h"
 #include "worker/weights/packed/packed_weights.h"
+#include "worker/weights/static_kv_scales.h"
 
 namespace octet::worker {
 namespace {
@@ -54,7 +55,7 @@ void LogMemory(const EngineConfig& config, const MemoryPlan& memory, const std::
       "activations %.1f MiB, communication %.1f MiB, reserve %.1f MiB, %d threads, %s",
       static_cast<long long>(config.shard.rank), static_cast<long long>(config.shard.ranks),
       std::string(WeightFormatName(config.weights.layers)).c_str(), MiB(memory.weight_bytes),
-      std::string(KvFormatName(config.kv)).c_str(), MiB(memory.kv_bytes),
+      std::string(KvName(config)).c_str(), MiB(memory.kv_bytes),
       static_cast<long long>(config.kv_blocks), MiB(memory.activation_bytes()),
       MiB(memory.communication_bytes), MiB(memory.reserve.bytes()), config.threads, on.c_str());
   Log(LogLevel::kInfo, line);
@@ -100,6 +101,10 @@ Result<LoadedModel> LoadModel(const RankOptions& options, Gpu* gpu, int rank, in
                          MakeEngineConfig(chosen, spec, weights, ranks, rank, Describe(gpu)));
   if (gpu != nullptr) {
     OCTET_RETURN_IF_ERROR(CheckPlanFits(MemoryPlan::Make(model.config), gpu->info(), rank));
+  }
+  const std::string unused = UnusedKvScales(checkpoint);
+  if (rank == 0 && !unused.empty() && !model.config.weights.static_kv) {
+    Log(LogLevel::kInfo, unused);
   }
   model.config_json = checkpoint.config_json();
   ThreadPool pool(model.config.threads);
@@ -151,7 +156,7 @@ void DescribeModel(const EngineConfig& config, v1::ModelInfo* info) {
     info->set_rope_scaled_beyond(config.spec.rope.original_context);
   }
   info->set_weights(std::string(WeightFormatName(config.weights.layers)));
-  info->set_kv(std::string(KvFormatName(config.kv)));
+  info->set_kv(std::string(KvName(config)));
   info->set_activations(std::string(ActivationFormatName(config.activations)));
   for (int64_t rank = 0; rank < config.shard.ranks; ++rank) {
     EngineConfig of_rank = config;

@@ -6,12 +6,14 @@ namespace octet::tokenizer {
 namespace {
 
 // "bos_token" of tokenizer_config.json: a string, or an object with the string in "content".
+// `before` stands where the config does not say.
 Result<std::optional<int32_t>> ReadToken(const JsonView& config, const std::string& key,
                                          const std::string& vocab_file,
+                                         std::optional<int32_t> before,
                                          const Definition& definition) {
   JsonView token = config.Member(key);
   if (token.value().is_object()) token = token.Member("content");
-  if (token.is_null()) return std::optional<int32_t>();
+  if (token.is_null()) return before;
   OCTET_ASSIGN_OR_RETURN(const std::string text, token.String());
   const auto& tokens = definition.tokens;
   const auto found = std::find(tokens.begin(), tokens.end(), text);
@@ -43,10 +45,10 @@ Status AddEnd(const JsonView& key, std::optional<int32_t> id, bool obeys_keys,
 
 Status ParseEnds(const JsonView& config, const std::string& vocab_file, Definition* definition) {
   OCTET_RETURN_IF_ERROR(config.ExpectObject());
-  OCTET_ASSIGN_OR_RETURN(definition->bos_id,
-                         ReadToken(config, "bos_token", vocab_file, *definition));
-  OCTET_ASSIGN_OR_RETURN(definition->eos_id,
-                         ReadToken(config, "eos_token", vocab_file, *definition));
+  OCTET_ASSIGN_OR_RETURN(definition->bos_id, ReadToken(config, "bos_token", vocab_file,
+                                                       definition->bos_id, *definition));
+  OCTET_ASSIGN_OR_RETURN(definition->eos_id, ReadToken(config, "eos_token", vocab_file,
+                                                       definition->eos_id, *definition));
   const bool obeys_keys = ObeysKeys(config);
   OCTET_RETURN_IF_ERROR(AddEnd(config.Member("add_bos_token"), definition->bos_id, obeys_keys,
                                &definition->prefix_ids));

@@ -90,6 +90,7 @@ struct DecoderRules {
     kFirstPieces,  // or of each piece up to and with that one
   };
   bool byte_level = true;                 // tokens are spelled in the byte alphabet
+  bool added_as_written = false;          // except added tokens
   std::vector<Replacement> replacements;  // in each token, one after the other
   bool byte_fallback = false;             // tokens that read <0x0A> are bytes
   // A run of such bytes that is not UTF-8 keeps the characters that are whole (sentencepiece);

@@ -209,12 +209,11 @@ Status ParseAddedTokens(const JsonView& list, const IdOfToken& id_of_token,
 }
 
 // One content with two ids, or one id listed twice, would leave the choice to chance.
-Status CheckAddedTokensDiffer(const Definition& definition) {
+Status CheckAddedTokensDiffer(const Definition& definition, const std::string& path) {
   std::unordered_map<std::string_view, int32_t> id_of_content;
   for (const AddedToken& token : definition.added_tokens) {
     if (!id_of_content.emplace(token.content, token.id).second) {
-      return InvalidArgument("tokenizer.json: added_tokens lists " + Quoted(token.content) +
-                             " twice");
+      return InvalidArgument(path + " added_tokens lists " + Quoted(token.content) + " twice");
     }
   }
   return {};
@@ -222,10 +221,10 @@ Status CheckAddedTokensDiffer(const Definition& definition) {
 
 // Hugging Face numbers added tokens on from the size of the vocabulary. After a gap the file and
 // that rule disagree about ids, so a file with a gap has no one meaning.
-Status CheckNoGap(const Definition& definition) {
+Status CheckNoGap(const Definition& definition, const std::string& path) {
   for (size_t id = 0; id < definition.tokens.size(); ++id) {
     if (definition.tokens[id].empty()) {
-      return InvalidArgument("tokenizer.json: no token has the id " + std::to_string(id) +
+      return InvalidArgument(path + " no token has the id " + std::to_string(id) +
                              ", while ids go up to " +
                              std::to_string(definition.tokens.size() - 1));
     }
@@ -235,10 +234,7 @@ Status CheckNoGap(const Definition& definition) {
 
 }  // namespace
 
-Result<Definition> ParseDefinition(std::string_view tokenizer_json, std::string_view config_json) {
-  OCTET_ASSIGN_OR_RETURN(const nlohmann::json document,
-                         ParseJson(tokenizer_json, "tokenizer.json"));
-  const JsonView root(document, "tokenizer.json:");
+Result<Definition> ParseDefinition(const JsonView& root, const JsonView& config) {
   OCTET_RETURN_IF_ERROR(root.ExpectObject());
   Definition definition;
   IdOfToken id_of_token;
@@ -246,17 +242,26 @@ Result<Definition> ParseDefinition(std::string_view tokenizer_json, std::string_
   OCTET_RETURN_IF_ERROR(ParsePreTokenizer(root, &definition));
   OCTET_RETURN_IF_ERROR(ParseModel(root.Member("model"), &definition, &id_of_token));
   OCTET_RETURN_IF_ERROR(ParseAddedTokens(root.Member("added_tokens"), id_of_token, &definition));
-  OCTET_RETURN_IF_ERROR(CheckAddedTokensDiffer(definition));
-  OCTET_RETURN_IF_ERROR(CheckNoGap(definition));
+  OCTET_RETURN_IF_ERROR(CheckAddedTokensDiffer(definition, root.path()));
+  OCTET_RETURN_IF_ERROR(CheckNoGap(definition, root.path()));
   OCTET_RETURN_IF_ERROR(ParsePostProcessor(root, &definition));
   OCTET_RETURN_IF_ERROR(ParseDecoder(root, &definition));
-  if (!config_json.empty()) {
-    OCTET_ASSIGN_OR_RETURN(const nlohmann::json config_document,
-                           ParseJson(config_json, "tokenizer_config.json"));
-    const JsonView config(config_document, "tokenizer_config.json:");
-    OCTET_RETURN_IF_ERROR(ParseEnds(config, "tokenizer.json", &definition));
-  }
+  if (config.is_null()) return definition;
+  OCTET_RETURN_IF_ERROR(
+      ParseEnds(config, root.path().substr(0, root.path().size() - 1), &definition));
   return definition;
+}
+
+Result<Definition> ParseDefinition(std::string_view tokenizer_json, std::string_view config_json) {
+  OCTET_ASSIGN_OR_RETURN(const nlohmann::json document,
+                         ParseJson(tokenizer_json, "tokenizer.json"));
+  nlohmann::json config;
+  if (!config_json.empty()) {
+    OCTET_ASSIGN_OR_RETURN(config, ParseJson(config_json, "tokenizer_config.json"));
+    OCTET_RETURN_IF_ERROR(JsonView(config, "tokenizer_config.json:").ExpectObject());
+  }
+  return ParseDefinition(JsonView(document, "tokenizer.json:"),
+                         JsonView(config, "tokenizer_config.json:"));
 }
 
 }  // namespace octet::tokenizer

@@ -13,6 +13,9 @@ namespace octet::tokenizer {
 // `config_json` is the text of tokenizer_config.json, or empty when there is none.
 Result<Definition> ParseDefinition(std::string_view tokenizer_json, std::string_view config_json);
 
+// The same from documents; a config that is null says nothing. `root.path()` ends in a colon.
+Result<Definition> ParseDefinition(const JsonView& root, const JsonView& config);
+
 // The parts of ParseDefinition that other files hold; `root` is the document's root.
 
 // normalizer_json.cc

@@ -21,16 +21,20 @@
 namespace octet::tokenizer {
 
 struct Definition;
+struct VocabFiles;
 
 class Tokenizer {
  public:
-  // Reads tokenizer.json or, where there is none, tokenizer.model or *.tiktoken; and, when they are
-  // there, tokenizer_config.json (bos_token, eos_token, add_bos_token, add_eos_token,
-  // added_tokens_decoder, legacy) and added_tokens.json. What the files ask for and this class
-  // cannot do is Unimplemented, and the message names both.
+  // Reads tokenizer.json or, where there is none, *.tiktoken, tokenizer.model, or vocab.json with
+  // merges.txt; and, when they are there, tokenizer_config.json (bos_token, eos_token,
+  // add_bos_token, add_eos_token, added_tokens_decoder, legacy) and added_tokens.json. What the
+  // files ask for and this class cannot do is Unimplemented, and the message names both.
   static Result<Tokenizer> Load(const std::string& model_dir);
   // tokenizer.json from its text; `config_json` may be empty.
   static Result<Tokenizer> FromJson(std::string_view json, std::string_view config_json = {});
+  // The other kinds, from the bytes of their files.
+  static Result<Tokenizer> FromSentencePiece(const VocabFiles& files);
+  static Result<Tokenizer> FromTiktoken(const VocabFiles& files);
   // REQUIRES: a checked definition (definition.h).
   static Result<Tokenizer> FromDefinition(Definition definition);
 

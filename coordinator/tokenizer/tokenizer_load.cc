@@ -1,160 +1,112 @@
-// Builds a Tokenizer from its files.
+// Finds and reads the files of a tokenizer.
+#include <algorithm>
 #include <filesystem>
 
 #include "base/file.h"
 #include "coordinator/tokenizer/definition_json.h"
 #include "coordinator/tokenizer/limits.h"
-#include "coordinator/tokenizer/token_text.h"
-#include "coordinator/tokenizer/tokenizer_state.h"
+#include "coordinator/tokenizer/tokenizer.h"
+#include "coordinator/tokenizer/vocab_files.h"
 
 namespace octet::tokenizer {
 namespace {
 
-Result<std::string> ReadFile(const std::filesystem::path& path) {
+namespace fs = std::filesystem;
+
+bool Exists(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
+// Empty when there is no such file.
+Result<std::string> ReadIfThere(const fs::path& path) {
+  if (!Exists(path)) return std::string();
   return ReadTextFile(path.string(), path.string(), kTokenizerJsonBytesMax);
 }
 
-// In the form in which added tokens are searched for and decoded.
-std::vector<AddedToken> TokensOfStage(const Definition& definition, bool normalized,
-                                      const std::vector<std::string>& searched_forms) {
-  std::vector<AddedToken> tokens;
-  for (size_t i = 0; i < definition.added_tokens.size(); ++i) {
-    if (definition.added_tokens[i].normalized != normalized) continue;
-    tokens.push_back(definition.added_tokens[i]);
-    tokens.back().content = searched_forms[i];
+// The name of the file with the vocabulary where there is no tokenizer.json; nothing: none.
+std::optional<std::string> FindVocab(const fs::path& dir) {
+  for (const char* name : {"qwen.tiktoken", "tokenizer.model", "tiktoken.model"}) {
+    if (Exists(dir / name)) return name;
   }
-  return tokens;
-}
-
-std::unordered_map<int32_t, std::string> ChangedForms(const Definition& definition,
-                                                      const std::vector<std::string>& forms) {
-  std::unordered_map<int32_t, std::string> changed;
-  for (size_t i = 0; i < forms.size(); ++i) {
-    const int32_t id = definition.added_tokens[i].id;
-    if (forms[i] != definition.tokens[static_cast<size_t>(id)]) changed.emplace(id, forms[i]);
-  }
-  return changed;
-}
-
-Result<std::vector<std::string>> SearchedForms(const Definition& definition) {
-  const Normalizer normalizer(definition);
-  std::vector<std::string> forms;
-  for (const AddedToken& token : definition.added_tokens) {
-    if (!token.normalized) {
-      forms.push_back(token.content);
-      continue;
-    }
-    OCTET_ASSIGN_OR_RETURN(std::string form, normalizer.ApplyToToken(token.content));
-    if (form.empty()) {
-      return InvalidArgument("tokenizer.json: added_tokens " + Quoted(token.content) +
-                             " is empty after normalization, expected a text to search for");
-    }
-    forms.push_back(std::move(form));
-  }
-  return forms;
-}
-
-// Two added tokens that differ only before normalization would be one in the search.
-Status CheckSearchedFormsDiffer(const Definition& definition,
-                                const std::vector<std::string>& searched_forms) {
-  std::unordered_map<std::string_view, size_t> index_of_form;
-  for (size_t i = 0; i < searched_forms.size(); ++i) {
-    if (!definition.added_tokens[i].normalized) continue;
-    const auto [other, fresh] = index_of_form.emplace(searched_forms[i], i);
-    if (!fresh) {
-      return InvalidArgument("tokenizer.json: added_tokens " +
-                             Quoted(definition.added_tokens[other->second].content) + " and " +
-                             Quoted(definition.added_tokens[i].content) +
-                             " are the same after normalization");
-    }
-  }
-  return {};
-}
-
-// Of a model that has no tokenizer.json: names what it has instead.
-Status CheckKind(const std::filesystem::path& dir) {
+  std::vector<std::string> names;
   std::error_code error;
-  if (std::filesystem::exists(dir / "tokenizer.json", error)) return {};
-  for (const char* other : {"tokenizer.model", "tiktoken.model", "tokenizer.tiktoken",
-                            "qwen.tiktoken", "vocab.txt", "vocab.json"}) {
-    if (!std::filesystem::exists(dir / other, error)) continue;
-    return Unimplemented(dir.string() + ": the tokenizer is " + other +
-                         ", supported is only tokenizer.json");
+  for (const auto& entry : fs::directory_iterator(dir, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(".tiktoken")) names.push_back(name);
+  }
+  if (names.empty()) return std::nullopt;
+  return *std::min_element(names.begin(), names.end());
+}
+
+// Of a model without any of these: names what it has instead.
+Status CheckKind(const fs::path& dir) {
+  for (const char* other : {"vocab.txt", "vocab.json", "spiece.model", "tekken.json"}) {
+    if (!Exists(dir / other)) continue;
+    return Unimplemented("the tokenizer is " + std::string(other) +
+                         ", supported are tokenizer.json, tokenizer.model, *.tiktoken, and "
+                         "vocab.json with merges.txt");
   }
   return {};
+}
+
+Result<Tokenizer> LoadVocab(const fs::path& dir, const std::string& name,
+                            const std::string& config_json) {
+  const fs::path path = dir / name;
+  static_assert(kSentencePieceBytesMax == kTiktokenBytesMax);  // which it is, its bytes tell
+  OCTET_ASSIGN_OR_RETURN(const std::string vocab,
+                         ReadTextFile(path.string(), name, kSentencePieceBytesMax));
+  OCTET_ASSIGN_OR_RETURN(const std::string added, ReadIfThere(dir / "added_tokens.json"));
+  const VocabFiles files{name, vocab, config_json, added};
+  return name.ends_with(".tiktoken") || LooksLikeTiktoken(vocab)
+             ? Tokenizer::FromTiktoken(files)
+             : Tokenizer::FromSentencePiece(files);
+}
+
+Result<Tokenizer> LoadVocabAndMerges(const fs::path& dir, const std::string& config_json) {
+  const std::string vocab_path = (dir / "vocab.json").string();
+  OCTET_ASSIGN_OR_RETURN(const std::string vocab,
+                         ReadTextFile(vocab_path, "vocab.json", kTokenizerJsonBytesMax));
+  OCTET_ASSIGN_OR_RETURN(const std::string merges, ReadIfThere(dir / "merges.txt"));
+  OCTET_ASSIGN_OR_RETURN(Definition definition,
+                         ParseVocabAndMerges({"vocab.json", vocab, config_json, {}}, merges));
+  return Tokenizer::FromDefinition(std::move(definition));
+}
+
+Result<Tokenizer> LoadFolder(const fs::path& dir) {
+  OCTET_ASSIGN_OR_RETURN(const std::string config_json, ReadIfThere(dir / "tokenizer_config.json"));
+  if (!Exists(dir / "tokenizer.json")) {
+    if (const auto name = FindVocab(dir)) return LoadVocab(dir, *name, config_json);
+    if (Exists(dir / "vocab.json") && Exists(dir / "merges.txt")) {
+      return LoadVocabAndMerges(dir, config_json);
+    }
+    OCTET_RETURN_IF_ERROR(CheckKind(dir));
+  }
+  const std::string path = (dir / "tokenizer.json").string();
+  OCTET_ASSIGN_OR_RETURN(const std::string json, ReadTextFile(path, path, kTokenizerJsonBytesMax));
+  return Tokenizer::FromJson(json, config_json);
 }
 
 }  // namespace
-
-Tokenizer::State::State(Definition checked, std::vector<SplitPattern> compiled,
-                        const std::vector<std::string>& forms)
-    : definition(std::move(checked)),
-      searched_forms(ChangedForms(definition, forms)),
-      is_special(definition.tokens.size(), false),
-      raw_tokens(TokensOfStage(definition, false, forms)),
-      normalized_tokens(TokensOfStage(definition, true, forms)),
-      normalizer(definition),
-      patterns(std::move(compiled)) {
-  std::vector<size_t> ends;
-  for (size_t id = 0; id < definition.tokens.size(); ++id) {
-    const TokenText text = TextOfToken(definition.decoder, SpellingOf(static_cast<int32_t>(id)));
-    byte_arena += text.bytes;
-    ends.push_back(byte_arena.size());
-    is_byte.push_back(text.is_byte);
-  }
-  byte_arena.shrink_to_fit();
-  token_bytes.reserve(ends.size());
-  size_t begin = 0;
-  for (const size_t end : ends) {
-    token_bytes.push_back(std::string_view(byte_arena).substr(begin, end - begin));
-    begin = end;
-  }
-  word_forms = definition.bpe.byte_level ? token_bytes
-                                         : std::vector<std::string_view>(definition.tokens.begin(),
-                                                                         definition.tokens.end());
-  bpe.emplace(definition.bpe, word_forms);
-  for (const AddedToken& token : definition.added_tokens) {
-    if (token.special) is_special[static_cast<size_t>(token.id)] = true;
-  }
-  id_of_token.reserve(definition.tokens.size());
-  for (size_t id = 0; id < definition.tokens.size(); ++id) {
-    if (definition.tokens[id].empty()) continue;
-    id_of_token.emplace(definition.tokens[id], static_cast<int32_t>(id));
-  }
-}
-
-const std::string& Tokenizer::State::SpellingOf(int32_t id) const {
-  const auto form = searched_forms.find(id);
-  return form == searched_forms.end() ? definition.tokens[static_cast<size_t>(id)] : form->second;
-}
-
-Result<Tokenizer> Tokenizer::FromDefinition(Definition definition) {
-  OCTET_ASSIGN_OR_RETURN(const std::vector<std::string> forms, SearchedForms(definition));
-  OCTET_RETURN_IF_ERROR(CheckSearchedFormsDiffer(definition, forms));
-  std::vector<SplitPattern> patterns;
-  for (const PreTokenizerStep& step : definition.steps) {
-    if (step.kind != PreTokenizerStep::Kind::kSplit) continue;
-    OCTET_ASSIGN_OR_RETURN(SplitPattern pattern, SplitPattern::Compile(step.text));
-    patterns.push_back(std::move(pattern));
-  }
-  return Tokenizer(std::make_unique<State>(std::move(definition), std::move(patterns), forms));
-}
 
 Result<Tokenizer> Tokenizer::FromJson(std::string_view json, std::string_view config_json) {
   OCTET_ASSIGN_OR_RETURN(Definition definition, ParseDefinition(json, config_json));
   return FromDefinition(std::move(definition));
 }
 
+Result<Tokenizer> Tokenizer::FromSentencePiece(const VocabFiles& files) {
+  OCTET_ASSIGN_OR_RETURN(Definition definition, ParseSentencePiece(files));
+  return FromDefinition(std::move(definition));
+}
+
+Result<Tokenizer> Tokenizer::FromTiktoken(const VocabFiles& files) {
+  OCTET_ASSIGN_OR_RETURN(Definition definition, ParseTiktoken(files));
+  return FromDefinition(std::move(definition));
+}
+
 Result<Tokenizer> Tokenizer::Load(const std::string& model_dir) {
-  const std::filesystem::path dir(model_dir);
-  OCTET_RETURN_IF_ERROR(CheckKind(dir));
-  OCTET_ASSIGN_OR_RETURN(const std::string json, ReadFile(dir / "tokenizer.json"));
-  std::string config_json;
-  if (std::error_code error; std::filesystem::exists(dir / "tokenizer_config.json", error)) {
-    OCTET_ASSIGN_OR_RETURN(config_json, ReadFile(dir / "tokenizer_config.json"));
-  }
-  auto tokenizer = FromJson(json, config_json);
-  if (tokenizer.ok()) return tokenizer;
+  auto tokenizer = LoadFolder(model_dir);
+  if (tokenizer.ok() || tokenizer.status().message().starts_with(model_dir)) return tokenizer;
   return Status(tokenizer.status().code(), model_dir + ": " + tokenizer.status().message());
 }
 

@@ -66,6 +66,39 @@ KvScale KvInt4ScaleOf(float min, float max, bool finite) {
   return result;
 }
 
+KvScale KvStaticScaleOf(const uint16_t* given, bool finite) {
+  if (!finite) return NotFinite();
+  const float scale = F16ToFloat(given[0]);
+  return {.scale_bits = given[0],
+          .zero_bits = given[1],
+          .scale = scale,
+          .zero = F16ToFloat(given[1]),
+          .has_codes = scale > 0};
+}
+
+namespace {
+
+void WriteInt8Codes(const float* values, int64_t head_dim, const KvScale& s, int8_t* codes) {
+  for (int64_t i = 0; i < head_dim; ++i) {
+    // 127.5 is reached and would round to 128: it is half a step off either way.
+    const float code =
+        s.has_codes ? std::clamp((values[i] - s.zero) / s.scale, -128.0f, 127.0f) : 0;
+    codes[i] = static_cast<int8_t>(std::nearbyint(code));
+  }
+}
+
+}  // namespace
+
+void QuantizeKvVectorStatic(const float* values, int64_t head_dim, const uint16_t* given,
+                            int8_t* codes, uint16_t* pair) {
+  const bool finite =
+      std::all_of(values, values + head_dim, [](float value) { return std::isfinite(value); });
+  const KvScale s = KvStaticScaleOf(given, finite);
+  pair[0] = s.scale_bits;
+  pair[1] = s.zero_bits;
+  WriteInt8Codes(values, head_dim, s, codes);
+}
+
 void QuantizeKvVector(const float* values, int64_t head_dim, int8_t* codes, uint16_t* scale,
                       uint16_t* zero) {
   float min = values[0];
@@ -79,12 +112,7 @@ void QuantizeKvVector(const float* values, int64_t head_dim, int8_t* codes, uint
   const KvScale s = KvScaleOf(min, max, finite);
   *scale = s.scale_bits;
   *zero = s.zero_bits;
-  for (int64_t i = 0; i < head_dim; ++i) {
-    // 127.5 is reached and would round to 128: it is half a step off either way.
-    const float code =
-        s.has_codes ? std::clamp((values[i] - s.zero) / s.scale, -128.0f, 127.0f) : 0;
-    codes[i] = static_cast<int8_t>(std::nearbyint(code));
-  }
+  WriteInt8Codes(values, head_dim, s, codes);
 }
 
 void QuantizeKvVectorInt4(const float* values, int64_t head_dim, uint8_t* codes, uint16_t* pairs) {

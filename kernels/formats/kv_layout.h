@@ -10,6 +10,9 @@
 // narrowed to f16 (scale upward, so that codes do not clip), q = round((f - zero) / scale),
 // f = q * scale + zero.
 //
+// Static int8 (scales from a checkpoint) has the same places and the same reading: every token of a
+// head carries the pair that was given for it, and codes clip at -128 and 127.
+//
 // int4 is asymmetric per token, head and group:  zero = min, narrowed to f16 downward, scale =
 // (max - zero) / 15, narrowed upward, q = round((f - zero) / scale) in 0..15, f = q * scale + zero,
 // product and sum each rounded to f32. Byte i of a vector holds code 2 i in its low nibble and code
@@ -66,6 +69,11 @@ constexpr bool KvFormatHolds(KvFormat format, int64_t head_dim) {
 // f16 bits.
 void QuantizeKvVector(const float* values, int64_t head_dim, int8_t* codes, uint16_t* scale,
                       uint16_t* zero);
+
+// The same with a given pair of f16 bits (static scales): `pair` is what the cache then holds,
+// which is NaN, NaN where a value is not finite. REQUIRES: a scale above zero.
+void QuantizeKvVectorStatic(const float* values, int64_t head_dim, const uint16_t* given,
+                            int8_t* codes, uint16_t* pair);
 
 // The scalar definition of int4: -> `codes` [head_dim / 2] bytes, `pairs` [groups, 2] f16 bits.
 void QuantizeKvVectorInt4(const float* values, int64_t head_dim, uint8_t* codes, uint16_t* pairs);

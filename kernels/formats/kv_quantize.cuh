@@ -1,4 +1,4 @@
-// KvScaleOf and KvInt4ScaleOf of kv_layout.cc on the device, bit for bit: the same arithmetic, with
+// The functions of kv_quantize.h on the device, bit for bit: the same arithmetic, with
 // the hardware's conversions.
 #pragma once
 
@@ -36,6 +36,10 @@ OCTET_DEVICE KvScale KvInt8ScaleOf(float min, float max, bool finite) {
   const float zero = hw::float_of_f16(zero_bits);
   const float reach = fmaxf(max - zero, zero - min) + 0.0f;
   return KvScaleOfBits(NarrowUpward(reach / 127.5f), zero_bits);
+}
+
+OCTET_DEVICE KvScale KvStaticScaleOf(const uint16_t* given, bool finite) {
+  return finite ? KvScaleOfBits(given[0], given[1]) : KvScaleOfBits(kF16Nan, kF16Nan);
 }
 
 OCTET_DEVICE KvScale KvInt4ScaleOf(float min, float max, bool finite) {

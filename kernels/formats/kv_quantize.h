@@ -18,5 +18,7 @@ struct KvScale {
 // Of a vector whose least and greatest values are given; `finite` is false if any is not.
 KvScale KvScaleOf(float min, float max, bool finite);
 KvScale KvInt4ScaleOf(float min, float max, bool finite);
+// Of a vector whose scale and zero are given as f16 bits.
+KvScale KvStaticScaleOf(const uint16_t* given, bool finite);
 
 }  // namespace octet::kernels

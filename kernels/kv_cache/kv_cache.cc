@@ -14,6 +14,7 @@ void AppendKv(const AppendKvArgs& args, Stream& stream) {
   OCTET_CHECK_GE(args.kv_stride, layout.kv_heads * layout.head_dim);
   OCTET_CHECK(args.cache != nullptr && args.k != nullptr && args.v != nullptr);
   OCTET_CHECK(args.slots != nullptr);
+  OCTET_CHECK(args.static_pairs == nullptr || layout.format == KvFormat::kInt8);
   Dispatch(cpu::AppendKv, cuda::AppendKv, args, stream);
 }
 

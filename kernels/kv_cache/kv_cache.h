@@ -18,6 +18,8 @@ struct AppendKvArgs {
   int64_t rows = 0;
   // [rows] block id * 64 + position inside the block; negative: the row is padding, and skipped.
   const int64_t* slots = nullptr;
+  // [kv_heads, 2 (key, value), 2 (scale, zero)] f16 bits: static scales, of int8 alone; or null.
+  const uint16_t* static_pairs = nullptr;
 };
 
 // Reads 2 * rows * kv_heads * head_dim floats, writes each row once. Rows have distinct slots. CUDA

@@ -11,16 +11,17 @@ void StoreBF16(const float* values, int64_t count, std::byte* out) {
   for (int64_t i = 0; i < count; ++i) bits[i] = FloatToBF16(values[i]);
 }
 
-// One token's vector; `scales` is where its pairs of scale and zero go.
+// One token's vector; `scales` is where its pairs of scale and zero go, `given` a static pair or
+// null.
 void StoreVector(const KvLayout& layout, const KvCacheBody& body, const float* values,
-                 std::byte* data, std::byte* scales) {
+                 const uint16_t* given, std::byte* data, std::byte* scales) {
   const int64_t dim = layout.head_dim;
   auto* pairs = reinterpret_cast<uint16_t*>(scales);
   switch (layout.format) {
     case KvFormat::kBF16:
       return StoreBF16(values, dim, data);
     case KvFormat::kInt8:
-      return body.quantize_int8(values, dim, reinterpret_cast<int8_t*>(data), pairs);
+      return body.quantize_int8(values, dim, given, reinterpret_cast<int8_t*>(data), pairs);
     case KvFormat::kInt4:
       return body.quantize_int4(values, dim, reinterpret_cast<uint8_t*>(data), pairs);
   }
@@ -38,9 +39,11 @@ void AppendRow(const AppendKvArgs& args, const KvCacheBody& body, int64_t row) {
   for (int64_t head = 0; head < layout.kv_heads; ++head) {
     const float* k = args.k + row * args.kv_stride + head * dim;
     const float* v = args.v + row * args.kv_stride + head * dim;
-    StoreVector(layout, body, k, block + layout.k_data(head) + data_at,
+    const uint16_t* k_given = args.static_pairs != nullptr ? args.static_pairs + 4 * head : nullptr;
+    const uint16_t* v_given = k_given != nullptr ? k_given + 2 : nullptr;
+    StoreVector(layout, body, k, k_given, block + layout.k_data(head) + data_at,
                 block + layout.k_scale(head) + scale_at);
-    StoreVector(layout, body, v, block + layout.v_data(head) + data_at,
+    StoreVector(layout, body, v, v_given, block + layout.v_data(head) + data_at,
                 block + layout.v_scale(head) + scale_at);
   }
 }

@@ -23,7 +23,9 @@ struct AppendParams {
   const float* v;  // same
   int64_t stride;  // of all three, elements
   const int64_t* slots;
-  const float* cos;  // [rows, half]
+  const uint16_t* static_pairs;  // [kv_heads, 2, 2] or null
+  const float* guard;            // RopeAppendKvArgs::key_guard
+  const float* cos;              // [rows, half]
   const float* sin;
   const float* query_scale;  // [rows] or null
   int32_t half;              // 0: nothing rotates
@@ -44,7 +46,20 @@ OCTET_DEVICE KvPlace PlaceOf(const AppendParams& p, int64_t slot, int head, bool
   const int64_t token = slot % kKvBlockTokens;
   std::byte* at = p.cache + slot / kKvBlockTokens * p.block_bytes + head * p.head_bytes;
   return {at + (is_value ? p.data_bytes : 0) + token * p.vector_bytes,
-          at + 2 * p.data_bytes + (is_value ? p.scale_bytes : 0) + token * p.pair_bytes};
+          at + 2 * p.data_bytes + (is_value ? p.scale_bytes : 0) + token * p.pair_bytes,
+          p.static_pairs != nullptr ? p.static_pairs + 4 * head + (is_value ? 2 : 0) : nullptr};
+}
+
+// A query or key times its factor, a key less what is taken from it; `item` as of PlaceOf.
+template <int kWidth>
+OCTET_DEVICE void Guard(const AppendParams& p, int item, int index, Floats<kWidth>* a) {
+  const int at = item * p.head_dim + index;
+  if (item >= p.heads) {
+    const Floats<kWidth> taken = LoadFloats<kWidth>(p.guard + at + p.kv_heads * p.head_dim);
+    for (int k = 0; k < kWidth; ++k) a->v[k] -= taken.v[k];
+  }
+  const Floats<kWidth> factor = LoadFloats<kWidth>(p.guard + at);
+  for (int k = 0; k < kWidth; ++k) a->v[k] *= factor.v[k];
 }
 
 template <int kWidth, int kLanes, int kRuns>
@@ -64,7 +79,9 @@ __global__ void __launch_bounds__(kThreads) Append(const AppendParams p) {
 #pragma unroll
   for (int j = 0; j < kRuns; ++j) {
     const int index = (j * kLanes + lane) * kWidth;
-    if (exists && index < p.head_dim) a[j] = LoadRotated<kWidth>(x, index, angles);
+    if (!exists || index >= p.head_dim) continue;
+    a[j] = LoadRotated<kWidth>(x, index, angles);
+    if (p.guard != nullptr && !is_value) Guard(p, item, index, &a[j]);
   }
   const bool scaled = is_query && p.query_scale != nullptr;
   if (scaled) {
@@ -79,11 +96,13 @@ __global__ void __launch_bounds__(kThreads) Append(const AppendParams p) {
 #if OCTET_PLANTED_BUG != 1
   __syncwarp();  // all partners of q are read
 #endif
+  const bool all_change = p.guard != nullptr || p.query_scale != nullptr;
+  const int stored = all_change ? p.head_dim : 2 * p.half;  // of a query
   if (live && is_query) {
 #pragma unroll
     for (int j = 0; j < kRuns; ++j) {
       const int index = (j * kLanes + lane) * kWidth;
-      if (index < (scaled ? p.head_dim : 2 * p.half)) StoreFloats(p.q + at + index, a[j]);
+      if (index < stored) StoreFloats(p.q + at + index, a[j]);
     }
   }
   const bool append = live && !is_query;
@@ -103,7 +122,7 @@ void LaunchAppend(const AppendParams& p, int64_t rows, Stream& stream) {
 void LaunchByShape(const AppendParams& p, int64_t rows, Stream& stream) {
   OCTET_CHECK_LE(p.head_dim, kHeadDimMax);
   bool wide = p.half % 4 == 0 && p.head_dim % 4 == 0 && p.stride % 4 == 0;
-  for (const float* pointer : {static_cast<const float*>(p.q), p.k, p.v, p.cos, p.sin}) {
+  for (const float* pointer : {static_cast<const float*>(p.q), p.k, p.v, p.cos, p.sin, p.guard}) {
     wide = wide && IsAligned16(pointer);
   }
   if (!wide) return LaunchAppend<1, 32, 8>(p, rows, stream);
@@ -135,6 +154,7 @@ void AppendKv(const AppendKvArgs& args, Stream& stream) {
   p.v = args.v;
   p.stride = args.kv_stride;
   p.slots = args.slots;
+  p.static_pairs = args.static_pairs;
   LaunchByShape(p, args.rows, stream);
 }
 
@@ -146,6 +166,8 @@ void RopeAppendKv(const RopeAppendKvArgs& args, Stream& stream) {
   p.v = p.k + args.layout.kv_heads * args.layout.head_dim;
   p.stride = args.stride;
   p.slots = args.slots;
+  p.static_pairs = args.static_pairs;
+  p.guard = args.key_guard;
   p.cos = args.cos;
   p.sin = args.sin;
   p.query_scale = args.query_scale;

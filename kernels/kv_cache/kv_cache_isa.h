@@ -7,7 +7,9 @@
 namespace octet::kernels {
 
 struct KvCacheBody {
-  void (*quantize_int8)(const float* values, int64_t head_dim, int8_t* codes, uint16_t* pair);
+  // `given`: the pair of static scales, or null.
+  void (*quantize_int8)(const float* values, int64_t head_dim, const uint16_t* given, int8_t* codes,
+                        uint16_t* pair);
   void (*quantize_int4)(const float* values, int64_t head_dim, uint8_t* codes, uint16_t* pairs);
 };
 extern const KvCacheBody kPlainKvCache;

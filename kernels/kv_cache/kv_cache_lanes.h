@@ -1,5 +1,5 @@
-// QuantizeKvVector and QuantizeKvVectorInt4 in sixteen lanes, compiled once per instruction family
-// (lanes.h).
+// QuantizeKvVector, QuantizeKvVectorStatic and QuantizeKvVectorInt4 in sixteen lanes, compiled once
+// per instruction family (lanes.h).
 #pragma once
 
 #include "kernels/formats/kv_layout.h"
@@ -36,9 +36,11 @@ OCTET_INLINE Extremes ExtremesOf(const float* values, int64_t count) {
   return {-ReduceMax(Splat(0.0f) - min), ReduceMax(max), !Any(IsNan(odd))};
 }
 
-void QuantizeInt8(const float* values, int64_t head_dim, int8_t* codes, uint16_t* pair) {
+void QuantizeInt8(const float* values, int64_t head_dim, const uint16_t* given, int8_t* codes,
+                  uint16_t* pair) {
   const Extremes extremes = ExtremesOf(values, head_dim);
-  const KvScale s = KvScaleOf(extremes.min, extremes.max, extremes.finite);
+  const KvScale s = given != nullptr ? KvStaticScaleOf(given, extremes.finite)
+                                     : KvScaleOf(extremes.min, extremes.max, extremes.finite);
   pair[0] = s.scale_bits;
   pair[1] = s.zero_bits;
   if (!s.has_codes) {

@@ -41,10 +41,12 @@ struct Extremes {
   OCTET_DEVICE bool finite() const { return !nan && min > -INFINITY && max < INFINITY; }
 };
 
-// Where a vector goes: its data and its pairs of scale and zero.
+// Where a vector goes: its data and its pairs of scale and zero. `given` is the pair of static
+// scales, or null.
 struct KvPlace {
   std::byte* data;
   std::byte* pairs;
+  const uint16_t* given;
 };
 
 OCTET_DEVICE void StorePair(std::byte* pairs, int group, const KvScale& s) {
@@ -69,7 +71,9 @@ OCTET_DEVICE void StoreInt8(const Floats<kWidth> (&a)[kRuns], int head_dim, bool
     if ((j * kLanes + lane) * kWidth < head_dim) extremes.Take(a[j]);
   }
   extremes.Gather<kLanes>();
-  const KvScale s = KvInt8ScaleOf(extremes.min, extremes.max, extremes.finite());
+  const KvScale s = place.given != nullptr
+                        ? KvStaticScaleOf(place.given, extremes.finite())
+                        : KvInt8ScaleOf(extremes.min, extremes.max, extremes.finite());
   if (!live) return;
   if (lane == 0) StorePair(place.pairs, 0, s);
   for (int j = 0; j < kRuns; ++j) {

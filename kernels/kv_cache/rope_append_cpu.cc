@@ -3,8 +3,18 @@
 #include "kernels/rope/rope.h"
 
 namespace octet::kernels::cpu {
-
 namespace {
+
+void Guard(const RopeAppendKvArgs& args, int64_t row) {
+  const int64_t q_width = args.heads * args.layout.head_dim;
+  const int64_t kv_width = args.layout.kv_heads * args.layout.head_dim;
+  const float* factor = args.key_guard;
+  const float* k_taken = factor + q_width + kv_width;
+  float* q = args.qkv + row * args.stride;
+  float* k = q + q_width;
+  for (int64_t i = 0; i < q_width; ++i) q[i] *= factor[i];
+  for (int64_t i = 0; i < kv_width; ++i) k[i] = (k[i] - k_taken[i]) * factor[q_width + i];
+}
 
 void ScaleQueries(const RopeAppendKvArgs& args, Stream& stream) {
   const int64_t width = args.heads * args.layout.head_dim;
@@ -32,6 +42,11 @@ void RopeAppendKv(const RopeAppendKvArgs& args, Stream& stream) {
           .rotary_dim = args.rotary_dim},
          stream);
   }
+  if (args.key_guard != nullptr) {
+    stream.pool().ParallelFor(args.rows, 4, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) Guard(args, row);
+    });
+  }
   if (args.query_scale != nullptr) ScaleQueries(args, stream);
   AppendKv({.layout = layout,
             .cache = args.cache,
@@ -39,7 +54,8 @@ void RopeAppendKv(const RopeAppendKvArgs& args, Stream& stream) {
             .v = k + layout.kv_heads * layout.head_dim,
             .kv_stride = args.stride,
             .rows = args.rows,
-            .slots = args.slots},
+            .slots = args.slots,
+            .static_pairs = args.static_pairs},
            stream);
 }
 

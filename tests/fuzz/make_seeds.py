@@ -5,6 +5,7 @@ whose names begin with "found_") are inputs that a run once failed on; they are 
 """
 
 import argparse
+import base64
 import json
 import pathlib
 import struct
@@ -112,6 +113,23 @@ def config():
     seed("largest", sizes)
     seed("smallest", dict.fromkeys(sizes, 1) | {"hidden_size": 2, "head_dim": 2, "eos_token_id": 0})
     seed("gptq", {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}})
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
+    seed("yarn", {"rope_scaling": yarn | {"mscale": 1.0, "mscale_all_dim": 0.5, "truncate": False}})
+    seed("dynamic", {"rope_scaling": {"type": "dynamic", "factor": 2}, "attention_bias": True})
+    seed("qwen3", {"architectures": ["Qwen3ForCausalLM"]})
+    seed("qwen", {
+        "architectures": ["QWenLMHeadModel"], "kv_channels": 32, "seq_length": 128, "no_bias": True,
+        "rotary_emb_base": 10000, "use_dynamic_ntk": True, "use_logn_attn": True,
+    })  # fmt: skip
+    seed("internlm", {
+        "architectures": ["InternLMForCausalLM"], "bias": True,
+        "rotary": {"base": 10000, "type": "dynamic"},
+    })  # fmt: skip
+    seed("internlm2", {"architectures": ["InternLM2ForCausalLM"], "bias": False})
+    seed("opt", {
+        "architectures": ["OPTForCausalLM"], "ffn_dim": 1024, "word_embed_proj_dim": 256,
+        "activation_function": "relu", "do_layer_norm_before": True,
+    })  # fmt: skip
     seed("layers_1e9", {"num_hidden_layers": 10**9})
     write("config", "nan", json.dumps(base).replace("512", "NaN"))
     write("config", "deep", '{"a":' + "[" * 200 + "]" * 200 + "}")
@@ -187,6 +205,97 @@ def tokenizer():
     seed("template", lambda r: r.update(post_processor=post | {"special_tokens": special_tokens}))
 
 
+    text = {"▁": 0, "a": 1, "▁a": 2, "<unk>": 3, "<0x0A>": 4, "aa": 5, "▁aa": 6, "é": 7}
+    added = [{"id": 8, "content": "<s>", "special": True} | special]
+    back = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
+    strip = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+    decoder = [back, {"type": "ByteFallback"}, {"type": "Fuse"}, strip]
+    model = {"vocab": text, "merges": ["a a", "▁ a", "▁ aa"], "byte_fallback": True}
+    model |= {"type": "BPE", "unk_token": "<unk>", "fuse_unk": True}
+    prepend = [{"type": "Prepend", "prepend": "▁"}, back | {"pattern": {"String": " "}, "content": "▁"}]
+    space = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
+    characters = {"added_tokens": added, "pre_tokenizer": None, "model": model}
+    characters |= {"decoder": {"type": "Sequence", "decoders": decoder}}
+    seed("llama2", lambda r: r.update(characters, normalizer={"type": "Sequence", "normalizers": prepend}))
+    seed("mistral", lambda r: r.update(characters, pre_tokenizer=space))
+    nfkc = [{"type": "NFKC"}, {"type": "Strip", "strip_left": True, "strip_right": True}]
+    split = space | {"prepend_scheme": "always", "split": True}
+    seed("metaspace", lambda r: r.update(
+        characters, normalizer={"type": "Sequence", "normalizers": nfkc}, pre_tokenizer=split, decoder=split
+    ))
+
+
+def varint(value):
+    out = b""
+    while value >= 0x80:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def field(number, value):
+    """A field of protobuf: a number, a float or bytes."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    if isinstance(value, float):
+        return varint(number << 3 | 5) + struct.pack("<f", value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def tokenizer_model():
+    def piece(text, score, kind):
+        return field(1, field(1, text.encode()) + field(2, score) + field(3, kind))
+
+    def seed(name, pieces, trainer, normalizer, config="", rest=b""):
+        body = b"".join(piece(*p) for p in pieces) + field(2, trainer) + field(3, normalizer) + rest
+        write("tokenizer_model", name, struct.pack("<H", len(config)) + config.encode() + body)
+
+    control = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
+    words = ["▁", "a", "aa", "aaaa", "▁a", "l", "ll", "he", "h", "e", "▁he", "ö", "\0"]
+    normal = [(text, -1.0 - i, 1) for i, text in enumerate(words)]
+    fallback = [(f"<0x{byte:02X}>", 0.0, 6) for byte in range(256)]
+    bpe = field(3, 2)
+    plain = field(3, 1) + field(4, 0)
+    tight = field(3, 1) + field(4, 1)
+    seed("unk", control + normal, bpe, plain)
+    seed("bytes", control + normal + fallback, bpe + field(35, 1), plain)
+    seed("user_defined", [*control, *normal, ("it's", 0.0, 4), ("▁▁", 0.0, 4)], bpe, tight)
+    seed("unigram", control + normal, field(3, 1), plain)
+    seed("nan", [*control, ("a", float("nan"), 1)], bpe, plain)
+    seed("twice", [*control, ("a", -1.0, 1), ("a", -2.0, 1)], bpe, plain)
+    added = '{"legacy":false,"added_tokens_decoder":{"3":{"content":"<|x|>","special":true}}}'
+    seed("added", control + normal, bpe, plain, added)
+    # "A" becomes "aa", a space disappears: units of darts-clone for two texts of one byte.
+    units = [0] * 256
+    for byte, value in ((0x41, 0), (0x20, 3)):
+        units[byte] = 128 << 10 | 1 << 8 | byte
+        units[byte ^ 128] = 0x80000000 | value
+    blob = struct.pack("<I", 4 * len(units)) + struct.pack("<256I", *units) + b"aa\0\0"
+    seed("charsmap", control + normal, bpe, tight + field(2, blob))
+    seed("charsmap_out", control + normal, bpe, plain + field(2, blob[:400]))
+    write("tokenizer_model", "length_all_ones", b"\0\0\x0a" + b"\xff" * 9 + b"\x01")
+    write("tokenizer_model", "empty", b"\0\0")
+
+
+def tiktoken():
+    def lines(tokens):
+        encoded = [base64.b64encode(token).decode() for token in tokens]
+        return "".join(f"{token} {256 + i}\n" for i, token in enumerate(encoded))
+
+    tokens = lines([b"aa", b"aaaa", b"he", b"ll", b"hell", b" w", b"\xc3\xb6", b"12", b"\n\n"])
+    write("tiktoken", "small", "b" + tokens)
+    write("tiktoken", "qwen", "q" + tokens)
+    added = {"300": {"content": "<s>", "special": True, "lstrip": True}, "258": {"content": "<|x|>"}}
+    config = {"added_tokens_decoder": added, "bos_token": "<s>", "add_bos_token": True}
+    write("tiktoken", "added", "b" + tokens + "\0" + json.dumps(config))
+    write("tiktoken", "whole", "w" + lines([b"a"]))
+    write("tiktoken", "twice", "b" + tokens + "YWE= 400\n")
+    write("tiktoken", "gap", "b" + tokens + "YWFh 100000\r\n\r\n")
+    write("tiktoken", "far", "b" + tokens + "YWFh 1048576\n")
+    write("tiktoken", "garbage", "b" + tokens + "YW=E 300\n")
+    write("tiktoken", "in_the_way", "q" + tokens + "YWFh 151644\n")
+
+
 def chat_template():
     for name in ["content_parts", "llama2", "llama31", "phi3", "qwen3", "tools_by_hand"]:
         write("chat_template", name, (TEMPLATES / f"{name}.jinja").read_bytes())
@@ -223,7 +332,7 @@ def chat_template():
 
 def main():
     argparse.ArgumentParser(description=__doc__).parse_args()
-    for make in (safetensors, config, tokenizer, chat_template):
+    for make in (safetensors, config, tokenizer, tokenizer_model, tiktoken, chat_template):
         make()
 
 

@@ -1,10 +1,13 @@
 // The commands of `octet` that need no service: what they print and how they refuse.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "tests/support/process.h"
+#include "tests/support/temp_folder.h"
 
 namespace octet {
 namespace {
@@ -83,6 +86,56 @@ TEST(PlanCommand, Refusals) {
   Process wide({kOctet, "plan", kDemo, "--tp", "9"});
   EXPECT_EQ(wide.Wait(kSeconds), 2);
   EXPECT_NE(wide.err().find("9"), std::string::npos) << wide.err();
+}
+
+TEST(InspectCommand, SaysWhatIsStoredKeptAndHeld) {
+  for (const int ranks : {1, 3}) {
+    const nlohmann::json report =
+        JsonOf({"inspect", kDemo, "--tp", std::to_string(ranks), "--check-values", "--json"});
+    EXPECT_EQ(report["architecture"], "LlamaForCausalLM");
+    EXPECT_EQ(report["quantization"], "");
+    EXPECT_EQ(report["kept"]["down"], "bf16");
+    EXPECT_EQ(report["tokenizer"], "4096 ids");
+    EXPECT_EQ(report["problems"].size(), 0u);
+    int64_t stored = 0, tensors = 0, heads = 0;
+    for (const auto& tensor : report["tensors"]) {
+      stored += tensor["bytes"].get<int64_t>();
+      tensors += tensor["count"].get<int64_t>();
+    }
+    EXPECT_EQ(stored, report["stored_bytes"].get<int64_t>());
+    EXPECT_EQ(tensors, 6 * 9 + 2);  // as card.md says: tied, no biases
+    ASSERT_EQ(report["ranks"].size(), static_cast<size_t>(ranks));
+    for (const auto& rank : report["ranks"]) heads += rank["heads"].get<int64_t>();
+    EXPECT_EQ(heads, 8);
+  }
+  const nlohmann::json int4 = JsonOf({"inspect", kDemo, "--weights", "int4", "--json"});
+  EXPECT_EQ(int4["kept"]["down"], "int4 in groups of 32, f16 scales");
+}
+
+TEST(InspectCommand, NamesEveryProblemAndGoesOn) {
+  const test::TempFolder folder;
+  for (const char* name : {"config.json", "model.safetensors"}) {
+    std::filesystem::copy_file(kDemo + "/" + name, folder.File(name));
+  }
+  folder.Write("tokenizer.json", R"({"model": {"type": "WordPiece"}})");
+  std::ifstream original(folder.File("config.json"));
+  nlohmann::json config = nlohmann::json::parse(original);
+  config["intermediate_size"] = 1000;
+  folder.Write("config.json", config.dump());
+  Process inspect({kOctet, "inspect", folder.path()});
+  EXPECT_EQ(inspect.Wait(kSeconds), 2);
+  const std::string out = inspect.out();
+  EXPECT_NE(out.find("LlamaForCausalLM: 6 layers"), std::string::npos) << out;
+  EXPECT_NE(out.find("wrong: model.safetensors: tensor \"model.layers.0.mlp."), std::string::npos)
+      << out;
+  EXPECT_NE(out.find("WordPiece"), std::string::npos) << out;
+  EXPECT_EQ(out.find("nothing wrong"), std::string::npos) << out;
+
+  Process nowhere({kOctet, "inspect", folder.File("none")});
+  EXPECT_EQ(nowhere.Wait(kSeconds), 2);
+  Process wide({kOctet, "inspect", kDemo, "--tp", "9"});
+  EXPECT_EQ(wide.Wait(kSeconds), 2);
+  EXPECT_NE(wide.out().find("9"), std::string::npos) << wide.out();
 }
 
 TEST(BenchCommand, OneJsonObjectWithStableKeys) {

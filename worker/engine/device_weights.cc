@@ -22,6 +22,8 @@ class Mover {
     MoveNorm(layer.mlp_norm);
     Move(layer.qkv);
     Move(layer.qkv_bias);
+    Move(layer.key_guard);
+    Move(layer.kv_scales);
     Move(layer.q_norm);
     Move(layer.k_norm);
     Move(layer.o);

@@ -16,7 +16,10 @@ inline void AddWorkerFlags(CLI::App& app, WorkerOptions* options) {
   app.add_option("--head", options->head,
                  "the vocabulary head: auto (int8 with int4 weights), bf16 or int8")
       ->capture_default_str();
-  app.add_option("--kv,--kv-cache-dtype", options->kv, "the KV cache: int8, int4 or bf16")
+  app.add_option(
+         "--kv,--kv-cache-dtype", options->kv,
+         "the KV cache: int8 or int4 with a scale for every token and head, int8-static with "
+         "the checkpoint's own scales, or bf16")
       ->capture_default_str();
   app.add_option("--activations", options->activations,
                  "auto (int8 on the CPU, bf16 on CUDA), f32, bf16 or int8")

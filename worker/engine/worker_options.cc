@@ -13,11 +13,13 @@ namespace {
 
 constexpr int64_t kKvBlocksMin = 2;
 
+constexpr char kStaticKv[] = "int8-static";
+
 Result<kernels::KvFormat> ParseKv(const std::string& text) {
-  if (text == "int8" || text == "auto") return kernels::KvFormat::kInt8;
+  if (text == "int8" || text == "auto" || text == kStaticKv) return kernels::KvFormat::kInt8;
   if (text == "int4") return kernels::KvFormat::kInt4;
   if (text == "bf16") return kernels::KvFormat::kBF16;
-  return InvalidArgument("--kv is '" + text + "'; expected int8, int4 or bf16");
+  return InvalidArgument("--kv is '" + text + "'; expected int8, int8-static, int4 or bf16");
 }
 
 Result<kernels::ActivationFormat> ParseActivations(const std::string& text, Device device) {
@@ -157,6 +159,7 @@ Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelS
   config.weights = weights;
   OCTET_ASSIGN_OR_RETURN(config.shard, ShardPlan::Make(spec, ranks, rank));
   OCTET_ASSIGN_OR_RETURN(config.kv, ParseKv(options.kv));
+  config.weights.static_kv = options.kv == kStaticKv;
   if (!kernels::KvFormatHolds(config.kv, spec.head_dim)) {
     return InvalidArgument("--kv is '" + options.kv + "', but the model's head dimension is " +
                            std::to_string(spec.head_dim) + "; expected a multiple of " +
@@ -198,6 +201,10 @@ std::string_view KvFormatName(kernels::KvFormat format) {
   return kNames[static_cast<int>(format)];
 }
 
+std::string_view KvName(const EngineConfig& config) {
+  return config.weights.static_kv ? kStaticKv : KvFormatName(config.kv);
+}
+
 std::string_view ActivationFormatName(kernels::ActivationFormat format) {
   static constexpr std::string_view kNames[] = {"f32", "bf16", "int8"};
   return kNames[static_cast<int>(format)];
@@ -224,7 +231,7 @@ std::string ConfigDigest(const EngineConfig& c, const std::string& config_json) 
   std::string text = config_json;
   for (const std::string_view name :
        {WeightFormatName(c.weights.layers), WeightFormatName(c.weights.head),
-        DTypeName(c.weights.embedding), KvFormatName(c.kv), ActivationFormatName(c.activations),
+        DTypeName(c.weights.embedding), KvName(c), ActivationFormatName(c.activations),
         DeviceName(c.device)}) {
     text += "|";
     text += name;

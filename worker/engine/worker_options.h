@@ -16,7 +16,7 @@ struct WorkerOptions {
   std::string device = "auto";         // auto | cpu | cuda
   std::string weights = "auto";        // auto | bf16 | int8 | int4
   std::string head = "auto";           // auto | bf16 | int8
-  std::string kv = "int8";             // int8 | bf16
+  std::string kv = "int8";             // int8 | int8-static | int4 | bf16
   std::string activations = "auto";    // auto | f32 | bf16 | int8
   int64_t group_size = 0;              // 0: 128, or 32 for narrow models
   int64_t max_model_len = 0;           // 0: the model's context
@@ -66,6 +66,8 @@ kernels::WeightLayout LayoutFor(Device device, kernels::ActivationFormat activat
 
 std::string_view WeightFormatName(kernels::WeightFormat format);
 std::string_view KvFormatName(kernels::KvFormat format);
+// As --kv names it.
+std::string_view KvName(const EngineConfig& config);
 std::string_view ActivationFormatName(kernels::ActivationFormat format);
 std::string_view DeviceName(Device device);
 

@@ -89,6 +89,8 @@ const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBat
                          .rows = batch.rows,
                          .heads = shard_.heads(),
                          .rotary_dim = spec_.rotary_dim(),
+                         .static_pairs = layer.kv_scales,
+                         .key_guard = layer.kv_scales != nullptr ? nullptr : layer.key_guard,
                          .query_scale = batch.query_scales},
                         *stream_);
   kernels::Attention({.layout = options_.kv,

@@ -104,7 +104,9 @@ WeightPlan WeightPlan::Make(const ModelSpec& spec, const ShardPlan& shard,
                             const WeightOptions& options) {
   const DecoderShapes shapes = DecoderShapes::Make(spec, shard, options);
   const int64_t row_bytes = spec.hidden * DTypeBytes(options.embedding);
-  const Parts layer = PartsOfLayer(spec, shapes);
+  Parts layer = PartsOfLayer(spec, shapes);
+  if (HasKeyGuard(spec)) layer.AddFloats(shapes.qkv.outputs);
+  if (options.static_kv) layer.Add(KvScaleBytes(shard));
   Parts embedding, positions, head, norm;
   embedding.Add(shard.vocab() * row_bytes);
   if (spec.position_rows > 0) positions.Add(spec.position_rows * row_bytes);
@@ -117,6 +119,12 @@ WeightPlan WeightPlan::Make(const ModelSpec& spec, const ShardPlan& shard,
           .norm_bytes = norm.bytes,
           .parts = spec.layers * layer.count + embedding.count + positions.count + head.count +
                    norm.count};
+}
+
+bool HasKeyGuard(const ModelSpec& spec) { return spec.qkv_bias && spec.rotary_dim() > 0; }
+
+int64_t KvScaleBytes(const ShardPlan& shard) {
+  return shard.kv_heads() * 4 * static_cast<int64_t>(sizeof(uint16_t));
 }
 
 int64_t PackedBytes(const kernels::LinearShape& shape) {

@@ -42,6 +42,8 @@ struct WeightOptions {
   kernels::WeightFormat head = kernels::WeightFormat::kInt8;    // vocabulary head
   DType embedding = DType::kBF16;                               // as the checkpoint stores it
   int64_t group = 128;
+  // The KV cache is int8 with the checkpoint's own scales, which are then a part of the weights.
+  bool static_kv = false;
   StoredLinears stored;
   // Of quantized linears; float weights beside kCuda8 lie as kCuda16, for they take bf16 rows.
   kernels::WeightLayout layout = kernels::WeightLayout::kCpuPanels;
@@ -70,6 +72,11 @@ struct LayerWeights {
   const float* qkv_bias = nullptr;  // [(heads + 2 kv_heads) * head_dim] f32 or null
   const float* q_norm = nullptr;    // [head_dim] f32 or null
   const float* k_norm = nullptr;    // [head_dim] f32 or null
+  // [(heads + 2 kv_heads) * head_dim] f32 or null: RopeAppendKvArgs::key_guard.
+  const float* key_guard = nullptr;
+  // [kv_heads, 2, 2] f16 bits or null: RopeAppendKvArgs::static_pairs. They were made for keys as
+  // they are, so that nothing guards them.
+  const uint16_t* kv_scales = nullptr;
   const std::byte* o = nullptr;
   const float* o_bias = nullptr;  // [hidden] f32 or null; added once, after the all-reduce
   const std::byte* gate_up = nullptr;
@@ -96,6 +103,12 @@ struct DecoderWeights {
   std::vector<WeightPart> parts;    // of the arena
   Arena arena;                      // owns all of the above
 };
+
+// Whether keys may have outliers that loading guards against: they have a bias and are rotated.
+bool HasKeyGuard(const ModelSpec& spec);
+
+// Bytes of LayerWeights::kv_scales.
+int64_t KvScaleBytes(const ShardPlan& shard);
 
 // PackedLinearBytes, and 0 for a linear of which this rank holds nothing.
 int64_t PackedBytes(const kernels::LinearShape& shape);

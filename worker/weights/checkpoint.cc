@@ -161,6 +161,7 @@ Result<Checkpoint> Checkpoint::Open(const std::string& folder) {
     return NotFound("model folder " + Quoted(folder) + " is not there or not a folder");
   }
   Checkpoint checkpoint;
+  checkpoint.folder_ = folder;
   OCTET_ASSIGN_OR_RETURN(checkpoint.config_json_, ReadText(folder, "config.json", kConfigBytesMax));
   if (Exists(folder, "generation_config.json")) {
     OCTET_ASSIGN_OR_RETURN(checkpoint.generation_config_json_,
@@ -227,6 +228,18 @@ Status Checkpoint::ReadRows(const Tensor& tensor, const MatrixSlice& slice, std:
     offset += rows * stride;
   }
   return {};
+}
+
+Status Checkpoint::ReadWhole(const Tensor& tensor, std::byte* out) const {
+  const TensorInfo& info = *tensor.info;
+  return files_[tensor.file].Read(info, 0, info.end - info.begin, out);
+}
+
+bool Checkpoint::HasFile(const std::string& name) const { return Exists(folder_, name); }
+
+Result<ReadOnlyFile> Checkpoint::OpenFile(const std::string& name) const {
+  OCTET_ASSIGN_OR_RETURN(const std::string path, Locate(folder_, name));
+  return ReadOnlyFile::Open(path, name);
 }
 
 Status Checkpoint::CheckUnchanged() const {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/file.h"
 #include "base/status.h"
 #include "worker/weights/formats/quantization_config.h"
 #include "worker/weights/matrix_slice.h"
@@ -47,6 +48,14 @@ class Checkpoint {
   // rank 1 or 2, a slice inside the tensor.
   Status ReadRows(const Tensor& tensor, const MatrixSlice& slice, std::byte* out) const;
 
+  // All of a small tensor of any rank, as it is stored.
+  Status ReadWhole(const Tensor& tensor, std::byte* out) const;
+
+  // Files beside config.json, by plain names: whether there is one (or a link of that name), and
+  // the file, which may not lie outside of the folder.
+  bool HasFile(const std::string& name) const;
+  Result<ReadOnlyFile> OpenFile(const std::string& name) const;
+
   // Bytes of tensors that were asked of the files so far, gaps included; headers are not among
   // them.
   int64_t bytes_read() const { return *bytes_read_; }
@@ -61,6 +70,7 @@ class Checkpoint {
   Status AddFile(const std::string& folder, const std::string& name);
   Status SortTensors();
 
+  std::string folder_;
   std::string config_json_;
   std::optional<std::string> generation_config_json_;
   QuantizationTexts quantization_;

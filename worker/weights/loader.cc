@@ -10,8 +10,10 @@
 #include "base/json/json.h"
 #include "base/log.h"
 #include "worker/weights/float_rows.h"
+#include "worker/weights/key_guard.h"
 #include "worker/weights/piece_packer.h"
 #include "worker/weights/round_to_nearest.h"
+#include "worker/weights/static_kv_scales.h"
 #include "worker/weights/stored_modules.h"
 #include "worker/weights/stored_piece.h"
 #include "worker/weights/weight_assembly.h"
@@ -217,9 +219,20 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
                                                  : std::string("no quantized weights")) +
                            ", but was planned otherwise");
   }
+  StaticKvScales kv_scales;
+  if (options.static_kv) {
+    OCTET_ASSIGN_OR_RETURN(kv_scales, ReadStaticKvScales(checkpoint, spec));
+  }
   if (memory.bytes() == 0) memory = Buffer(WeightPlan::Make(spec, shard, options).bytes());
   WeightAssembly assembly = WeightAssembly::Make(spec, shard, options, std::move(memory));
   OCTET_RETURN_IF_ERROR(Loader(checkpoint, modules, assembly, pool, progress).LoadAll());
+  for (size_t layer = 0; layer < assembly.key_guards.size(); ++layer) {
+    FillKeyGuard(spec, shard, assembly.weights.layers[layer].qkv_bias, assembly.key_guards[layer]);
+  }
+  for (size_t layer = 0; layer < assembly.kv_scales.size(); ++layer) {
+    const auto head = static_cast<int64_t>(layer) * spec.kv_heads + shard.kv_head_begin;
+    std::copy_n(kv_scales.pairs.data() + head * 4, shard.kv_heads() * 4, assembly.kv_scales[layer]);
+  }
   return std::move(assembly.weights);
 }
 

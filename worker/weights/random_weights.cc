@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/dtype.h"
 #include "worker/weights/float_rows.h"
+#include "worker/weights/key_guard.h"
 #include "worker/weights/loader.h"
 #include "worker/weights/piece_packer.h"
 #include "worker/weights/round_to_nearest.h"
@@ -130,6 +131,10 @@ DecoderWeights MakeRandomWeights(const ModelSpec& spec, const ShardPlan& shard,
       FillFloats(KeyOf(seed, piece.tensor), piece.begin, piece.end, deviation, DType::kF32,
                  reinterpret_cast<std::byte*>(piece.out));
     }
+  }
+  for (float* const guard : assembly.key_guards) FillKeyGuard(spec, shard, nullptr, guard);
+  for (uint16_t* const pairs : assembly.kv_scales) {
+    for (int64_t i = 0; i < 2 * shard.kv_heads(); ++i) pairs[2 * i] = FloatToF16(0.0625f);
   }
   for (const TablePiece& table : assembly.tables) {
     const uint64_t table_key = KeyOf(seed, table.tensor + "#table");

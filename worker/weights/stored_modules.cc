@@ -6,6 +6,7 @@
 #include "base/json/json.h"
 #include "worker/model/families/families.h"
 #include "worker/weights/float_rows.h"
+#include "worker/weights/static_kv_scales.h"
 #include "worker/weights/weight_assembly.h"
 
 namespace octet::worker {
@@ -62,6 +63,7 @@ const std::vector<DType> kFloatTypes = {DType::kF32, DType::kF16, DType::kBF16};
 // use.
 bool IsIgnored(const std::string& name, const ModelSpec& spec) {
   if (EndsWith(name, "rotary_emb.inv_freq")) return true;
+  if (IsKvScaleTensor(name)) return true;  // read where they are asked for
   return spec.tied_embeddings && name == NamesOf(spec).head + kWeight;
 }
 

@@ -42,6 +42,15 @@ class Assembler {
       weights.q_norm = AddVector("q_norm", VectorKind::kNorm, name(names_.q_norm) + ".weight", hd);
       weights.k_norm = AddVector("k_norm", VectorKind::kNorm, name(names_.k_norm) + ".weight", hd);
     }
+    if (HasKeyGuard(spec_)) {
+      assembly_.key_guards.push_back(TakeFloats("key_guard", shapes_.qkv.outputs));
+      weights.key_guard = assembly_.key_guards.back();
+    }
+    if (options_.static_kv) {
+      std::byte* const pairs = TakePart("kv_scales", KvScaleBytes(shard_));
+      assembly_.kv_scales.push_back(reinterpret_cast<uint16_t*>(pairs));
+      weights.kv_scales = assembly_.kv_scales.back();
+    }
     weights.o = AddLinear("o", &DecoderShapes::o, {o}, spec_.heads * hd);
     if (spec_.output_bias) weights.o_bias = AddBias("o_bias", {o});
     weights.mlp_norm = AddNorm("mlp_norm", name(names_.mlp_norm));

@@ -51,6 +51,8 @@ struct WeightAssembly {
   std::vector<LinearPiece> linears;
   std::vector<VectorPiece> vectors;
   std::vector<TablePiece> tables;
+  std::vector<float*> key_guards;    // [layers] of LayerWeights::key_guard, or empty
+  std::vector<uint16_t*> kv_scales;  // [layers] of LayerWeights::kv_scales, or empty
 
   // Takes exactly WeightPlan::bytes from `memory`, which has so many.
   static WeightAssembly Make(const ModelSpec& spec, const ShardPlan& shard,

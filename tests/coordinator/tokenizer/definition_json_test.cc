@@ -20,10 +20,6 @@ struct Broken {
   const char* sentence;
 };
 
-constexpr auto kBad = StatusCode::kInvalidArgument;
-constexpr auto kForeign = StatusCode::kUnimplemented;
-constexpr auto kTooMuch = StatusCode::kResourceExhausted;
-
 void ExpectRefused(const std::vector<Broken>& cases) {
   for (const Broken& c : cases) {
     json root = SmallTokenizerJson();

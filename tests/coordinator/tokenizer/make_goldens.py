@@ -3,7 +3,7 @@
 
 Needs the Python package `tokenizers` (the goldens in the tree are of 0.23.3). The C++ tests read the
 files and never run this. Everything is seeded: a second run with the same version writes the same
-bytes.
+bytes. make_model_goldens.py makes those of sentencepiece and tiktoken.
 
   goldens/texts.json          the texts, shared by all tokenizers
   goldens/NAME.tokenizer.json a tokenizer
@@ -34,29 +34,14 @@ LLAMA3 = (
 )
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 
+FOLDER = pathlib.Path(__file__).parent
 # Sentences of our own, some per script, so that merges exist in each.
-CORPUS = """
-The server answers every request, and it doesn't matter which of the eight ranks is slow.
-We've measured it twice; they'll measure it again when the cluster's back, I'm sure you'd agree.
-In 1984, 2001 and 2024 there were 365, 365 and 366 days; pi is about 3.14159265.
-def encode(text):\n    if not text:\n        return []\n    return [ord(c) for c in text]\n
-Le café déjà fermé, l'élève révèle où naître; Straße, Übermut, naïve façade, piñata, smörgåsbord.
-Сервер отвечает на каждый запрос, и неважно, какой из восьми процессов медленный.
-Ο διακομιστής απαντά σε κάθε αίτημα και δεν έχει σημασία ποιος είναι αργός.
-サーバーはすべての要求に答えます。どのランクが遅くても問題ありません。東京と京都へ行きました。
-服务器回答每一个请求，哪一个进程慢都没有关系。今天天气很好，我们去北京看朋友。
-서버는 모든 요청에 응답하며 어느 프로세스가 느린지는 중요하지 않습니다. 한국어 문장입니다.
-الخادم يجيب على كل طلب ولا يهم أي عملية بطيئة. السلام عليكم ورحمة الله.
-שרת עונה לכל בקשה ולא משנה איזה תהליך איטי. שלום לכם חברים יקרים.
-सर्वर हर अनुरोध का उत्तर देता है और कौन सी प्रक्रिया धीमी है इससे फर्क नहीं पड़ता। नमस्ते दुनिया।
-เซิร์ฟเวอร์ตอบทุกคำขอ ไม่สำคัญว่ากระบวนการใดช้า สวัสดีชาวโลก
-Smile 😀 😃 👍🏽 👩‍👩‍👧‍👦 ❤️ 🇪🇺 and a café with a combining accent: café, naïve.
-""".strip().split("\n")
+CORPUS = (FOLDER / "corpus.txt").read_text().rstrip("\n").split("\n")
 
 
-def corpus(rng):
-    lines = list(CORPUS)
-    words = [w for line in CORPUS for w in line.split()]
+def corpus(rng, of=CORPUS):
+    lines = list(of)
+    words = [w for line in of for w in line.split()]
     for _ in range(400):
         lines.append(" ".join(rng.choice(words) for _ in range(rng.randint(3, 12))))
     return lines
@@ -236,11 +221,11 @@ def text_bpe(vocab_size, fallback, special_tokens, unk="<unk>"):
     tokenizer.normalizer = normalizers.Replace(" ", PIECE_SPACE)
     tokenizer.pre_tokenizer = pre_tokenizers.Split(PIECE_SPACE, "merged_with_next")
     names = list(special_tokens) + ([f"<0x{byte:02X}>" for byte in range(256)] if fallback else [])
-    # Characters that are seen once stay without a token.
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=names, limit_alphabet=190, show_progress=False
+        vocab_size=vocab_size, special_tokens=names, show_progress=False
     )
-    tokenizer.train_from_iterator(corpus(random.Random(1)), trainer)
+    # Thai and emoji stay without tokens.
+    tokenizer.train_from_iterator(corpus(random.Random(1), CORPUS[:-2]), trainer)
     spec = json.loads(tokenizer.to_str())
     spec["added_tokens"] = [
         token for token in spec["added_tokens"] if token["content"] in special_tokens
@@ -414,7 +399,7 @@ def write(path, value):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "goldens"
+        "--out", type=pathlib.Path, default=FOLDER / "goldens"
     )
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <vector>
 
@@ -25,6 +26,28 @@ inline Vector Scalar(const std::vector<float>& values) {
   QuantizeKvVector(values.data(), static_cast<int64_t>(values.size()), v.codes.data(), &v.scale,
                    &v.zero);
   return v;
+}
+
+// A pair of static scales: scale and zero as f16 bits.
+using StaticPair = std::array<uint16_t, 2>;
+
+inline Vector Scalar(const std::vector<float>& values, const StaticPair& given) {
+  Vector v;
+  v.codes.resize(values.size());
+  StaticPair pair;
+  QuantizeKvVectorStatic(values.data(), static_cast<int64_t>(values.size()), given.data(),
+                         v.codes.data(), pair.data());
+  v.scale = pair[0];
+  v.zero = pair[1];
+  return v;
+}
+
+// Symmetric and not, fine and coarse: some clip most vectors.
+inline std::vector<StaticPair> StaticPairs() {
+  return {{FloatToF16(1.0f), 0},
+          {FloatToF16(0.037f), FloatToF16(-3.7f)},
+          {FloatToF16(17.0f), FloatToF16(2000.0f)},
+          {0x0001, 0x8001}};
 }
 
 struct Int4Vector {

@@ -21,6 +21,10 @@ RopeAppendState RopeAppendOnDevice(const RopeAppendInputs& inputs) {
   args.cos = cos.data();
   args.sin = sin.data();
   args.slots = slots.data();
+  const DeviceArray<float> guard(inputs.guard);
+  const DeviceArray<uint16_t> static_pairs(inputs.static_pairs);
+  if (args.key_guard != nullptr) args.key_guard = guard.data();
+  if (args.static_pairs != nullptr) args.static_pairs = static_pairs.data();
   if (args.query_scale != nullptr) args.query_scale = scales.data();
   RopeAppendKv(args, DeviceStream());
   state.qkv = qkv.Read();
@@ -31,7 +35,8 @@ RopeAppendState RopeAppendOnDevice(const RopeAppendInputs& inputs) {
 class KvCacheEmulatedTest : public DeviceTest {
  protected:
   // Every vector is the key and the value of a row, in slots that are not in order.
-  static void ExpectCacheOfTheCpu(KvFormat format, const std::vector<std::vector<float>>& vectors) {
+  static void ExpectCacheOfTheCpu(KvFormat format, const std::vector<std::vector<float>>& vectors,
+                                  const std::vector<uint16_t>& static_pairs = {}) {
     std::map<size_t, std::vector<float>> by_size;
     for (const std::vector<float>& vector : vectors) {
       std::vector<float>& rows = by_size[vector.size()];
@@ -50,9 +55,13 @@ class KvCacheEmulatedTest : public DeviceTest {
 
       ThreadPool pool(1);
       Stream cpu(&pool);
-      AppendKv({layout, cache.data(), values.data(), values.data(), dim, rows, slots.data()}, cpu);
+      const DeviceArray<uint16_t> device_pairs(static_pairs);
+      const bool is_static = !static_pairs.empty();
+      AppendKv({layout, cache.data(), values.data(), values.data(), dim, rows, slots.data(),
+                is_static ? static_pairs.data() : nullptr},
+               cpu);
       AppendKv({layout, device_cache.data(), device_values.data(), device_values.data(), dim, rows,
-                device_slots.data()},
+                device_slots.data(), is_static ? device_pairs.data() : nullptr},
                DeviceStream());
       EXPECT_EQ(device_cache.Read(), cache) << "vectors of " << dim;
     }
@@ -63,6 +72,16 @@ TEST_F(KvCacheEmulatedTest, Int8) {
   ExpectCacheOfTheCpu(KvFormat::kInt8, Vectors());
   ExpectCacheOfTheCpu(KvFormat::kInt8, PoisonedVectors(40));
   ExpectCacheOfTheCpu(KvFormat::kInt8, {{90000.0f, 80000.0f, 70000.0f}, {3e38f, -3e38f, 0.0f}});
+}
+
+TEST_F(KvCacheEmulatedTest, StaticInt8) {
+  const std::vector<StaticPair> pairs = StaticPairs();
+  for (size_t i = 0; i < pairs.size(); ++i) {  // another one for the value
+    const StaticPair& v = pairs[(i + 1) % pairs.size()];
+    const std::vector<uint16_t> both = {pairs[i][0], pairs[i][1], v[0], v[1]};
+    ExpectCacheOfTheCpu(KvFormat::kInt8, Vectors(), both);
+    ExpectCacheOfTheCpu(KvFormat::kInt8, PoisonedVectors(40), both);
+  }
 }
 
 TEST_F(KvCacheEmulatedTest, Int4) {

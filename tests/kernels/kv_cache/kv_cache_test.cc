@@ -14,8 +14,8 @@
 namespace octet::kernels::test {
 namespace {
 
-// The same through AppendKv: one row, one head, slot 64 * 1 + 5.
-Vector Appended(const std::vector<float>& values, Isa isa) {
+// The same through AppendKv: one row, one head, slot 64 * 1 + 5. `given`: static scales, or null.
+Vector Appended(const std::vector<float>& values, Isa isa, const StaticPair* given = nullptr) {
   IsaScope scope(isa);
   const auto dim = static_cast<int64_t>(values.size());
   const KvLayout layout{KvFormat::kInt8, 1, dim};
@@ -23,7 +23,14 @@ Vector Appended(const std::vector<float>& values, Isa isa) {
   const int64_t slot = kKvBlockTokens + 5;
   ThreadPool pool(1);
   Stream stream(&pool);
-  AppendKv({layout, cache.data(), values.data(), values.data(), dim, 1, &slot}, stream);
+  AppendKvArgs args{layout, cache.data(), values.data(), values.data(), dim, 1, &slot};
+  uint16_t pairs[4];  // of key and value
+  if (given != nullptr) {
+    std::copy(given->begin(), given->end(), pairs);
+    std::copy(given->begin(), given->end(), pairs + 2);
+    args.static_pairs = pairs;
+  }
+  AppendKv(args, stream);
   const std::byte* block = cache.data() + layout.block_bytes();
   Vector v;
   v.codes.resize(values.size());
@@ -149,6 +156,29 @@ TEST(KvCacheTest, WhatIsNotFiniteIsPoison) {
       EXPECT_TRUE(std::isnan(F16ToFloat(v.scale)) && std::isnan(F16ToFloat(v.zero)));
       EXPECT_EQ(v.codes, std::vector<int8_t>(40, 0));
       for (Isa isa : AvailableIsas()) EXPECT_EQ(v, Appended(values, isa));
+    }
+  }
+}
+
+TEST(KvCacheTest, StaticScalesAreTakenAsTheyAre) {
+  for (const StaticPair& given : StaticPairs()) {
+    const double scale = F16ToFloat(given[0]);
+    const double zero = F16ToFloat(given[1]);
+    for (const std::vector<float>& values : Vectors()) {
+      const Vector v = Scalar(values, given);
+      EXPECT_EQ(v.scale, given[0]);
+      EXPECT_EQ(v.zero, given[1]);
+      for (size_t i = 0; i < values.size(); ++i) {
+        // The nearest of the codes that there are; f32 rounds the difference and the quotient.
+        const double exact = std::clamp((values[i] - zero) / scale, -128.0, 127.0);
+        EXPECT_LE(std::abs(v.codes[i] - exact), 0.5 + 1e-4) << values[i];
+      }
+      for (Isa isa : AvailableIsas()) EXPECT_EQ(v, Appended(values, isa, &given)) << IsaName(isa);
+    }
+    for (const std::vector<float>& values : PoisonedVectors(40)) {
+      const Vector v = Scalar(values, given);
+      EXPECT_TRUE(std::isnan(F16ToFloat(v.scale)) && std::isnan(F16ToFloat(v.zero)));
+      for (Isa isa : AvailableIsas()) EXPECT_EQ(v, Appended(values, isa, &given)) << IsaName(isa);
     }
   }
 }

@@ -1,12 +1,14 @@
 // Shapes and inputs for RopeAppendKv, and what Rope, a scale and AppendKv of the CPU make of them.
 #pragma once
 
+#include <cmath>
 #include <string>
 #include <vector>
 
 #include "kernels/kv_cache/kv_cache.h"
 #include "kernels/kv_cache/rope_append.h"
 #include "kernels/rope/rope.h"
+#include "tests/kernels/kv_cache/kv_cache_cases.h"
 #include "tests/kernels/random.h"
 
 namespace octet::kernels::test {
@@ -20,8 +22,10 @@ struct RopeAppendCase {
   int64_t head_dim;
   int64_t rotary_dim;
   int64_t rows;
-  int64_t gap = 0;      // elements between rows
-  bool scaled = false;  // queries have a scale
+  int64_t gap = 0;  // elements between rows
+  bool is_guarded = false;
+  bool is_static = false;
+  bool is_scaled = false;  // queries have a scale
 
   int64_t stride() const { return (heads + 2 * kv_heads) * head_dim + gap; }
   KvLayout layout() const { return {format, kv_heads, head_dim}; }
@@ -29,7 +33,8 @@ struct RopeAppendCase {
     return "format " + std::to_string(static_cast<int>(format)) + ", heads " +
            std::to_string(heads) + "/" + std::to_string(kv_heads) + " of " +
            std::to_string(head_dim) + ", rotary " + std::to_string(rotary_dim) + ", rows " +
-           std::to_string(rows) + (scaled ? ", scaled" : "");
+           std::to_string(rows) + (is_guarded ? ", guarded" : "") + (is_static ? ", static" : "") +
+           (is_scaled ? ", scaled" : "");
   }
 };
 
@@ -48,10 +53,19 @@ inline std::vector<RopeAppendCase> RopeAppendCases() {
     cases.push_back({format, 0, 2, 64, 64, 2});
     cases.push_back({format, 3, 0, 64, 64, 2});
     cases.push_back({format, 2, 1, 64, 0, 3});  // learned positions: nothing is turned
-    cases.push_back({format, 3, 1, 128, 128, 4, 0, true});
-    cases.push_back({format, 3, 1, 80, 32, 3, 0, true});  // what passes unturned is scaled too
-    cases.push_back({format, 2, 1, 48, 10, 3, 3, true});
+    cases.push_back({format, 3, 1, 128, 128, 4, 0, false, false, true});
+    cases.push_back(
+        {format, 3, 1, 80, 32, 3, 0, false, false, true});  // what passes unturned is scaled too
+    cases.push_back({format, 2, 1, 48, 10, 3, 3, true, false, true});
   }
+  // Guards of whole and partial rotation, aligned and not; static scales of several heads.
+  for (const KvFormat format : {KvFormat::kInt8, KvFormat::kBF16, KvFormat::kInt4}) {
+    cases.push_back({format, 4, 2, 64, 64, 3, 0, true});
+    cases.push_back({format, 3, 1, 80, 32, 3, 3, true});
+    cases.push_back({format, 0, 2, 128, 128, 2, 0, true});
+  }
+  cases.push_back({KvFormat::kInt8, 4, 2, 128, 128, 3, 0, false, true});
+  cases.push_back({KvFormat::kInt8, 3, 3, 48, 10, 3, 3, true, true});
   cases.push_back({KvFormat::kInt8, 2, 1, 6, 4, 2});
   cases.push_back({KvFormat::kBF16, 1, 1, 7, 2, 2});
   return cases;
@@ -64,17 +78,29 @@ struct RopeAppendInputs {
   std::vector<float> qkv;  // [rows, stride]
   std::vector<float> cos;  // [rows, rotary_dim / 2]
   std::vector<float> sin;
-  std::vector<float> scales;   // [rows] or empty
-  std::vector<int64_t> slots;  // the second row is padding
+  std::vector<int64_t> slots;          // the second row is padding
+  std::vector<float> guard;            // [(heads + 2 kv_heads) * head_dim], or empty
+  std::vector<uint16_t> static_pairs;  // [kv_heads, 2, 2], or empty
+  std::vector<float> scales;           // of queries, [rows], or empty
 
   explicit RopeAppendInputs(const RopeAppendCase& test)
       : shape(test),
         qkv(Normal(test.rows * test.stride(), static_cast<uint32_t>(test.head_dim), 0.5f, 4.0f)),
         cos(Normal(test.rows * test.rotary_dim / 2, 1)),
         sin(Normal(test.rows * test.rotary_dim / 2, 2)),
-        scales(test.scaled ? Normal(test.rows, 3, 1.0f, 0.3f) : std::vector<float>()) {
+        scales(test.is_scaled ? Normal(test.rows, 3, 1.0f, 0.3f) : std::vector<float>()) {
     for (int64_t row = 0; row < test.rows; ++row) {
       slots.push_back(row == 1 ? -1 : (row * 51 + 63) % (kBlocks * kKvBlockTokens));
+    }
+    if (test.is_guarded) {
+      guard = Normal((test.heads + 2 * test.kv_heads) * test.head_dim, 3, 0.0f, 9.0f);
+      for (int64_t i = 0; i < (test.heads + test.kv_heads) * test.head_dim; ++i) {
+        guard[i] = std::exp2(std::round(guard[i] / 3));
+      }
+    }
+    for (int64_t i = 0; test.is_static && i < 2 * test.kv_heads; ++i) {
+      const StaticPair pair = StaticPairs()[i % 3];
+      static_pairs.insert(static_pairs.end(), pair.begin(), pair.end());
     }
   }
 };
@@ -103,7 +129,9 @@ struct RopeAppendState {
             .rows = shape.rows,
             .heads = shape.heads,
             .rotary_dim = shape.rotary_dim,
-            .query_scale = shape.scaled ? inputs->scales.data() : nullptr};
+            .static_pairs = inputs->static_pairs.empty() ? nullptr : inputs->static_pairs.data(),
+            .key_guard = inputs->guard.empty() ? nullptr : inputs->guard.data(),
+            .query_scale = inputs->scales.empty() ? nullptr : inputs->scales.data()};
   }
 
   // The queries of rows that are not padding.
@@ -125,21 +153,31 @@ struct RopeAppendState {
 inline RopeAppendState RopeThenAppend(const RopeAppendInputs& inputs) {
   const RopeAppendCase& shape = inputs.shape;
   RopeAppendState state(inputs);
+  const int64_t q_width = shape.heads * shape.head_dim;
+  const int64_t kv_width = shape.kv_heads * shape.head_dim;
   ThreadPool pool(1);
   Stream stream(&pool);
-  float* k = state.qkv.data() + shape.heads * shape.head_dim;
+  float* k = state.qkv.data() + q_width;
   if (shape.rotary_dim > 0) {
     Rope({state.qkv.data(), shape.stride(), inputs.cos.data(), inputs.sin.data(), shape.rows,
           shape.heads + shape.kv_heads, shape.head_dim, shape.rotary_dim},
          stream);
   }
-  for (int64_t row = 0; row < (shape.scaled ? shape.rows : 0); ++row) {
-    float* q = state.qkv.data() + row * shape.stride();
-    for (int64_t i = 0; i < shape.heads * shape.head_dim; ++i) q[i] *= inputs.scales[row];
+  for (int64_t row = 0; row < shape.rows && shape.is_guarded; ++row) {
+    float* x = state.qkv.data() + row * shape.stride();
+    for (int64_t i = 0; i < q_width + kv_width; ++i) {
+      if (i >= q_width) x[i] -= inputs.guard[i + kv_width];
+      x[i] *= inputs.guard[i];
+    }
   }
-  AppendKv({shape.layout(), state.cache.data(), k, k + shape.kv_heads * shape.head_dim,
-            shape.stride(), shape.rows, inputs.slots.data()},
-           stream);
+  for (int64_t row = 0; row < shape.rows && shape.is_scaled; ++row) {
+    float* q = state.qkv.data() + row * shape.stride();
+    for (int64_t i = 0; i < q_width; ++i) q[i] *= inputs.scales[row];
+  }
+  AppendKv(
+      {shape.layout(), state.cache.data(), k, k + kv_width, shape.stride(), shape.rows,
+       inputs.slots.data(), inputs.static_pairs.empty() ? nullptr : inputs.static_pairs.data()},
+      stream);
   return state;
 }
 

@@ -30,13 +30,13 @@ inline constexpr Variant kDeviceVariants[] = {
     {"int4_bf16", WeightFormat::kInt4, WeightFormat::kInt8, KvFormat::kInt8,
      ActivationFormat::kBF16},
     {"int4_int8", WeightFormat::kInt4, WeightFormat::kInt8, KvFormat::kInt8,
-     ActivationFormat::kInt8},
+     ActivationFormat::kInt8, /*static_kv=*/true},
     {"bf16_bf16", WeightFormat::kBF16, WeightFormat::kBF16, KvFormat::kBF16,
      ActivationFormat::kBF16},
     {"like_qwen", WeightFormat::kInt4, WeightFormat::kInt8, KvFormat::kInt8,
-     ActivationFormat::kInt8, OddSpecLikeQwen},
+     ActivationFormat::kInt8, /*static_kv=*/false, OddSpecLikeQwen},
     {"like_opt", WeightFormat::kInt4, WeightFormat::kInt8, KvFormat::kInt8, ActivationFormat::kInt8,
-     OddSpecLikeOpt},
+     /*static_kv=*/false, OddSpecLikeOpt},
 };
 
 inline EngineConfig DeviceConfig(const Variant& variant, int64_t ranks, int64_t rank, bool graphs) {

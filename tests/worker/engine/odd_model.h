@@ -34,6 +34,7 @@ struct Variant {
   kernels::WeightFormat layers, head;
   kernels::KvFormat kv;
   kernels::ActivationFormat activations;
+  bool static_kv = false;
   ModelSpec (*spec)() = OddSpec;
 };
 
@@ -43,7 +44,7 @@ inline constexpr Variant kVariants[] = {
     {"bf16_f32", kernels::WeightFormat::kBF16, kernels::WeightFormat::kBF16,
      kernels::KvFormat::kBF16, kernels::ActivationFormat::kF32},
     {"int8_bf16", kernels::WeightFormat::kInt8, kernels::WeightFormat::kInt8,
-     kernels::KvFormat::kInt8, kernels::ActivationFormat::kBF16},
+     kernels::KvFormat::kInt8, kernels::ActivationFormat::kBF16, /*static_kv=*/true},
 };
 
 inline EngineConfig MakeTestConfig(const ModelSpec& spec, const Variant& variant, int64_t ranks,
@@ -53,6 +54,7 @@ inline EngineConfig MakeTestConfig(const ModelSpec& spec, const Variant& variant
   config.shard = ShardPlan::Make(spec, ranks, rank).value();
   config.weights = {
       .layers = variant.layers, .head = variant.head, .embedding = DType::kBF16, .group = 128};
+  config.weights.static_kv = variant.static_kv;
   config.kv = variant.kv;
   config.activations = variant.activations;
   config.context = spec.context;

@@ -43,7 +43,7 @@ TEST(WorkerOptionsTest, EachRefusalNamesTheFlag) {
   EXPECT_EQ(MessageOf(options), "--max-model-len is 2000; expected a value from 1 to 1024");
   options = {};
   options.kv = "int3";
-  EXPECT_EQ(MessageOf(options), "--kv is 'int3'; expected int8, int4 or bf16");
+  EXPECT_EQ(MessageOf(options), "--kv is 'int3'; expected int8, int8-static, int4 or bf16");
   options = {};
   options.kv_memory = "1KiB";
   EXPECT_NE(MessageOf(options).find("--kv-memory is 1KiB, room for 0 blocks"), std::string::npos);
@@ -61,13 +61,14 @@ TEST(WorkerOptionsTest, Int4CacheTakesFewerBytesAndRefusesOddHeadDims) {
   const auto bytes = [&](const char* kv) {
     options.kv = kv;
     const auto config = MakeEngineConfig(options, SmallSpec(), {}, 1, 0);
-    EXPECT_EQ(KvFormatName(config->kv), kv);
+    EXPECT_EQ(KvName(*config), kv);
     return KvBlockBytesMax(SmallSpec(), 1, config->kv);
   };
   // 2 layers x 2 heads x (K, V) x 64 tokens x (32 codes, 4 bytes of scale and zero).
   EXPECT_EQ(bytes("int4"), 2 * 2 * 2 * 64 * (16 + 4));
   EXPECT_EQ(bytes("int8"), 2 * 2 * 2 * 64 * (32 + 4));
   EXPECT_EQ(bytes("bf16"), 2 * 2 * 2 * 64 * 64);
+  EXPECT_EQ(bytes("int8-static"), bytes("int8"));
   options.kv = "int4";
   ModelSpec odd = SmallSpec();
   odd.head_dim = 40;

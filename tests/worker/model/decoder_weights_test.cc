@@ -60,7 +60,7 @@ TEST(WeightPlan, AddsUpWhatTheShapesTake) {
                                  .group = 32};
   const DecoderShapes shapes = DecoderShapes::Make(spec, *plan, options);
   const WeightPlan bytes = WeightPlan::Make(spec, *plan, options);
-  int64_t layer = 2 * 256 * 4 + shapes.qkv.outputs * 4;
+  int64_t layer = 2 * 256 * 4 + 2 * shapes.qkv.outputs * 4;  // norms, biases and key guards
   for (const auto* shape : {&shapes.qkv, &shapes.o, &shapes.gate_up, &shapes.down}) {
     layer += AlignUp(kernels::PackedLinearBytes(*shape));
   }

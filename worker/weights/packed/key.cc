@@ -4,6 +4,7 @@
 
 #include "base/build_id.h"
 #include "worker/weights/packed/format.h"
+#include "worker/weights/static_kv_scales.h"
 
 namespace octet::worker {
 namespace {
@@ -30,15 +31,17 @@ Checksum PackedKeyOf(const Checkpoint& checkpoint, const ShardPlan& shard,
                              static_cast<int64_t>(options.embedding),
                              options.group,
                              static_cast<int64_t>(options.layout),
+                             options.static_kv ? 1 : 0,
                              shard.ranks,
                              shard.rank};
-  text += "\nlayers, head, embedding, group, layout, ranks, rank";
+  text += "\nlayers, head, embedding, group, layout, static kv, ranks, rank";
   for (const int64_t choice : choices) text += " " + std::to_string(choice);
   text += "\nstored " + options.stored.Digest();
   const QuantizationTexts& quantization = checkpoint.quantization();
   text += "\nquantize_config\n" + quantization.quantize_config.value_or("none");
   text += "\nquant_config\n" + quantization.quant_config.value_or("none");
   text += "\nfiles\n" + checkpoint.Identity();
+  if (options.static_kv) text += KvScaleFilesIdentity(checkpoint);
   text += "config\n" + checkpoint.config_json();
   return ChecksumOf(text);
 }

@@ -1,0 +1,79 @@
+// Reads the pair vocab.json and merges.txt, in which byte-level BPE was kept before tokenizer.json;
+// OPT's checkpoints still have no other. They hold the model alone; the stages around it are those
+// that transformers gives GPT2Tokenizer.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "coordinator/tokenizer/definition_json.h"
+#include "coordinator/tokenizer/limits.h"
+#include "coordinator/tokenizer/utf8.h"
+#include "coordinator/tokenizer/vocab_files.h"
+
+namespace octet::tokenizer {
+namespace {
+
+// "#version: 0.2" first, then a merge in each line.
+Result<nlohmann::json> ReadMerges(std::string_view text) {
+  nlohmann::json merges = nlohmann::json::array();
+  bool is_first = true;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    const bool is_version = std::exchange(is_first, false) && line.starts_with("#version");
+    if (line.empty() || is_version) continue;
+    if (static_cast<int64_t>(merges.size()) == kMergesMax) {
+      return ResourceExhausted("merges.txt: more than " + std::to_string(kMergesMax) +
+                               " merges, which is the limit");
+    }
+    if (const auto at = InvalidUtf8Offset(line)) {
+      return InvalidArgument("merges.txt: merge " + std::to_string(merges.size()) +
+                             " is not UTF-8 at byte " + std::to_string(*at));
+    }
+    merges.push_back(std::string(line));
+  }
+  return merges;
+}
+
+// The tokens that the config names and the vocabulary has are special.
+nlohmann::json NamedTokens(const nlohmann::json& config, const nlohmann::json& vocab) {
+  nlohmann::json tokens = nlohmann::json::array();
+  std::set<std::string> seen;
+  for (const char* key : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
+    const auto named = config.find(key);
+    if (named == config.end()) continue;
+    const auto content = named->is_object() ? named->value("content", nlohmann::json()) : *named;
+    if (!content.is_string()) continue;
+    const auto entry = vocab.find(content.get<std::string>());
+    if (entry == vocab.end() || !seen.insert(content.get<std::string>()).second) continue;
+    tokens.push_back(
+        {{"id", *entry}, {"content", content}, {"special", true}, {"normalized", false}});
+  }
+  return tokens;
+}
+
+}  // namespace
+
+Result<Definition> ParseVocabAndMerges(const VocabFiles& files, std::string_view merges_text) {
+  OCTET_ASSIGN_OR_RETURN(nlohmann::json vocab, ParseJson(files.vocab, files.name));
+  OCTET_RETURN_IF_ERROR(JsonView(vocab, files.name + ":").ExpectObject());
+  nlohmann::json config = nlohmann::json::object();
+  if (!files.config_json.empty()) {
+    OCTET_ASSIGN_OR_RETURN(config, ParseJson(files.config_json, "tokenizer_config.json"));
+  }
+  const JsonView config_view(config, "tokenizer_config.json:");
+  OCTET_RETURN_IF_ERROR(config_view.ExpectObject());
+  OCTET_ASSIGN_OR_RETURN(const bool prefix_space,
+                         config_view.Member("add_prefix_space").Bool(false));
+  OCTET_ASSIGN_OR_RETURN(nlohmann::json merges, ReadMerges(merges_text));
+  const nlohmann::json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", prefix_space}};
+  nlohmann::json root = {{"added_tokens", NamedTokens(config, vocab)},
+                         {"pre_tokenizer", byte_level},
+                         {"decoder", byte_level}};
+  root["model"] = {{"type", "BPE"}, {"vocab", std::move(vocab)}, {"merges", std::move(merges)}};
+  return ParseDefinition(JsonView(root, files.name + " and merges.txt:"), config_view);
+}
+
+}  // namespace octet::tokenizer
