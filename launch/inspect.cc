@@ -16,6 +16,7 @@
 #include "worker/engine/worker_options.h"
 #include "worker/model/families/families.h"
 #include "worker/weights/loader.h"
+#include "worker/weights/static_kv_scales.h"
 
 namespace octet::launch {
 namespace {
@@ -53,6 +54,7 @@ struct Report {
   std::string quantization;  // empty: floats
   std::vector<std::pair<std::string, std::string>> kept;
   std::vector<RankShare> ranks;
+  std::string kv_scales;
   std::string tokenizer;
   std::string chat_template;
   std::vector<std::string> problems;
@@ -142,6 +144,7 @@ void InspectWeights(const InspectOptions& options, Report* report) {
       worker::SpecFromConfig(checkpoint->config_json(), checkpoint->generation_config_json());
   if (report->Take(spec) == nullptr) return;
   report->spec = std::move(*spec);
+  report->kv_scales = worker::DescribeKvScales(*checkpoint, *report->spec);
   Result<worker::StoredModules> modules = worker::StoredModules::Open(*checkpoint, *report->spec);
   if (report->Take(modules) == nullptr) return;
   const worker::StoredTypes stored = worker::StoredTypesOf(*checkpoint, *modules, *report->spec);
@@ -211,6 +214,7 @@ void Print(const Report& report) {
           static_cast<long long>(rank.weight_bytes));
     }
   }
+  if (!report.kv_scales.empty()) std::printf("KV scales: %s\n", report.kv_scales.c_str());
   if (!report.tokenizer.empty()) std::printf("tokenizer: %s\n", report.tokenizer.c_str());
   std::printf("chat template: %s\n", report.chat_template.c_str());
   if (report.problems.empty()) std::printf("nothing wrong was found\n");
@@ -252,6 +256,7 @@ Json ToJson(const Report& report) {
                             {"vocab", rank.shard.vocab()},
                             {"weight_bytes", rank.weight_bytes}});
   }
+  out["kv_scales"] = report.kv_scales;
   out["tokenizer"] = report.tokenizer;
   out["chat_template"] = report.chat_template;
   out["problems"] = report.problems;

@@ -54,16 +54,27 @@ Status FitCache(int64_t device_bytes, std::vector<RankPlan>& ranks) {
   return {};
 }
 
-nlohmann::ordered_json ToJson(const std::string& name, const std::vector<RankPlan>& ranks,
-                              int64_t device_bytes) {
+// What the model's files store, for people.
+std::string StoredText(const worker::StoredTypes& stored) {
+  if (!stored.quantization.empty()) return stored.quantization;
+  return std::string(DTypeName(stored.layers));
+}
+
+int64_t GroupOf(const worker::WeightOptions& weights) {
+  return weights.stored.qkv.has_value() ? weights.stored.qkv->group : weights.group;
+}
+
+nlohmann::ordered_json ToJson(const std::string& name, const std::string& stored,
+                              const std::vector<RankPlan>& ranks, int64_t device_bytes) {
   const worker::EngineConfig& c = ranks[0].config;
   nlohmann::ordered_json out;
   out["model"] = name;
   out["architecture"] = c.spec.architecture;
   out["tp"] = c.shard.ranks;
+  out["stored"] = stored;
   out["weights"] = worker::WeightFormatName(c.weights.layers);
   out["head"] = worker::WeightFormatName(c.weights.head);
-  out["group_size"] = c.weights.group;
+  out["group_size"] = GroupOf(c.weights);
   out["kv"] = worker::KvName(c);
   out["device"] = worker::DeviceName(c.device);
   out["activations"] = worker::ActivationFormatName(c.activations);
@@ -102,17 +113,19 @@ nlohmann::ordered_json ToJson(const std::string& name, const std::vector<RankPla
   return out;
 }
 
-void PrintTable(const std::string& name, const std::vector<RankPlan>& ranks) {
+void PrintTable(const std::string& name, const std::string& stored,
+                const std::vector<RankPlan>& ranks) {
   const worker::EngineConfig& c = ranks[0].config;
   std::printf(
       "%s (%s): %s weights in groups of %lld, %s head, %s KV, %s activations on %s, tp %lld\n",
       name.c_str(), c.spec.architecture.c_str(),
       std::string(worker::WeightFormatName(c.weights.layers)).c_str(),
-      static_cast<long long>(c.weights.group),
+      static_cast<long long>(GroupOf(c.weights)),
       std::string(worker::WeightFormatName(c.weights.head)).c_str(),
       std::string(worker::KvName(c)).c_str(),
       std::string(worker::ActivationFormatName(c.activations)).c_str(),
       std::string(worker::DeviceName(c.device)).c_str(), static_cast<long long>(c.shard.ranks));
+  std::printf("stored as %s\n", stored.c_str());
   std::printf("%4s %6s %8s %7s %7s %12s %12s %12s %12s %12s %12s\n", "rank", "heads", "kv heads",
               "ffn", "vocab", "weights GiB", "KV GiB", "activ. GiB", "comm. GiB", "reserve GiB",
               "total GiB");
@@ -193,9 +206,10 @@ Status Plan(const PlanOptions& options) {
     OCTET_RETURN_IF_ERROR(FitCache(device_bytes, ranks));
   }
   if (options.json) {
-    std::printf("%s\n", ToJson(shape.name, ranks, device_bytes).dump(2).c_str());
+    std::printf("%s\n",
+                ToJson(shape.name, StoredText(shape.stored), ranks, device_bytes).dump(2).c_str());
   } else {
-    PrintTable(shape.name, ranks);
+    PrintTable(shape.name, StoredText(shape.stored), ranks);
     PrintReadyAgain(ranks);
   }
   return {};

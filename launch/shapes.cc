@@ -52,6 +52,24 @@ DType StoredDType(const std::string& config_json) {
   return DType::kBF16;
 }
 
+bool HasWeights(const std::filesystem::path& folder) {
+  return std::filesystem::exists(folder / "model.safetensors") ||
+         std::filesystem::exists(folder / "model.safetensors.index.json");
+}
+
+// What is stored is then known from the headers of its files.
+Result<ShapeSource> ShapeOfCheckpoint(const std::string& folder) {
+  OCTET_ASSIGN_OR_RETURN(const worker::Checkpoint checkpoint, worker::Checkpoint::Open(folder));
+  ShapeSource source;
+  source.name = folder;
+  OCTET_ASSIGN_OR_RETURN(source.spec, worker::SpecFromConfig(checkpoint.config_json(),
+                                                             checkpoint.generation_config_json()));
+  OCTET_ASSIGN_OR_RETURN(const worker::StoredModules modules,
+                         worker::StoredModules::Open(checkpoint, source.spec));
+  source.stored = worker::StoredTypesOf(checkpoint, modules, source.spec);
+  return source;
+}
+
 }  // namespace
 
 std::vector<std::string> ShapeNames() {
@@ -79,6 +97,7 @@ Result<ShapeSource> ResolveShape(const std::string& name_or_path) {
     return source;
   }
   std::filesystem::path path(name_or_path);
+  if (HasWeights(path)) return ShapeOfCheckpoint(name_or_path);
   if (std::filesystem::is_directory(path)) path /= "config.json";
   if (!std::filesystem::exists(path)) {
     std::string known;
@@ -90,8 +109,8 @@ Result<ShapeSource> ResolveShape(const std::string& name_or_path) {
   ShapeSource source;
   source.name = name_or_path;
   OCTET_ASSIGN_OR_RETURN(source.spec, worker::SpecFromConfig(text));
-  const DType stored = StoredDType(text);
-  source.stored = {.layers = stored, .head = stored, .embedding = stored};
+  OCTET_ASSIGN_OR_RETURN(const auto quantization, worker::ReadQuantizationConfig({.config = text}));
+  source.stored = worker::StoredTypesOf(quantization, StoredDType(text));
   return source;
 }
 

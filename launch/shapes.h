@@ -16,7 +16,8 @@ struct ShapeSource {
   std::string name;
 };
 
-// A name of ShapeNames(), a config.json, or a directory that holds one; weights are not read.
+// A name of ShapeNames(), a config.json, or a directory that holds one; of weights beside it only
+// the headers are read, and the group numbers of inputs.
 Result<ShapeSource> ResolveShape(const std::string& name_or_path);
 std::vector<std::string> ShapeNames();
 

@@ -27,8 +27,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   OCTET_CHECK_EQ(static_cast<int64_t>(spec->rope.InverseFrequencies(spec->head_dim).size()),
                  spec->head_dim / 2);
+  const auto quantization = worker::ReadQuantizationConfig({.config = config});
+  if (!quantization.ok()) {
+    OCTET_CHECK(!quantization.status().message().empty());
+    return 0;
+  }
+  const bool is_quantized = quantization->has_value();
   const auto options =
-      worker::ResolveWeightOptions(worker::StoredTypes(), *spec, {.layers = "int4"});
+      worker::ResolveWeightOptions(worker::StoredTypesOf(*quantization, DType::kF16), *spec,
+                                   {.layers = is_quantized ? "auto" : "int4"});
   if (!options.ok()) return 0;
   for (const int64_t ranks : {1, 2, 3, 8}) {
     for (int64_t rank = 0; rank < ranks; ++rank) {

@@ -130,6 +130,14 @@ def config():
         "architectures": ["OPTForCausalLM"], "ffn_dim": 1024, "word_embed_proj_dim": 256,
         "activation_function": "relu", "do_layer_norm_before": True,
     })  # fmt: skip
+    gptq = {"quant_method": "gptq", "bits": 8, "group_size": -1, "desc_act": True, "sym": False}
+    seed("gptq_act", {"quantization_config": gptq | {"checkpoint_format": "gptq_v2"}})
+    awq = {"quant_method": "awq", "bits": 4, "group_size": 64, "zero_point": True}
+    seed("awq", {"quantization_config": awq | {"version": "gemm"}})
+    weights = {"num_bits": 4, "strategy": "group", "group_size": 32, "actorder": "group"}
+    packed = {"quant_method": "compressed-tensors", "format": "pack-quantized"}
+    groups = {"config_groups": {"group_0": {"weights": weights | {"symmetric": False}}}}
+    seed("packed", {"quantization_config": packed | groups})
     seed("layers_1e9", {"num_hidden_layers": 10**9})
     write("config", "nan", json.dumps(base).replace("512", "NaN"))
     write("config", "deep", '{"a":' + "[" * 200 + "]" * 200 + "}")

@@ -26,6 +26,7 @@ struct Case {
   const char* logits;
   const char* config = nullptr;  // in place of the model's own
   int64_t ranks_max = 8;
+  const char* weights = "int4";  // of the run with quantized weights
 };
 
 template <typename T>
@@ -83,6 +84,19 @@ inline constexpr Case kGoldens[] = {
     {"llama_linear", "tests/golden/llama_linear", "tests/golden/llama_linear/logits.safetensors"},
     {"qwen2", "tests/golden/qwen2", "tests/golden/qwen2/logits.safetensors"},
     {"demo", "launch/demo_model/model", "tests/golden/demo/logits.safetensors"},
+};
+
+// Quantized by others, and kept as they are.
+inline constexpr Case kQuantizedGoldens[] = {
+    {"gptq", "tests/golden/gptq", "tests/golden/gptq/logits.safetensors", nullptr, 4, "auto"},
+    {"gptq_act", "tests/golden/gptq_act", "tests/golden/gptq_act/logits.safetensors", nullptr, 8,
+     "auto"},
+    {"gptq8_v2", "tests/golden/gptq8_v2", "tests/golden/gptq8_v2/logits.safetensors", nullptr, 4,
+     "auto"},
+    {"awq", "tests/golden/awq", "tests/golden/awq/logits.safetensors", nullptr, 4, "auto"},
+    {"packed", "tests/golden/packed", "tests/golden/packed/logits.safetensors", nullptr, 4, "auto"},
+    {"packed_act", "tests/golden/packed_act", "tests/golden/packed_act/logits.safetensors", nullptr,
+     4, "auto"},
 };
 
 // Families and rope types. Those with four leaves run on at most four ranks: more than they have kv

@@ -132,7 +132,7 @@ TEST_P(GoldenTest, SameBitsAtEveryDegree) {
   const std::vector<worker::StepPlan> plans = PrefillAndDecode(prompt, 3);
 
   worker::WorkerOptions quantized = Exact();
-  quantized.weights = "int4";
+  quantized.weights = GetParam().weights;
   quantized.activations = "int8";
   quantized.kv = "int8";
   std::vector<worker::WorkerOptions> all = {Exact(), quantized};
@@ -156,6 +156,9 @@ TEST_P(GoldenTest, SameBitsAtEveryDegree) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, ::testing::ValuesIn(kGoldens),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(Quantized, GoldenTest, ::testing::ValuesIn(kQuantizedGoldens),
                          [](const auto& info) { return std::string(info.param.name); });
 
 INSTANTIATE_TEST_SUITE_P(Families, GoldenTest, ::testing::ValuesIn(kFamilyGoldens),

@@ -103,20 +103,26 @@ void AddOutliers(const Outliers& outliers, std::vector<test::StoredTensor>* tens
   tensors->insert(tensors->end(), biases.begin(), biases.end());
 }
 
-// The demo model's folder as a Qwen2 with these outliers.
-void WriteModel(const Outliers& outliers, const test::TempFolder& folder) {
-  const auto demo = worker::SafetensorsFile::Open(kDemo + "model/model.safetensors", "demo");
-  if (!demo.ok()) CheckFailed(__FILE__, __LINE__, demo.status().message());
+std::vector<test::StoredTensor> TensorsOf(const std::string& folder) {
+  const auto checkpoint = worker::Checkpoint::Open(folder);
+  if (!checkpoint.ok()) CheckFailed(__FILE__, __LINE__, checkpoint.status().message());
   std::vector<test::StoredTensor> tensors;
-  for (const worker::TensorInfo& info : demo->tensors()) {
+  for (const worker::Checkpoint::Tensor& found : checkpoint->tensors()) {
+    const worker::TensorInfo& info = *found.info;
     test::StoredTensor tensor{info.name, std::string(info.type_name()), {}, ""};
     tensor.shape.assign(info.dims.begin(), info.dims.begin() + info.rank);
     tensor.bytes.resize(static_cast<size_t>(info.end - info.begin));
-    const Status read = demo->Read(info, 0, info.end - info.begin,
-                                   reinterpret_cast<std::byte*>(tensor.bytes.data()));
+    const Status read =
+        checkpoint->ReadWhole(found, reinterpret_cast<std::byte*>(tensor.bytes.data()));
     if (!read.ok()) CheckFailed(__FILE__, __LINE__, read.message());
     tensors.push_back(std::move(tensor));
   }
+  return tensors;
+}
+
+// The demo model's folder as a Qwen2 with these outliers.
+void WriteModel(const Outliers& outliers, const test::TempFolder& folder) {
+  std::vector<test::StoredTensor> tensors = TensorsOf(kDemo + "model");
   AddOutliers(outliers, &tensors);
   folder.Write("model.safetensors", test::Safetensors(tensors));
   auto config = nlohmann::json::parse(std::ifstream(kDemo + "model/config.json"));
@@ -317,6 +323,51 @@ TEST_F(KvFidelityTest, SameBitsAtEveryDegree) {
     for (size_t step = 0; step < 3; ++step) {
       EXPECT_TRUE(of_degrees.back()[step].logits == of_degrees[0][step].logits)
           << "tp " << degree << " step " << step;
+    }
+  }
+}
+
+// Outliers in the norm of key heads, which the norm of query heads makes up for, by powers of two:
+// a quantized cache holds the very codes that it holds without them.
+TEST_F(KvFidelityTest, OutliersInTheNormOfKeysKeepEveryBit) {
+  const std::string qwen3 = std::string(OCTET_SOURCE_DIR) + "/tests/golden/qwen3";
+  const auto spec = worker::SpecFromConfig(worker::Checkpoint::Open(qwen3)->config_json());
+  ASSERT_TRUE(spec.ok() && spec->qk_norm);
+  std::vector<test::StoredTensor> tensors = TensorsOf(qwen3);
+  int changed = 0;
+  for (test::StoredTensor& tensor : tensors) {
+    const bool is_k = tensor.name.find("layers.0.self_attn.k_norm") != std::string::npos;
+    if (!is_k && tensor.name.find("layers.0.self_attn.q_norm") == std::string::npos) continue;
+    const DType type = tensor.type == "F32"   ? DType::kF32
+                       : tensor.type == "F16" ? DType::kF16
+                                              : DType::kBF16;
+    std::vector<float> values(static_cast<size_t>(spec->head_dim));
+    worker::ToFloats(type, reinterpret_cast<const std::byte*>(tensor.bytes.data()), spec->head_dim,
+                     values.data());
+    for (const int64_t channel : {int64_t{5}, 5 + spec->head_dim / 2}) {
+      values[channel] *= is_k ? 64.0f : 1 / 64.0f;
+    }
+    tensor.bytes = test::StoredBytes(type, values);
+    ++changed;
+  }
+  ASSERT_EQ(changed, 2);
+  const test::TempFolder folder;
+  folder.Write("model.safetensors", test::Safetensors(tensors));
+  folder.Write("config.json", worker::Checkpoint::Open(qwen3)->config_json());
+  worker::StepPlan prefill;
+  prefill.admits.push_back({.slot = 0, .sampling = testing::WithLogits()});
+  prefill.blocks.push_back(testing::Blocks(0, 0, 1));
+  prefill.prefills.push_back(
+      {.slot = 0, .first_position = 0, .tokens = {5, 3, 77, 12, 40, 9}, .sample = true});
+  worker::WorkerOptions options;
+  options.max_num_seqs = 1;
+  options.threads = 1;
+  for (const char* kv : {"int8", "int4", "bf16"}) {
+    options.kv = kv;
+    const auto plain = Run(qwen3, options, 1, nullptr, {prefill, {.decode_slots = {0}}});
+    const auto outliers = Run(folder.path(), options, 1, nullptr, {prefill, {.decode_slots = {0}}});
+    for (size_t step = 0; step < plain.size(); ++step) {
+      EXPECT_TRUE(outliers[step].logits == plain[step].logits) << kv << " step " << step;
     }
   }
 }

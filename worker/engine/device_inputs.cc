@@ -22,7 +22,11 @@ int64_t BytesOf(const std::vector<int32_t>& table) {
 
 DeviceInputs DeviceInputs::Of(const DecoderShapes& shapes) {
   DeviceInputs inputs;
-  inputs.normed = LinearInput::Of(shapes.qkv, RowsFormat(shapes.qkv));
+  if (shapes.ordered_inputs) {  // norms write f32, and another op the order
+    inputs.ordered = LinearInput::Of(shapes.qkv, ActivationFormat::kF32);
+  } else {
+    inputs.normed = LinearInput::Of(shapes.qkv, RowsFormat(shapes.qkv));
+  }
   inputs.gated = LinearInput::Of(shapes.down, RowsFormat(shapes.down));
   const bool int8 = RowsFormat(shapes.o) == ActivationFormat::kInt8;
   inputs.attention =

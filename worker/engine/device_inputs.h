@@ -13,6 +13,7 @@ namespace octet::worker {
 
 struct DeviceInputs {
   LinearInput normed;     // of qkv and gate_up, which cut their inputs alike
+  LinearInput ordered;    // in the place of `normed`, with act-order; else it takes no bytes
   LinearInput attention;  // of o: attention writes f32 where o reads int8
   LinearInput gated;      // of down
   std::vector<int32_t> normed_table;

@@ -20,6 +20,8 @@ class Mover {
   void MoveLayer(LayerWeights& layer) const {
     MoveNorm(layer.attention_norm);
     MoveNorm(layer.mlp_norm);
+    Move(layer.qkv_order);
+    Move(layer.gate_up_order);
     Move(layer.qkv);
     Move(layer.qkv_bias);
     Move(layer.key_guard);

@@ -53,6 +53,8 @@ DecoderBuffers MakeDecoderBuffers(const EngineConfig& config, const DecoderShape
                       .inverse_frequency = memory.Of<float>(kInverseFrequency),
                       .workspace = memory.Of<std::byte>(kWorkspace)};
   if (config.device == Device::kCpu) {
+    b.ordered.values = memory.Of<float>(kOrdered);
+    b.ordered.inputs = config.spec.hidden;
     b.attention.values = memory.Of<float>(kAttention);
     b.gated.values = memory.Of<float>(kGated);
     b.attention_workspace = b.workspace;
@@ -60,7 +62,13 @@ DecoderBuffers MakeDecoderBuffers(const EngineConfig& config, const DecoderShape
     DeviceInputs inputs = DeviceInputs::Of(shapes);
     inputs.PlaceTables(memory.Of<std::byte>(kSegmentTables), stream);
     b.normed = inputs.normed;
-    b.normed.bytes = memory.Of<std::byte>(kNormedRows);
+    b.ordered = inputs.ordered;
+    if (shapes.ordered_inputs) {
+      b.ordered.bytes = memory.Of<std::byte>(kOrdered);
+      b.ordered.values = memory.Of<float>(kOrdered);
+    } else {
+      b.normed.bytes = memory.Of<std::byte>(kNormedRows);
+    }
     b.attention = inputs.attention;
     b.attention.bytes = memory.Of<std::byte>(kAttentionRows);
     b.gated = inputs.gated;

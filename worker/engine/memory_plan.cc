@@ -41,6 +41,7 @@ void PlanForHost(const EngineConfig& c, const DecoderShapes& shapes, MemoryPlan*
   MemoryPlan& plan = *to;
   const int64_t rows = c.step_rows;
   const int64_t floats = sizeof(float);
+  if (shapes.ordered_inputs) plan[kOrdered] = rows * c.spec.hidden * floats;
   plan[kAttention] = rows * shapes.o.inputs * floats;
   plan[kGated] = rows * shapes.down.inputs * floats;
   plan[kWorkspace] = std::max(plan[kWorkspace], kernels::AttentionWorkspaceBytes(
@@ -63,6 +64,7 @@ void PlanForDevice(const EngineConfig& c, const DecoderShapes& shapes, MemoryPla
   MemoryPlan& plan = *to;
   const DeviceInputs inputs = DeviceInputs::Of(shapes);
   plan[kNormedRows] = inputs.normed.RowsBytes(c.step_rows);
+  plan[kOrdered] = inputs.ordered.RowsBytes(c.step_rows);
   plan[kAttentionRows] = inputs.attention.RowsBytes(c.step_rows);
   plan[kGatedRows] = inputs.gated.RowsBytes(c.step_rows);
   plan[kSegmentTables] = inputs.table_bytes();
@@ -161,6 +163,7 @@ std::string DescribePlan(const MemoryPlan& plan) {
 std::string_view ActivationBufferName(ActivationBuffer buffer) {
   static constexpr std::string_view kNames[] = {"residual",
                                                 "normed",
+                                                "ordered",
                                                 "delta",
                                                 "roots",
                                                 "qkv",

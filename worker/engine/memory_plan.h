@@ -16,6 +16,7 @@ namespace octet::worker {
 enum class ActivationBuffer {
   kResidual,
   kNormed,
+  kOrdered,
   kDelta,
   kRoots,
   kQkv,

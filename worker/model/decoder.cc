@@ -7,6 +7,7 @@
 #include "base/device/device.h"
 #include "kernels/activation/activation.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/gather/gather.h"
 #include "kernels/kv_cache/rope_append.h"
 #include "kernels/norm/head_norm.h"
 #include "kernels/rope/rope.h"
@@ -58,6 +59,19 @@ const float* Decoder::SumOfRoots(const ExchangeTree& tree, int64_t rows) {
   return buffers_.delta;
 }
 
+const LinearInput& Decoder::Ordered(const int32_t* order, int64_t rows) {
+  if (order == nullptr) return buffers_.normed;
+  const LinearInput& ordered = buffers_.ordered;
+  kernels::GatherColumns({.x = buffers_.normed.values,
+                          .order = order,
+                          .y = ordered.values,
+                          .rows = rows,
+                          .width = spec_.hidden,
+                          .y_stride = ordered.values_stride()},
+                         *stream_);
+  return ordered;
+}
+
 const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
                                      std::byte* cache) {
   const DecoderBuffers& b = buffers_;
@@ -66,7 +80,8 @@ const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBat
   const int64_t kv_width = shard_.kv_heads() * head_dim;
   const int64_t stride = q_width + 2 * kv_width;
 
-  Project(weights_.shapes.qkv, layer.qkv, layer.qkv_bias, b.normed, batch.rows, b.qkv);
+  Project(weights_.shapes.qkv, layer.qkv, layer.qkv_bias, Ordered(layer.qkv_order, batch.rows),
+          batch.rows, b.qkv);
   if (layer.q_norm != nullptr) {
     kernels::HeadNorm({.x = b.qkv,
                        .x_stride = stride,
@@ -127,7 +142,8 @@ void Decoder::Activate(int64_t rows) {
 
 const float* Decoder::MlpBlock(const LayerWeights& layer, int64_t rows) {
   const DecoderBuffers& b = buffers_;
-  Project(weights_.shapes.gate_up, layer.gate_up, layer.gate_up_bias, b.normed, rows, b.gate_up);
+  Project(weights_.shapes.gate_up, layer.gate_up, layer.gate_up_bias,
+          Ordered(layer.gate_up_order, rows), rows, b.gate_up);
   Activate(rows);
   Project(weights_.shapes.down, layer.down, nullptr, b.gated, rows, b.roots);
   return SumOfRoots(shard_.ffn_exchange, rows);
@@ -239,10 +255,13 @@ int64_t Decoder::WorkspaceBytes(const DecoderShapes& shapes, kernels::Activation
   const auto fed = [&](const kernels::LinearShape& shape) {
     return linear(shape, rows, RowsFormat(shape));
   };
+  const auto normed = [&](const kernels::LinearShape& shape) {
+    return shapes.ordered_inputs ? linear(shape, rows, ActivationFormat::kF32) : fed(shape);
+  };
   // Attention and the final norm write f32 for linears that read int8, and for the head.
   const bool o_is_int8 = RowsFormat(shapes.o) == ActivationFormat::kInt8;
   const int64_t o = o_is_int8 ? linear(shapes.o, rows, ActivationFormat::kF32) : fed(shapes.o);
-  return std::max({fed(shapes.qkv), o, fed(shapes.gate_up), fed(shapes.down),
+  return std::max({normed(shapes.qkv), o, normed(shapes.gate_up), fed(shapes.down),
                    linear(shapes.head, head_rows, ActivationFormat::kF32)});
 }
 

@@ -42,6 +42,7 @@ struct ForwardBatch {
 struct DecoderBuffers {
   float* residual = nullptr;           // [rows, hidden]
   LinearInput normed;                  // of qkv and gate_up; its f32 rows carry the final norm
+  LinearInput ordered;                 // of both with act-order: normed rows in another order, f32
   float* delta = nullptr;              // [rows, hidden]
   float* roots = nullptr;              // [most roots of any row-parallel linear, rows, hidden]
   float* qkv = nullptr;                // [rows, (heads + 2 kv_heads) * head_dim] of this rank
@@ -89,6 +90,8 @@ class Decoder {
   const float* AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
                               std::byte* cache);
   const float* MlpBlock(const LayerWeights& layer, int64_t rows);
+  // The normed rows in this order, or as they are where there is none.
+  const LinearInput& Ordered(const int32_t* order, int64_t rows);
   const float* SumOfRoots(const ExchangeTree& tree, int64_t rows);
   // Empty `rows` have the linear read f32 values instead.
   void Project(const kernels::LinearShape& shape, const std::byte* weights, const float* bias,

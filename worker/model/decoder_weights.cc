@@ -63,7 +63,7 @@ Parts PartsOfLayer(const ModelSpec& spec, const DecoderShapes& shapes) {
 }  // namespace
 
 std::string StoredLinears::Digest() const {
-  std::string text;
+  std::string text = ordered_inputs ? "ordered;" : "";
   for (const std::optional<KeptLinear>* linear : {&qkv, &o, &gate_up, &down, &head}) {
     text += linear == &qkv ? "" : ";";
     if (!linear->has_value()) continue;
@@ -86,6 +86,7 @@ DecoderShapes DecoderShapes::Make(const ModelSpec& spec, const ShardPlan& shard,
   const KeptLinear layers = {.format = options.layers, .group = options.group};
   const KeptLinear head = {.format = options.head, .group = options.group};
   DecoderShapes shapes;
+  shapes.ordered_inputs = stored.ordered_inputs;
   shapes.qkv =
       MakeShape(layout, stored.qkv.value_or(layers),
                 (shard.heads() + 2 * shard.kv_heads()) * spec.head_dim, shard.hidden_tree, whole);
@@ -107,6 +108,8 @@ WeightPlan WeightPlan::Make(const ModelSpec& spec, const ShardPlan& shard,
   Parts layer = PartsOfLayer(spec, shapes);
   if (HasKeyGuard(spec)) layer.AddFloats(shapes.qkv.outputs);
   if (options.static_kv) layer.Add(KvScaleBytes(shard));
+  for (int i = 0; shapes.ordered_inputs && i < 2; ++i)
+    layer.Add(spec.hidden * int64_t{sizeof(int32_t)});
   Parts embedding, positions, head, norm;
   embedding.Add(shard.vocab() * row_bytes);
   if (spec.position_rows > 0) positions.Add(spec.position_rows * row_bytes);
@@ -121,7 +124,9 @@ WeightPlan WeightPlan::Make(const ModelSpec& spec, const ShardPlan& shard,
                    norm.count};
 }
 
-bool HasKeyGuard(const ModelSpec& spec) { return spec.qkv_bias && spec.rotary_dim() > 0; }
+bool HasKeyGuard(const ModelSpec& spec) {
+  return spec.qkv_bias && !spec.qk_norm && spec.rotary_dim() > 0;
+}
 
 int64_t KvScaleBytes(const ShardPlan& shard) {
   return shard.kv_heads() * 4 * static_cast<int64_t>(sizeof(uint16_t));

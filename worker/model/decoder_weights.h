@@ -31,6 +31,9 @@ struct KeptLinear {
 struct StoredLinears {
   kernels::WeightFormat format = kernels::WeightFormat::kInt4;  // of those that are packed
   std::optional<KeptLinear> qkv, o, gate_up, down, head;
+  // Act-order: the inputs of qkv and gate_up are kept sorted by group, in another order for each
+  // layer, and those of down by the order of the outputs of gate_up.
+  bool ordered_inputs = false;
   bool has_layers() const { return qkv.has_value(); }
   std::string Digest() const;  // equal texts: equal linears
   bool operator==(const StoredLinears&) const = default;
@@ -56,6 +59,7 @@ struct DecoderShapes {
   kernels::LinearShape gate_up;  // outputs 2 * ffn: gate, then up; ffn where there is no gate
   kernels::LinearShape down;     // inputs ffn, leaves of the ffn tree
   kernels::LinearShape head;     // outputs vocab
+  bool ordered_inputs = false;   // of qkv and gate_up: LayerWeights has their orders
   static DecoderShapes Make(const ModelSpec& spec, const ShardPlan& shard,
                             const WeightOptions& options);
 };
@@ -68,6 +72,9 @@ struct NormWeights {
 
 struct LayerWeights {
   NormWeights attention_norm, mlp_norm;
+  // Where qkv and gate_up find their inputs in the normed rows, [hidden]; null: in order.
+  const int32_t* qkv_order = nullptr;
+  const int32_t* gate_up_order = nullptr;
   const std::byte* qkv = nullptr;   // packed
   const float* qkv_bias = nullptr;  // [(heads + 2 kv_heads) * head_dim] f32 or null
   const float* q_norm = nullptr;    // [head_dim] f32 or null
@@ -104,7 +111,8 @@ struct DecoderWeights {
   Arena arena;                      // owns all of the above
 };
 
-// Whether keys may have outliers that loading guards against: they have a bias and are rotated.
+// Whether keys may have outliers that loading guards against: they have a bias, which no norm
+// follows, and are rotated.
 bool HasKeyGuard(const ModelSpec& spec);
 
 // Bytes of LayerWeights::kv_scales.

@@ -21,6 +21,11 @@ LinearInput LinearInput::Of(const kernels::LinearShape& shape, ActivationFormat 
   return input;
 }
 
+int64_t LinearInput::values_stride() const {
+  const bool is_plain = bytes == nullptr || format != ActivationFormat::kF32;
+  return is_plain ? inputs : kernels::ActivationStride(format, inputs);
+}
+
 int64_t LinearInput::RowsBytes(int64_t rows) const {
   return kernels::ActivationRowsBytes(format, inputs, segment_count, rows);
 }

@@ -23,6 +23,9 @@ struct LinearInput {
   // f32 rows for whoever writes no others.
   float* ValuesUnlessRows() const { return bytes == nullptr ? values : nullptr; }
 
+  // Elements from one f32 row to the next: those of ActivationRows where `bytes` are f32.
+  int64_t values_stride() const;
+
   // The input of a linear of this shape; `rows_format` is what is written for it.
   static LinearInput Of(const kernels::LinearShape& shape, kernels::ActivationFormat rows_format);
   // Bytes of ActivationRows for up to `rows` rows.

@@ -46,16 +46,39 @@ void FillKeyGuard(const ModelSpec& spec, const ShardPlan& shard, const float* qk
       const std::complex<double> bias(k_bias[i], k_bias[i + half]);
       if (std::abs(bias) < kOutlierBias) continue;
       const std::complex<double> mean = MeanTurn(frequencies[i], spec.context);
-      const std::complex<double> taken = bias * mean;
+      const std::complex<double> taken = bias * mean * spec.rope.magnitude;
       k_taken[group.kv_head * dim + i] = static_cast<float>(taken.real());
       k_taken[group.kv_head * dim + i + half] = static_cast<float>(taken.imag());
-      const float factor = std::ldexp(1.0f, ExponentOf(bias, mean));
+      const float factor = std::ldexp(1.0f, ExponentOf(bias * spec.rope.magnitude, mean));
       for (const int64_t channel : {i, i + half}) {
         k_factor[group.kv_head * dim + channel] = 1.0f / factor;
         for (int64_t head = 0; head < group.head_count; ++head) {
           guard[(group.head_begin + head) * dim + channel] = factor;
         }
       }
+    }
+  }
+}
+
+void BalanceHeadNorms(int64_t head_dim, float* q_norm, float* k_norm) {
+  const int64_t half = head_dim / 2;
+  std::vector<float> sizes(half);
+  for (int64_t i = 0; i < half; ++i) sizes[i] = std::hypot(k_norm[i], k_norm[i + half]);
+  std::vector<float> sorted = sizes;
+  std::nth_element(sorted.begin(), sorted.begin() + half / 2, sorted.end());
+  const float median = sorted[half / 2];
+  if (!(median > 0)) return;
+  for (int64_t i = 0; i < half; ++i) {
+    if (sizes[i] < kOutlierNormRatio * median) continue;
+    const auto wanted = static_cast<int>(std::round(std::log2(sizes[i] / median)));
+    const float factor = std::ldexp(1.0f, std::min(wanted, kGuardExponentMax));
+    const auto is_exact = [&](int64_t c) {
+      return k_norm[c] / factor * factor == k_norm[c] && std::isfinite(q_norm[c] * factor);
+    };
+    if (!is_exact(i) || !is_exact(i + half)) continue;
+    for (const int64_t channel : {i, i + half}) {
+      k_norm[channel] /= factor;
+      q_norm[channel] *= factor;
     }
   }
 }

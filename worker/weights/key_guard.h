@@ -10,6 +10,9 @@
 //     what is left of the bias as large as other channels are.
 // Both are made from the bias alone, once, and are applied where keys are appended
 // (kernels/kv_cache/rope_append.h). Pairs without outliers keep their bits.
+//
+// Models that norm the heads of queries and keys (Qwen3) have outliers in the norm's weights, which
+// take the powers of two themselves.
 #pragma once
 
 #include "worker/model/model_spec.h"
@@ -31,5 +34,13 @@ inline constexpr int kGuardExponentMax = 8;
 // REQUIRES: HasKeyGuard(spec).
 void FillKeyGuard(const ModelSpec& spec, const ShardPlan& shard, const float* qkv_bias,
                   float* guard);
+
+// Weights of a pair that are so many times the median pair's are outliers.
+inline constexpr float kOutlierNormRatio = 4.0f;
+
+// Norm weights of query and key heads, [head_dim] each: powers of two move from pairs of k that are
+// outliers to the same pairs of q, so that k's are about as large as the median. Scores keep their
+// bits. Pairs whose factor would not be exact are left alone.
+void BalanceHeadNorms(int64_t head_dim, float* q_norm, float* k_norm);
 
 }  // namespace octet::worker

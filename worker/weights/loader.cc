@@ -52,6 +52,12 @@ class Loader {
 
   Status LoadAll() {
     for (const VectorPiece& piece : assembly_.vectors) OCTET_RETURN_IF_ERROR(LoadVector(piece));
+    for (const OrderPiece& piece : assembly_.orders) {
+      const bool is_qkv = piece.shape == &DecoderShapes::qkv;
+      const auto order =
+          modules_.OrderOf(is_qkv ? LinearKind::kQkv : LinearKind::kGateUp, piece.layer);
+      std::copy(order.begin(), order.end(), piece.out);
+    }
     for (const TablePiece& piece : assembly_.tables) OCTET_RETURN_IF_ERROR(LoadTable(piece));
     for (const LinearPiece& piece : assembly_.linears) OCTET_RETURN_IF_ERROR(LoadLinear(piece));
     OCTET_RETURN_IF_ERROR(checkpoint_.CheckUnchanged());
@@ -98,12 +104,22 @@ class Loader {
   Status LoadVector(const VectorPiece& piece) {
     const Checkpoint::Tensor& tensor = *checkpoint_.Find(piece.tensor);
     const DType stored = *tensor.info->dtype();
-    const int64_t count = piece.end - piece.begin;
+    // A bias goes with the outputs that it is added to, in their order.
+    const std::string module = piece.tensor.substr(0, piece.tensor.rfind('.'));
+    const std::vector<int32_t>* order = modules_.OutputOrder(module);
+    const int64_t begin = order == nullptr ? piece.begin : 0;
+    const int64_t end = order == nullptr ? piece.end : tensor.info->dims[0];
     std::vector<std::byte>& staged = staging_[0].stored;
-    staged.resize(count * DTypeBytes(stored));
-    OCTET_RETURN_IF_ERROR(
-        ReadFinite(piece.tensor, tensor, {0, 1, piece.begin, piece.end}, staged.data()));
-    ToFloats(stored, staged.data(), count, piece.out);
+    staged.resize((end - begin) * DTypeBytes(stored));
+    OCTET_RETURN_IF_ERROR(ReadFinite(piece.tensor, tensor, {0, 1, begin, end}, staged.data()));
+    if (order == nullptr) {
+      ToFloats(stored, staged.data(), end - begin, piece.out);
+      return {};
+    }
+    std::vector<float>& all = staging_[0].floats;
+    all.resize(end);
+    ToFloats(stored, staged.data(), end, all.data());
+    for (int64_t i = piece.begin; i < piece.end; ++i) piece.out[i - piece.begin] = all[(*order)[i]];
     return {};
   }
 
@@ -223,11 +239,19 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
   if (options.static_kv) {
     OCTET_ASSIGN_OR_RETURN(kv_scales, ReadStaticKvScales(checkpoint, spec));
   }
+  if (shard.rank == 0 && modules.any_packed() && modules.format()->config().static_activations) {
+    Log(LogLevel::kInfo,
+        "the checkpoint has static scales of activations, which are not used: int8 activations "
+        "take a scale of each row for every 128 inputs");
+  }
   if (memory.bytes() == 0) memory = Buffer(WeightPlan::Make(spec, shard, options).bytes());
   WeightAssembly assembly = WeightAssembly::Make(spec, shard, options, std::move(memory));
   OCTET_RETURN_IF_ERROR(Loader(checkpoint, modules, assembly, pool, progress).LoadAll());
   for (size_t layer = 0; layer < assembly.key_guards.size(); ++layer) {
     FillKeyGuard(spec, shard, assembly.weights.layers[layer].qkv_bias, assembly.key_guards[layer]);
+  }
+  for (const auto& [q_norm, k_norm] : assembly.head_norms) {
+    if (!options.static_kv) BalanceHeadNorms(spec.head_dim, q_norm, k_norm);
   }
   for (size_t layer = 0; layer < assembly.kv_scales.size(); ++layer) {
     const auto head = static_cast<int64_t>(layer) * spec.kv_heads + shard.kv_head_begin;

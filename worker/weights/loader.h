@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "base/dtype.h"
@@ -30,8 +31,8 @@ struct StoredTypes {
   DType head = DType::kBF16;
   DType embedding = DType::kBF16;
   DType positions = DType::kBF16;  // as the embedding where there is no table
-  StoredLinears linears;     // of a checkpoint that is quantized already
-  std::string quantization;  // "int4 GPTQ, group 128"; empty: it is not
+  StoredLinears linears;           // of a checkpoint that is quantized already
+  std::string quantization;        // "int4 GPTQ, group 128"; empty: it is not
 };
 
 // Every tensor that `spec` needs is there with the right shape and a float type, and no other
@@ -42,6 +43,10 @@ Status CheckTensors(const Checkpoint& checkpoint, const ModelSpec& spec);
 StoredTypes StoredTypesOf(const Checkpoint& checkpoint, const ModelSpec& spec);
 StoredTypes StoredTypesOf(const Checkpoint& checkpoint, const StoredModules& modules,
                           const ModelSpec& spec);
+
+// What a checkpoint stores whose config says so, as far as it tells: every linear of the layers is
+// packed, and floats, scales among them, are of `type`. Nothing else of a checkpoint is looked at.
+StoredTypes StoredTypesOf(const std::optional<QuantizationConfig>& config, DType type);
 
 // auto keeps what is stored, exactly, and a checkpoint that is quantized already keeps its layers
 // whatever is asked; the head of layers that are quantized here is int8; a group has 128 inputs

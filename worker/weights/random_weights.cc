@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <string_view>
 
 #include "base/check.h"
@@ -145,6 +146,9 @@ DecoderWeights MakeRandomWeights(const ModelSpec& spec, const ShardPlan& shard,
                    table.out + row * spec.hidden * DTypeBytes(options.embedding));
       }
     });
+  }
+  for (const OrderPiece& piece : assembly.orders) {
+    std::iota(piece.out, piece.out + spec.hidden, 0);
   }
   PiecePacker packer(pool);
   for (const LinearPiece& piece : assembly.linears) {

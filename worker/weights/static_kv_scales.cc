@@ -230,6 +230,13 @@ std::string UnusedKvScales(const Checkpoint& checkpoint) {
          "every token and head, or --kv int8-static";
 }
 
+std::string DescribeKvScales(const Checkpoint& checkpoint, const ModelSpec& spec) {
+  if (UnusedKvScales(checkpoint).empty()) return "none";
+  const Result<StaticKvScales> scales = ReadStaticKvScales(checkpoint, spec);
+  if (scales.ok()) return "static int8, taken with --kv int8-static";
+  return "static, which can not be taken: " + scales.status().message();
+}
+
 std::string KvScaleFilesIdentity(const Checkpoint& checkpoint) {
   std::string text;
   for (int64_t layer = 0; layer < kLayersMax; ++layer) {

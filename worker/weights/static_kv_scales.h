@@ -35,6 +35,9 @@ bool IsKvScaleTensor(std::string_view name);
 // What to say where a checkpoint has static scales that nobody asked for; empty: it has none.
 std::string UnusedKvScales(const Checkpoint& checkpoint);
 
+// Whether a checkpoint has static scales and whether they can be taken, for people to read.
+std::string DescribeKvScales(const Checkpoint& checkpoint, const ModelSpec& spec);
+
 // What tells LMDeploy's files from others; empty where there are none.
 std::string KvScaleFilesIdentity(const Checkpoint& checkpoint);
 

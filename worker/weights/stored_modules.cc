@@ -1,6 +1,7 @@
 #include "worker/weights/stored_modules.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "base/json/json.h"
@@ -114,7 +115,10 @@ Status StoredModules::CheckModules(const Checkpoint& checkpoint) {
     const std::vector<StoredTensorSpec> tensors = format_->Tensors(module.outputs, module.inputs);
     const std::string first = StoredTensorName(module.name, tensors[0].suffix);
     if (checkpoint.Find(first) == nullptr) continue;
-    if (checkpoint.Find(module.name + kWeight) != nullptr) {
+    const bool has_weight = std::any_of(
+        tensors.begin(), tensors.end(),
+        [](const StoredTensorSpec& tensor) { return tensor.suffix == std::string_view("weight"); });
+    if (!has_weight && checkpoint.Find(module.name + kWeight) != nullptr) {
       return DataLoss(checkpoint.FileOf(*checkpoint.Find(first)) + ": tensor " + Quoted(first) +
                       " is there beside " + Quoted(module.name + kWeight) +
                       ", expected one of them");
@@ -204,19 +208,14 @@ Status StoredModules::FindLinears(const Checkpoint& checkpoint) {
   }
   if (packed_.empty()) return {};
   const QuantizationConfig& config = format_->config();
-  linears_.format = config.bits == 4 ? kernels::WeightFormat::kInt4 : kernels::WeightFormat::kInt8;
+  linears_.format = KeptOf(config, true).format;
   std::optional<KeptLinear>* const places[] = {&linears_.qkv, &linears_.o, &linears_.gate_up,
                                                &linears_.down, &linears_.head};
   for (size_t kind = 0; kind < std::size(places); ++kind) {
     if (first[kind] == nullptr) continue;
     const bool is_head = static_cast<LinearKind>(kind) == LinearKind::kHead;
     if (IsPacked(first[kind]->name)) {
-      const bool narrow = has_f16_scales[kind] && config.symmetric;
-      *places[kind] = {
-          .format = linears_.format,
-          .group = KeptGroup(config.group),
-          .asymmetric = !config.symmetric,
-          .scale_format = narrow ? kernels::ScaleFormat::kF16 : kernels::ScaleFormat::kF32};
+      *places[kind] = KeptOf(config, has_f16_scales[kind]);
     } else if (any_layer && !is_head) {
       *places[kind] = {.format = FormatOf(float_type[kind])};
     }
@@ -232,33 +231,128 @@ Status StoredModules::ReadGroupNumbers(const Checkpoint& checkpoint) {
     const LinearModule& module = modules_[place];
     const Checkpoint::Tensor* tensor = checkpoint.Find(StoredTensorName(name, suffix));
     if (tensor == nullptr) continue;
-    std::vector<int32_t> numbers(module.inputs);
+    InputGroups read;
+    read.numbers.resize(module.inputs);
     OCTET_RETURN_IF_ERROR(checkpoint.ReadRows(*tensor, {0, 1, 0, module.inputs},
-                                              reinterpret_cast<std::byte*>(numbers.data())));
+                                              reinterpret_cast<std::byte*>(read.numbers.data())));
     const int64_t groups = format_->group_count(module.inputs);
     const int64_t group = format_->group_inputs(module.inputs);
+    bool in_order = true;
     for (int64_t input = 0; input < module.inputs; ++input) {
-      const int64_t found = numbers[input];
+      const int64_t found = read.numbers[input];
+      if (found == input / group) continue;
+      in_order = false;
       const std::string what = checkpoint.FileOf(*tensor) + ": tensor " +
                                Quoted(tensor->info->name) + ": input " + std::to_string(input) +
                                " is in group " + std::to_string(found) + ", expected ";
       if (found < 0 || found >= groups) {
         return DataLoss(what + "one of " + std::to_string(groups) + " groups");
       }
-      if (found == input / group) continue;
       if (!format_->config().act_order) {
         return DataLoss(what + std::to_string(input / group) +
                         ", as the checkpoint is said to have no act-order");
       }
-      return Unimplemented(what + std::to_string(input / group) + ": act-order is not read yet");
     }
+    if (in_order) continue;
+    read.order.resize(module.inputs);
+    std::iota(read.order.begin(), read.order.end(), 0);
+    std::stable_sort(read.order.begin(), read.order.end(),
+                     [&](int32_t a, int32_t b) { return read.numbers[a] < read.numbers[b]; });
+    groups_[name] = std::move(read);
   }
   return {};
+}
+
+// Sorted inputs are kept in groups of one size.
+Status StoredModules::CheckFullGroups(const LinearModule& module) const {
+  const InputGroups& groups = groups_.at(module.name);
+  const int64_t group = format_->group_inputs(module.inputs);
+  for (int64_t i = 0; i < module.inputs; ++i) {
+    const int64_t found = groups.numbers[groups.order[i]];
+    if (found == i / group) continue;
+    return Unimplemented("tensor " +
+                         Quoted(StoredTensorName(module.name, format_->GroupNumbers())) +
+                         ": group " + std::to_string(std::min(found, i / group)) +
+                         " has another number of inputs than the group size of " +
+                         std::to_string(group) + ", supported are full groups");
+  }
+  return {};
+}
+
+// What act-order asks of the linears: q, k and v are one here, and so are gate and up, so that
+// their inputs must be sorted alike; the inputs of down are sorted by writing gate and up in that
+// order; those of the attention output stay where they are.
+Status StoredModules::CheckOrders() {
+  for (const LinearModule& module : modules_) {
+    const std::string& first =
+        first_part_.emplace(std::pair(module.kind, module.layer), module.name).first->second;
+    const std::vector<int32_t>* own = GroupNumbers(module.name);
+    const std::vector<int32_t>* others = GroupNumbers(first);
+    const bool is_equal = own == others || (own != nullptr && others != nullptr && *own == *others);
+    if (!is_equal) {
+      return Unimplemented("modules " + Quoted(first) + " and " + Quoted(module.name) +
+                           " have their inputs in other groups, supported are equal ones");
+    }
+    if (own == nullptr) continue;
+    if (module.kind == LinearKind::kO) {
+      linears_.o = {.format = kernels::WeightFormat::kF32};
+      continue;
+    }
+    OCTET_RETURN_IF_ERROR(CheckFullGroups(module));
+    if (module.kind == LinearKind::kHead) {
+      return Unimplemented("module " + Quoted(module.name) +
+                           ": a vocabulary head with act-order is not supported");
+    }
+    if (module.kind != LinearKind::kDown) linears_.ordered_inputs = true;
+  }
+  for (const LinearModule& module : modules_) {
+    if (module.kind != LinearKind::kGateUp) continue;
+    const auto down = first_part_.find({LinearKind::kDown, module.layer});
+    if (down == first_part_.end() || InputOrder(down->second) == nullptr) continue;
+    if (!IsPacked(module.name) || module.outputs != Find(down->second).inputs) {
+      return Unimplemented("module " + Quoted(module.name) + " is followed by " +
+                           Quoted(down->second) + ", which has act-order; supported is one that " +
+                           "is quantized and has as many outputs as that has inputs");
+    }
+    behind_outputs_[module.name] = down->second;
+  }
+  return {};
+}
+
+const std::vector<int32_t>* StoredModules::InputOrder(const std::string& module) const {
+  const auto found = groups_.find(module);
+  return found == groups_.end() ? nullptr : &found->second.order;
+}
+
+const std::vector<int32_t>* StoredModules::GroupNumbers(const std::string& module) const {
+  const auto found = groups_.find(module);
+  return found == groups_.end() ? nullptr : &found->second.numbers;
+}
+
+const std::vector<int32_t>* StoredModules::OutputOrder(const std::string& module) const {
+  const auto found = behind_outputs_.find(module);
+  return found == behind_outputs_.end() ? nullptr : InputOrder(found->second);
+}
+
+std::vector<int32_t> StoredModules::OrderOf(LinearKind kind, int64_t layer) const {
+  const std::string& module = first_part_.at({kind, layer});
+  if (const std::vector<int32_t>* order = InputOrder(module)) return *order;
+  std::vector<int32_t> as_they_lie(Find(module).inputs);
+  std::iota(as_they_lie.begin(), as_they_lie.end(), 0);
+  return as_they_lie;
 }
 
 int64_t KeptGroup(int64_t stored_group) {
   constexpr int64_t kKernelGroup = 128;
   return stored_group % kKernelGroup == 0 ? kKernelGroup : stored_group;
+}
+
+KeptLinear KeptOf(const QuantizationConfig& config, bool has_f16_scales) {
+  using enum kernels::ScaleFormat;
+  return {.format = config.bits == 4 ? kernels::WeightFormat::kInt4 : kernels::WeightFormat::kInt8,
+          .group = KeptGroup(config.group),
+          .asymmetric = !config.symmetric,
+          .scale_format = has_f16_scales && config.symmetric ? kF16 : kF32};
 }
 
 Result<StoredModules> StoredModules::Open(const Checkpoint& checkpoint, const ModelSpec& spec) {
@@ -275,7 +369,9 @@ Result<StoredModules> StoredModules::Open(const Checkpoint& checkpoint, const Mo
   }
   OCTET_RETURN_IF_ERROR(stored.CheckOtherTensors(checkpoint, spec));
   OCTET_RETURN_IF_ERROR(stored.FindLinears(checkpoint));
-  if (stored.any_packed()) OCTET_RETURN_IF_ERROR(stored.ReadGroupNumbers(checkpoint));
+  if (!stored.any_packed()) return stored;
+  OCTET_RETURN_IF_ERROR(stored.ReadGroupNumbers(checkpoint));
+  OCTET_RETURN_IF_ERROR(stored.CheckOrders());
   return stored;
 }
 

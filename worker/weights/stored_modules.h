@@ -50,6 +50,15 @@ class StoredModules {
     return modules_[static_cast<size_t>(packed_.at(module))];
   }
   bool any_packed() const { return !packed_.empty(); }
+  // The inputs of a packed module sorted by group, stable, and the group of each input as it lies;
+  // null: the inputs lie in the order of their groups.
+  const std::vector<int32_t>* InputOrder(const std::string& module) const;
+  const std::vector<int32_t>* GroupNumbers(const std::string& module) const;
+  // The order in which the outputs of a module are kept, that of the inputs of the linear behind
+  // it; null: as they lie.
+  const std::vector<int32_t>* OutputOrder(const std::string& module) const;
+  // The order of the inputs of a linear that is kept sorted, [inputs].
+  std::vector<int32_t> OrderOf(LinearKind kind, int64_t layer) const;
   // How the linears are kept, where any of the layers (or the head) is packed.
   const StoredLinears& linears() const { return linears_; }
 
@@ -58,16 +67,27 @@ class StoredModules {
   Status CheckOtherTensors(const Checkpoint& checkpoint, const ModelSpec& spec) const;
   Status FindLinears(const Checkpoint& checkpoint);
   Status ReadGroupNumbers(const Checkpoint& checkpoint);
+  Status CheckOrders();
+  Status CheckFullGroups(const LinearModule& module) const;
 
   std::unique_ptr<StoredFormat> format_;
   std::vector<LinearModule> modules_;
   std::map<std::string, int64_t> packed_;  // module -> its place in modules_
   StoredLinears linears_;
+  struct InputGroups {
+    std::vector<int32_t> numbers;
+    std::vector<int32_t> order;
+  };
+  std::map<std::string, InputGroups> groups_;          // of modules whose inputs are not in order
+  std::map<std::string, std::string> behind_outputs_;  // module -> whose inputs its outputs become
+  std::map<std::pair<LinearKind, int64_t>, std::string> first_part_;  // of a linear
 };
 
 // The group that scales are kept for: every group of 128 repeats a larger one that is a multiple of
 // it, so that kernels meet few sizes and int8 activations are scaled over 128 inputs.
 int64_t KeptGroup(int64_t stored_group);
+// How a linear is kept that is packed so, its inputs in the order of their groups.
+KeptLinear KeptOf(const QuantizationConfig& config, bool has_f16_scales);
 
 std::string StoredTensorName(const std::string& module, const char* suffix);
 

@@ -1,6 +1,7 @@
 #include "worker/weights/stored_piece.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/buffer.h"
@@ -14,11 +15,11 @@ constexpr int64_t kReadBytes = int64_t{1} << 20;  // of one read of several rows
 constexpr int64_t kChunkRows = 48;                // of one packed panel
 
 // Bytes that a block takes of all tensors.
-int64_t StagedBytes(const StoredFormat& format, const std::vector<StoredTensorSpec>& specs,
+int64_t StagedBytes(const StoredFormat& format,
                     const std::vector<const Checkpoint::Tensor*>& tensors,
                     const StoredBlock& block) {
   int64_t bytes = 0;
-  for (size_t i = 0; i < specs.size(); ++i) {
+  for (size_t i = 0; i < tensors.size(); ++i) {
     if (tensors[i] == nullptr) continue;
     const MatrixSlice slice = format.SliceOf(i, block);
     bytes += AlignUp(slice.rows() * slice.cols() * DTypeBytes(*tensors[i]->info->dtype()));
@@ -26,28 +27,97 @@ int64_t StagedBytes(const StoredFormat& format, const std::vector<StoredTensorSp
   return bytes;
 }
 
+// From a block's codes, scales and offsets to rows as `shape` keeps them.
+struct ToNeutral {
+  const kernels::LinearShape& shape;
+  const StoredBlock& block;
+  int64_t stored_group;
+  const int32_t* input_order;    // of the local inputs, or null
+  const int32_t* group_numbers;  // of the local inputs, or null
+  kernels::NeutralRows* rows;
+
+  void Codes(const uint8_t* codes, int64_t row) const {
+    uint8_t* const to = rows->codes.data() + row * shape.inputs;
+    if (input_order == nullptr) {
+      std::memcpy(to, codes, shape.inputs);
+      return;
+    }
+    for (int64_t i = 0; i < shape.inputs; ++i) to[i] = codes[input_order[i]];
+  }
+  // Each group of the shape lies in one of the stored groups, or is one.
+  void Scales(const float* from, int64_t row, float* to) const {
+    const int64_t kept = shape.group_count();
+    for (int64_t g = 0; g < kept; ++g) {
+      to[row * kept + g] =
+          from[(shape.group_begin() + g) * shape.group / stored_group - block.group_begin];
+    }
+  }
+  // The weights themselves, for a linear that is kept as f32: exact, as products of a scale and a
+  // difference of codes fit a float.
+  void Values(const uint8_t* codes, const float* scales, const float* offsets, float middle,
+              int64_t row) const {
+    auto* const to = reinterpret_cast<float*>(rows->values.data()) + row * shape.inputs;
+    for (int64_t i = 0; i < shape.inputs; ++i) {
+      const int64_t g = group_numbers[i] - block.group_begin;
+      const float offset = offsets == nullptr ? -middle * scales[g] : offsets[g];
+      to[i] = scales[g] * static_cast<float>(codes[i]) + offset;
+    }
+  }
+};
+
 }  // namespace
 
-Status StoredPieceLoader::Load(const LinearPiece& piece, const kernels::LinearShape& shape,
-                               const std::function<void(int64_t)>& advance) {
-  if (shape.inputs == 0 || piece.row_begin == piece.row_end) return {};
+StoredPieceLoader::Module StoredPieceLoader::Describe(const LinearPiece& piece) const {
   const StoredFormat& format = *modules_.format();
   const LinearModule& found = modules_.Find(piece.module);
   OCTET_CHECK_EQ(found.inputs, piece.inputs);
   Module module = {.name = piece.module,
                    .format = format,
                    .specs = format.Tensors(found.outputs, found.inputs),
-                   .inputs = found.inputs};
+                   .tensors = {},
+                   .outputs = found.outputs,
+                   .inputs = found.inputs,
+                   .output_order = modules_.OutputOrder(piece.module)};
   for (const StoredTensorSpec& spec : module.specs) {
     module.tensors.push_back(checkpoint_.Find(StoredTensorName(piece.module, spec.suffix)));
   }
-  const int64_t group = format.group_inputs(found.inputs);
+  // The attention output keeps its inputs where they are.
+  if (found.kind == LinearKind::kO) {
+    module.group_numbers = modules_.GroupNumbers(piece.module);
+  } else {
+    module.input_order = modules_.InputOrder(piece.module);
+  }
+  return module;
+}
+
+Status StoredPieceLoader::Load(const LinearPiece& piece, const kernels::LinearShape& shape,
+                               const std::function<void(int64_t)>& advance) {
+  if (shape.inputs == 0 || piece.row_begin == piece.row_end) return {};
+  const Module module = Describe(piece);
+  const int64_t group = module.format.group_inputs(module.inputs);
+  const int64_t input_end = shape.input_begin + shape.inputs;
   StoredBlock block;
-  block.weights = {piece.row_begin, piece.row_begin + kChunkRows, shape.input_begin,
-                   shape.input_begin + shape.inputs};
+  block.weights = {piece.row_begin, piece.row_begin + kChunkRows, shape.input_begin, input_end};
   block.group_begin = shape.input_begin / group;
-  block.group_end = (shape.input_begin + shape.inputs - 1) / group + 1;
-  const int64_t chunk_bytes = StagedBytes(format, module.specs, module.tensors, block);
+  block.group_end = (input_end - 1) / group + 1;
+  if (module.input_order != nullptr || module.group_numbers != nullptr) {
+    block.group_begin = 0;
+    block.group_end = module.format.group_count(module.inputs);
+  }
+  if (module.input_order != nullptr) {
+    block.weights.col_begin = 0;
+    block.weights.col_end = module.inputs;
+  }
+  if (module.output_order != nullptr) {
+    block.weights.row_begin = 0;
+    block.weights.row_end = module.outputs;
+    const int64_t bytes = StagedBytes(module.format, module.tensors, block);
+    if (bytes <= kWholeStagedBytesMax) return LoadBlock(module, block, piece, shape, advance);
+    return ResourceExhausted("module " + Quoted(module.name) + ": " + std::to_string(bytes) +
+                             " bytes to be read whole because of act-order, the limit is " +
+                             std::to_string(kWholeStagedBytesMax));
+  }
+  const int64_t chunk_bytes = StagedBytes(module.format, module.tensors, block);
   const int64_t chunk = std::max<int64_t>(1, kStagedBytesMax / chunk_bytes) * kChunkRows;
   for (int64_t row = piece.row_begin; row < piece.row_end; row += chunk) {
     LinearPiece part = piece;
@@ -56,20 +126,62 @@ Status StoredPieceLoader::Load(const LinearPiece& piece, const kernels::LinearSh
     part.packed_row = piece.packed_row + (row - piece.row_begin);
     block.weights.row_begin = part.row_begin;
     block.weights.row_end = part.row_end;
-    OCTET_RETURN_IF_ERROR(Stage(module, block, advance));
-    OCTET_RETURN_IF_ERROR(packer_.Pack(
-        part, shape, [&](int thread, int64_t begin, int64_t end, kernels::NeutralRows* rows) {
-          return Unpack(module, block, shape, thread, begin, end, rows);
-        }));
+    OCTET_RETURN_IF_ERROR(LoadBlock(module, block, part, shape, advance));
   }
   return {};
 }
 
-Status StoredPieceLoader::Stage(const Module& module, const StoredBlock& block,
+// The piece's rows are in the block.
+Status StoredPieceLoader::LoadBlock(const Module& module, const StoredBlock& block,
+                                    const LinearPiece& piece, const kernels::LinearShape& shape,
+                                    const std::function<void(int64_t)>& advance) {
+  const int64_t weights = (piece.row_end - piece.row_begin) * shape.inputs;
+  OCTET_RETURN_IF_ERROR(Stage(module, block, weights, advance));
+  const bool is_float = !kernels::IsQuantized(shape.format);
+  const int64_t inputs = block.weights.cols();
+  const int64_t groups = block.groups();
+  const auto middle = static_cast<float>(1 << (module.format.config().bits - 1));
+  const auto local = [&](const std::vector<int32_t>* all) {
+    return all == nullptr ? nullptr : all->data() + shape.input_begin;
+  };
+  return packer_.Pack(
+      piece, shape, [&](int thread, int64_t begin, int64_t end, kernels::NeutralRows* rows) {
+        Scratch& scratch = scratch_[thread];
+        const ToNeutral to = {shape,
+                              block,
+                              module.format.group_inputs(module.inputs),
+                              local(module.input_order),
+                              local(module.group_numbers),
+                              rows};
+        const bool together = module.output_order == nullptr;
+        if (together) OCTET_RETURN_IF_ERROR(Unpack(module, block, begin, end, &scratch));
+        for (int64_t row = begin; row < end; ++row) {
+          const int64_t out = row - begin;
+          const int64_t from = together ? out : 0;
+          if (!together) {
+            const int64_t stored = (*module.output_order)[row];
+            OCTET_RETURN_IF_ERROR(Unpack(module, block, stored, stored + 1, &scratch));
+          }
+          const uint8_t* codes = scratch.codes.data() + from * inputs;
+          const float* scales = scratch.scales.data() + from * groups;
+          const float* offsets =
+              scratch.offsets.empty() ? nullptr : scratch.offsets.data() + from * groups;
+          if (is_float) {
+            to.Values(codes, scales, offsets, middle, out);
+            continue;
+          }
+          to.Codes(codes, out);
+          to.Scales(scales, out, rows->scales.data());
+          if (shape.asymmetric) to.Scales(offsets, out, rows->offsets.data());
+        }
+        return Status();
+      });
+}
+
+Status StoredPieceLoader::Stage(const Module& module, const StoredBlock& block, int64_t weights,
                                 const std::function<void(int64_t)>& advance) {
-  bytes_.resize(StagedBytes(module.format, module.specs, module.tensors, block));
+  bytes_.resize(StagedBytes(module.format, module.tensors, block));
   staged_.assign(module.specs.size(), StagedTensor());
-  const int64_t weights = block.weights.rows() * block.weights.cols();
   int64_t at = 0;
   for (size_t i = 0; i < module.specs.size(); ++i) {
     if (module.tensors[i] == nullptr) continue;
@@ -98,36 +210,24 @@ Status StoredPieceLoader::Stage(const Module& module, const StoredBlock& block,
   return {};
 }
 
-Status StoredPieceLoader::Unpack(const Module& module, const StoredBlock& block,
-                                 const kernels::LinearShape& shape, int thread, int64_t row_begin,
-                                 int64_t row_end, kernels::NeutralRows* rows) {
-  Scratch& scratch = scratch_[thread];
+Status StoredPieceLoader::Unpack(const Module& module, const StoredBlock& block, int64_t row_begin,
+                                 int64_t row_end, Scratch* scratch) const {
   const int64_t count = row_end - row_begin;
-  const int64_t groups = block.groups();
-  scratch.scales.resize(count * groups);
-  scratch.offsets.resize(shape.asymmetric ? count * groups : 0);
-  const StoredRows to = {.row_begin = row_begin,
-                         .row_end = row_end,
-                         .codes = rows->codes.data(),
-                         .scales = scratch.scales.data(),
-                         .offsets = shape.asymmetric ? scratch.offsets.data() : nullptr,
-                         .oddities = &scratch.oddities};
-  if (const auto fault = module.format.Unpack(staged_, block, to); fault.has_value()) {
-    const Checkpoint::Tensor& tensor = *module.tensors[fault->tensor];
-    return DataLoss(checkpoint_.FileOf(tensor) + ": tensor " + Quoted(tensor.info->name) + ": " +
-                    fault->text);
-  }
-  // Each group of the shape lies in one of the stored groups, or is one.
-  const int64_t stored_group = module.format.group_inputs(module.inputs);
-  const int64_t kept = shape.group_count();
-  for (int64_t g = 0; g < kept; ++g) {
-    const int64_t from = (shape.group_begin() + g) * shape.group / stored_group - block.group_begin;
-    for (int64_t row = 0; row < count; ++row) {
-      rows->scales[row * kept + g] = scratch.scales[row * groups + from];
-      if (shape.asymmetric) rows->offsets[row * kept + g] = scratch.offsets[row * groups + from];
-    }
-  }
-  return {};
+  const bool symmetric = module.format.config().symmetric;
+  scratch->codes.resize(count * block.weights.cols());
+  scratch->scales.resize(count * block.groups());
+  scratch->offsets.resize(symmetric ? 0 : scratch->scales.size());
+  const StoredRows rows = {.row_begin = row_begin,
+                           .row_end = row_end,
+                           .codes = scratch->codes.data(),
+                           .scales = scratch->scales.data(),
+                           .offsets = symmetric ? nullptr : scratch->offsets.data(),
+                           .oddities = &scratch->oddities};
+  const std::optional<StoredFault> fault = module.format.Unpack(staged_, block, rows);
+  if (!fault.has_value()) return {};
+  const Checkpoint::Tensor& tensor = *module.tensors[fault->tensor];
+  return DataLoss(checkpoint_.FileOf(tensor) + ": tensor " + Quoted(tensor.info->name) + ": " +
+                  fault->text);
 }
 
 std::string StoredPieceLoader::Warning() const {
@@ -136,7 +236,7 @@ std::string StoredPieceLoader::Warning() const {
   if (words == 0) return "";
   return std::to_string(words) +
          " words of packed zero points hold one of 0, which format \"gptq\" can not tell from one "
-         "of 2^bits; they are read as GPTQModel reads them, 0x11111111 added to the word";
+         "of 2^bits; they are read as GPTQModel reads them, one in every code added to the word";
 }
 
 }  // namespace octet::worker

@@ -1,6 +1,6 @@
 // Reads the pieces of packed modules: the bytes of a rank's rows and inputs into a staging buffer
-// of bounded size, on all threads, then codes and scales from there into the packed linear. Values
-// are checked on the way. One piece at a time, from one thread.
+// of bounded size, on all threads, then codes and scales from there into the packed linear, in the
+// order in which it is kept. Values are checked on the way. One piece at a time, from one thread.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +21,8 @@ namespace octet::worker {
 
 // Read before it is unpacked, of all tensors of a module together, or what 48 outputs need.
 inline constexpr int64_t kStagedBytesMax = int64_t{64} << 20;
+// A module whose outputs are kept in another order is staged whole.
+inline constexpr int64_t kWholeStagedBytesMax = int64_t{768} << 20;
 
 class StoredPieceLoader {
  public:
@@ -40,24 +42,34 @@ class StoredPieceLoader {
   std::string Warning() const;
 
  private:
+  // What the format gives of some rows, of one thread.
   struct Scratch {
-    std::vector<float> scales;
-    std::vector<float> offsets;
+    std::vector<uint8_t> codes;  // [rows, inputs of the block]
+    std::vector<float> scales;   // [rows, groups of the block]
+    std::vector<float> offsets;  // likewise, or empty
     StoredOddities oddities;
   };
-  // The tensors of one module, and what is staged of them.
+  // One module: where its tensors are, and in which order it is kept.
   struct Module {
     const std::string& name;
     const StoredFormat& format;
     std::vector<StoredTensorSpec> specs;
     std::vector<const Checkpoint::Tensor*> tensors;  // null: not there
-    int64_t inputs = 0;                              // unsharded
+    int64_t outputs = 0;                             // unsharded
+    int64_t inputs = 0;
+    // See StoredModules; null where all is kept as it lies.
+    const std::vector<int32_t>* input_order = nullptr;
+    const std::vector<int32_t>* output_order = nullptr;
+    const std::vector<int32_t>* group_numbers = nullptr;  // of inputs that are kept as they lie
   };
 
-  Status Stage(const Module& module, const StoredBlock& block,
+  Module Describe(const LinearPiece& piece) const;
+  Status LoadBlock(const Module& module, const StoredBlock& block, const LinearPiece& piece,
+                   const kernels::LinearShape& shape, const std::function<void(int64_t)>& advance);
+  Status Stage(const Module& module, const StoredBlock& block, int64_t weights,
                const std::function<void(int64_t)>& advance);
-  Status Unpack(const Module& module, const StoredBlock& block, const kernels::LinearShape& shape,
-                int thread, int64_t row_begin, int64_t row_end, kernels::NeutralRows* rows);
+  Status Unpack(const Module& module, const StoredBlock& block, int64_t row_begin, int64_t row_end,
+                Scratch* scratch) const;
 
   const Checkpoint& checkpoint_;
   const StoredModules& modules_;

@@ -39,8 +39,12 @@ class Assembler {
     weights.qkv = AddLinear("qkv", &DecoderShapes::qkv, {q, k, v}, spec_.hidden);
     if (spec_.qkv_bias) weights.qkv_bias = AddBias("qkv_bias", {q, k, v});
     if (spec_.qk_norm) {
-      weights.q_norm = AddVector("q_norm", VectorKind::kNorm, name(names_.q_norm) + ".weight", hd);
-      weights.k_norm = AddVector("k_norm", VectorKind::kNorm, name(names_.k_norm) + ".weight", hd);
+      const std::pair<float*, float*> norms = {
+          AddVector("q_norm", VectorKind::kNorm, name(names_.q_norm) + ".weight", hd),
+          AddVector("k_norm", VectorKind::kNorm, name(names_.k_norm) + ".weight", hd)};
+      assembly_.head_norms.push_back(norms);
+      weights.q_norm = norms.first;
+      weights.k_norm = norms.second;
     }
     if (HasKeyGuard(spec_)) {
       assembly_.key_guards.push_back(TakeFloats("key_guard", shapes_.qkv.outputs));
@@ -60,6 +64,9 @@ class Assembler {
     if (spec_.gate_up_bias) weights.gate_up_bias = AddBias("gate_up_bias", gate_up);
     weights.down = AddLinear("down", &DecoderShapes::down, {down}, spec_.ffn);
     if (spec_.down_bias) weights.down_bias = AddBias("down_bias", {down});
+    if (!shapes_.ordered_inputs) return;
+    weights.qkv_order = AddOrder("qkv_order", &DecoderShapes::qkv, layer);
+    weights.gate_up_order = AddOrder("gate_up_order", &DecoderShapes::gate_up, layer);
   }
 
   void AddEnds() {
@@ -105,8 +112,7 @@ class Assembler {
     return out;
   }
 
-  const float* AddVector(const char* part, VectorKind kind, const std::string& tensor,
-                         int64_t count) {
+  float* AddVector(const char* part, VectorKind kind, const std::string& tensor, int64_t count) {
     float* const out = TakeFloats(part, count);
     assembly_.vectors.push_back({tensor, kind, 0, count, out});
     return out;
@@ -134,6 +140,14 @@ class Assembler {
         next += run.end - run.begin;
       }
     }
+    return out;
+  }
+
+  const int32_t* AddOrder(const char* part, kernels::LinearShape DecoderShapes::*shape,
+                          int64_t layer) {
+    auto* const out =
+        reinterpret_cast<int32_t*>(TakePart(part, spec_.hidden * int64_t{sizeof(int32_t)}));
+    assembly_.orders.push_back({shape, layer, out});
     return out;
   }
 

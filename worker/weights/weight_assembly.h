@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "worker/model/decoder_weights.h"
@@ -46,13 +47,23 @@ struct TablePiece {
   std::byte* out = nullptr;
 };
 
+// In which order a linear of a layer finds its inputs, [hidden].
+struct OrderPiece {
+  kernels::LinearShape DecoderShapes::*shape = nullptr;
+  int64_t layer = 0;
+  int32_t* out = nullptr;
+};
+
 struct WeightAssembly {
   DecoderWeights weights;  // as `memory` was until the pieces are filled
   std::vector<LinearPiece> linears;
   std::vector<VectorPiece> vectors;
   std::vector<TablePiece> tables;
+  // [layers] of q_norm and k_norm, [head_dim] each, or empty.
+  std::vector<std::pair<float*, float*>> head_norms;
   std::vector<float*> key_guards;    // [layers] of LayerWeights::key_guard, or empty
   std::vector<uint16_t*> kv_scales;  // [layers] of LayerWeights::kv_scales, or empty
+  std::vector<OrderPiece> orders;    // none without act-order
 
   // Takes exactly WeightPlan::bytes from `memory`, which has so many.
   static WeightAssembly Make(const ModelSpec& spec, const ShardPlan& shard,

@@ -77,6 +77,20 @@ StoredTypes StoredTypesOf(const Checkpoint& checkpoint, const ModelSpec& spec) {
   return StoredTypesOf(checkpoint, StoredModules::Open(checkpoint, spec).value(), spec);
 }
 
+StoredTypes StoredTypesOf(const std::optional<QuantizationConfig>& config, DType type) {
+  StoredTypes stored = {.layers = type, .head = type, .embedding = type};
+  if (!config.has_value()) return stored;
+  const KeptLinear kept = KeptOf(*config, type == DType::kF16);
+  StoredLinears& linears = stored.linears;
+  linears.format = kept.format;
+  linears.ordered_inputs = config->act_order;
+  linears.qkv = linears.o = linears.gate_up = linears.down = kept;
+  if (config->act_order) linears.o = {.format = WeightFormat::kF32};
+  if (config->head) linears.head = kept;
+  stored.quantization = config->Describe();
+  return stored;
+}
+
 Result<WeightOptions> ResolveWeightOptions(const StoredTypes& stored, const ModelSpec& spec,
                                            const WeightRequest& request) {
   const bool is_quantized = stored.linears.has_layers();

@@ -2,6 +2,8 @@
 // likeliest. A trained model's best logits lie further apart than bf16 rounding moves them.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/worker/engine/emulated_engine.h"
 #include "worker/engine/worker_options.h"
 #include "worker/model/families/families.h"
@@ -53,6 +55,61 @@ TEST(DeviceDemo, SaysWhatTheCpuSays) {
       1, [&](int64_t, int64_t) { return config_of("bf16", device); }, load, plans));
   ASSERT_EQ(cpu.size(), size_t{kTokens});
   EXPECT_EQ(gpu, cpu);
+}
+
+// The root of the mean square of a - b over that of b.
+double ErrorOf(const std::vector<float>& a, const std::vector<float>& b) {
+  double error = 0, size = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    error += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
+    size += double{b[i]} * b[i];
+  }
+  return std::sqrt(error / size);
+}
+
+// A GPTQ checkpoint with act-order and zero points: what a device makes of it differs from exact
+// activations as little as what the CPU makes of it in the same mode, and not between degrees.
+TEST(DeviceDemo, ActOrder) {
+  const auto checkpoint =
+      Checkpoint::Open(std::string(OCTET_SOURCE_DIR) + "/tests/golden/gptq_act").value();
+  const ModelSpec spec = SpecFromConfig(checkpoint.config_json()).value();
+  const WeightOptions weights = ResolveWeightOptions(checkpoint, spec, {}).value();
+  WorkerOptions options;
+  options.kv = "bf16";
+  options.max_model_len = 64;
+  options.max_num_seqs = 1;
+  options.max_num_batched_tokens = 16;
+  options.threads = 1;
+  options.kv_memory = "1MiB";
+  const testing::MakeWeights load = [&](const EngineConfig& config, ThreadPool& pool) {
+    return LoadDecoderWeights(checkpoint, config.spec, config.shard, config.weights, pool, nullptr)
+        .value();
+  };
+  StepPlan prefill;
+  prefill.admits.push_back({.slot = 0, .sampling = testing::WithLogits()});
+  prefill.blocks.push_back(testing::Blocks(0, 0, 1));
+  prefill.prefills.push_back(
+      {.slot = 0, .first_position = 0, .tokens = {5, 90, 33, 7, 61, 2, 44, 18}, .sample = true});
+  const std::vector<StepPlan> plans = {prefill};
+  const RankDevice device{.kind = Device::kCuda, .gpu = PlannedGpu()};
+  const auto logits = [&](const char* activations, bool on_device, int64_t ranks) {
+    options.activations = activations;
+    const testing::MakeConfig config = [&](int64_t n, int64_t rank) {
+      return MakeEngineConfig(options, spec, weights, n, rank, on_device ? device : RankDevice())
+          .value();
+    };
+    const auto outputs = on_device ? test::RunEmulatedGroup(ranks, config, load, plans)
+                                   : testing::RunLoadedGroup(ranks, config, load, plans);
+    return outputs[0].logits[0];
+  };
+  const std::vector<float> exact = logits("f32", false, 1);
+  for (const char* activations : {"bf16", "int8"}) {
+    const double allowed = 1.5 * ErrorOf(logits(activations, false, 1), exact);
+    const std::vector<float> found = logits(activations, true, 1);
+    EXPECT_GT(allowed, 0.0);
+    EXPECT_LE(ErrorOf(found, exact), allowed) << activations;
+    EXPECT_TRUE(logits(activations, true, 2) == found) << activations;
+  }
 }
 
 }  // namespace

@@ -151,5 +151,45 @@ TEST(KeyGuardTest, FactorsHaveALimit) {
   EXPECT_EQ(guard[1], std::ldexp(1.0f, kGuardExponentMax));
 }
 
+// Outliers of k come down to the median by powers of two, which q takes.
+TEST(KeyGuardTest, HeadNormsAreBalanced) {
+  std::vector<float> k = kernels::test::Normal(128, 8, 1.0f, 0.1f);
+  std::vector<float> q = kernels::test::Normal(128, 9, 1.0f, 0.1f);
+  std::vector<float> k_before = k;
+  const std::vector<float> q_before = q;
+  BalanceHeadNorms(128, q.data(), k.data());
+  EXPECT_EQ(k, k_before);
+  EXPECT_EQ(q, q_before);
+  k[7] *= 64;
+  k[7 + kHalf] *= 64;
+  k[20] = 30.0f;  // one channel of a pair
+  k[33] = -1e30f;
+  const std::vector<float> k_outliers = k;
+  BalanceHeadNorms(128, q.data(), k.data());
+  for (int64_t c = 0; c < 128; ++c) {
+    EXPECT_EQ(k[c] * q[c], k_outliers[c] * q_before[c]) << c;
+    EXPECT_EQ(q[c] / q_before[c], q[(c + kHalf) % 128] / q_before[(c + kHalf) % 128]) << c;
+    if (c % kHalf == 7) {
+      EXPECT_EQ(k[c], k_before[c]);
+    }
+    if (c % kHalf != 33) {
+      EXPECT_LT(std::abs(k[c]), 3.0f) << c;
+    }
+  }
+  EXPECT_EQ(k[33], std::ldexp(-1e30f, -kGuardExponentMax));
+}
+
+// Yarn makes cos and sin larger, and with them what is taken.
+TEST(KeyGuardTest, WhatIsTakenHasTheMagnitudeOfTheAngles) {
+  ModelSpec spec = Spec();
+  const ShardPlan shard = *ShardPlan::Make(spec, 1, 0);
+  const std::vector<float> plain = GuardOf(spec, shard, Bias(spec));
+  spec.rope.magnitude = 2.0;
+  const std::vector<float> twice = GuardOf(spec, shard, Bias(spec));
+  const int64_t taken = (spec.heads + spec.kv_heads) * spec.head_dim;
+  EXPECT_EQ(twice[taken + 63], 2 * plain[taken + 63]);
+  EXPECT_EQ(twice[2], 2 * plain[2]);  // what is left is twice as much: a factor of the fast pair
+}
+
 }  // namespace
 }  // namespace octet::worker

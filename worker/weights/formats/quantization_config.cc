@@ -122,13 +122,63 @@ Status ReadStrategy(const ConfigReader& weights, QuantizationConfig* to) {
   return {};
 }
 
+// int8 weights whose inputs are int8 too. Inputs are quantized here by scales of their own, so that
+// what the file says of them is checked and not taken.
+Result<QuantizationConfig> ReadIntQuantized(const ConfigReader& group) {
+  QuantizationConfig to;
+  to.method = QuantizationMethod::kIntQuantized;
+  OCTET_ASSIGN_OR_RETURN(const ConfigReader weights, group.Object("weights"));
+  OCTET_ASSIGN_OR_RETURN(const std::string type, weights.String("type", "int"));
+  if (type != "int") return NotRead(weights, "type", "\"int\"");
+  OCTET_ASSIGN_OR_RETURN(to.bits, weights.Int("num_bits", 1, 16));
+  if (to.bits != 8) return NotRead(weights, "num_bits", "8");
+  OCTET_ASSIGN_OR_RETURN(const std::string strategy, weights.String("strategy", ""));
+  if (strategy != "channel" && strategy != "tensor") {
+    return NotRead(weights, "strategy", "\"channel\" or \"tensor\"");
+  }
+  to.one_scale = strategy == "tensor";
+  OCTET_ASSIGN_OR_RETURN(to.symmetric, weights.Bool("symmetric", true));
+  if (group.Has("output_activations")) return NotRead(group, "output_activations", "null");
+  if (!group.Has("input_activations")) return to;
+  OCTET_ASSIGN_OR_RETURN(const ConfigReader inputs, group.Object("input_activations"));
+  OCTET_ASSIGN_OR_RETURN(const std::string input_type, inputs.String("type", "int"));
+  if (input_type != "int") return NotRead(inputs, "type", "\"int\"");
+  OCTET_ASSIGN_OR_RETURN(const int64_t input_bits, inputs.Int("num_bits", 1, 16));
+  if (input_bits != 8) return NotRead(inputs, "num_bits", "8");
+  OCTET_ASSIGN_OR_RETURN(const bool dynamic, inputs.Bool("dynamic", false));
+  to.static_activations = !dynamic;
+  return to;
+}
+
+Result<QuantizationConfig> ReadSmoothQuant(const ConfigReader& config) {
+  QuantizationConfig to;
+  to.method = QuantizationMethod::kSmoothQuant;
+  to.bits = 8;
+  to.symmetric = true;
+  OCTET_ASSIGN_OR_RETURN(const std::string type, config.String("quant_dtype", "int8"));
+  if (type != "int8") return NotRead(config, "quant_dtype", "\"int8\"");
+  return to;
+}
+
+Result<QuantizationConfig> ReadQoq(const ConfigReader& config) {
+  QuantizationConfig to;
+  to.method = QuantizationMethod::kQoq;
+  OCTET_ASSIGN_OR_RETURN(const int64_t group, config.Int("group_size", -1, kStoredGroupMax));
+  if (group != -1 && group != 128) return NotRead(config, "group_size", "-1 or 128");
+  to.group = group == -1 ? 0 : group;
+  return to;
+}
+
 Result<QuantizationConfig> ReadCompressedTensors(const ConfigReader& config) {
   QuantizationConfig to;
   to.method = QuantizationMethod::kPackQuantized;
   OCTET_ASSIGN_OR_RETURN(const ConfigReader group, OnlyGroup(config));
   const ConfigReader& holder = group.Has("format") ? group : config;
   OCTET_ASSIGN_OR_RETURN(const std::string format, holder.String("format", ""));
-  if (format != "pack-quantized") return NotRead(holder, "format", "\"pack-quantized\"");
+  if (format == "int-quantized") return ReadIntQuantized(group);
+  if (format != "pack-quantized") {
+    return NotRead(holder, "format", "\"pack-quantized\" or \"int-quantized\"");
+  }
   for (const char* key : {"input_activations", "output_activations"}) {
     if (group.Has(key)) return NotRead(group, key, "null");
   }
@@ -156,7 +206,10 @@ Result<QuantizationConfig> ReadMethod(const ConfigReader& config) {
   if (method == "gptq") return ReadGptq(config);
   if (method == "awq") return ReadAwq(config);
   if (method == "compressed-tensors") return ReadCompressedTensors(config);
-  return NotRead(config, key, "\"gptq\", \"awq\" or \"compressed-tensors\"");
+  if (method == "smooth_quant") return ReadSmoothQuant(config);
+  if (method == "qoq") return ReadQoq(config);
+  return NotRead(config, key,
+                 "\"gptq\", \"awq\", \"compressed-tensors\", \"smooth_quant\" or \"qoq\"");
 }
 
 Result<nlohmann::json> ParseObject(const std::string& text, const std::string& what) {
@@ -168,10 +221,10 @@ Result<nlohmann::json> ParseObject(const std::string& text, const std::string& w
 }  // namespace
 
 std::string QuantizationConfig::Describe() const {
-  const char* name = method == QuantizationMethod::kGptq  ? "GPTQ"
-                     : method == QuantizationMethod::kAwq ? "AWQ"
-                                                          : "compressed-tensors";
-  std::string text = "int" + std::to_string(bits) + " " + name;
+  static constexpr const char* kNames[] = {
+      "GPTQ", "AWQ", "compressed-tensors", "compressed-tensors W8A8", "smooth_quant", "QoQ"};
+  std::string text = "int" + std::to_string(bits) + " " + kNames[static_cast<int>(method)];
+  if (one_scale) return text + ", one scale per matrix";
   text += group == 0 ? std::string(", one group per output") : ", group " + std::to_string(group);
   if (!symmetric) text += ", zero points";
   if (act_order) text += ", act-order";
@@ -191,6 +244,10 @@ Result<std::optional<QuantizationConfig>> ReadQuantizationConfig(const Quantizat
   const char* key = "quantization_config";
   if (!whole.Has(key)) return std::optional<QuantizationConfig>();
   OCTET_ASSIGN_OR_RETURN(const ConfigReader inner, whole.Object(key));
+  // compressed-tensors says nothing of weights where the KV cache alone is quantized.
+  const nlohmann::json* groups = inner.Find("config_groups");
+  const bool none = groups == nullptr || (groups->is_object() && groups->empty());
+  if (none && inner.Has("kv_cache_scheme")) return std::optional<QuantizationConfig>();
   OCTET_ASSIGN_OR_RETURN(const QuantizationConfig config, ReadMethod(inner));
   return std::optional(config);
 }

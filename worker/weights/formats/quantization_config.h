@@ -11,16 +11,25 @@
 
 namespace octet::worker {
 
-enum class QuantizationMethod : uint8_t { kGptq, kAwq, kPackQuantized };
+enum class QuantizationMethod : uint8_t {
+  kGptq,
+  kAwq,
+  kPackQuantized,  // compressed-tensors
+  kIntQuantized,   // compressed-tensors, int8 weights and activations
+  kSmoothQuant,    // LMDeploy, likewise
+  kQoq,            // QServe, converted by convert_qoq.py
+};
 
 struct QuantizationConfig {
   QuantizationMethod method = QuantizationMethod::kGptq;
-  int64_t bits = 4;            // 4 or 8
-  int64_t group = 0;           // inputs that share a scale; 0: all inputs of a linear
-  bool symmetric = false;      // every zero point is 2^(bits-1); false also where nobody says
-  bool act_order = false;      // an input may belong to any group
-  bool zero_less_one = false;  // GPTQ: zero points are stored less one ("gptq", not "gptq_v2")
-  bool head = false;           // the vocabulary head is quantized too, as far as the file says
+  int64_t bits = 4;                 // 4 or 8
+  int64_t group = 0;                // inputs that share a scale; 0: all inputs of a linear
+  bool symmetric = false;           // every zero point is 2^(bits-1); false also where nobody says
+  bool act_order = false;           // an input may belong to any group
+  bool zero_less_one = false;       // GPTQ: zero points are stored less one ("gptq", not "gptq_v2")
+  bool one_scale = false;           // int8: one for all of a matrix
+  bool static_activations = false;  // int8: inputs have scales in the file
+  bool head = false;                // the vocabulary head is quantized too, as far as the file says
 
   // "int4 GPTQ, group 128, act-order"
   std::string Describe() const;

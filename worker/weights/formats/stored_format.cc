@@ -61,6 +61,11 @@ std::unique_ptr<StoredFormat> MakeStoredFormat(const QuantizationConfig& config)
       return MakeAwqFormat(config);
     case QuantizationMethod::kPackQuantized:
       return MakePackQuantizedFormat(config);
+    case QuantizationMethod::kIntQuantized:
+    case QuantizationMethod::kSmoothQuant:
+      return MakeInt8Format(config);
+    case QuantizationMethod::kQoq:
+      return MakeQoqFormat(config);
   }
   OCTET_CHECK_EQ(static_cast<int>(config.method), -1);
   return nullptr;

@@ -44,6 +44,7 @@ struct StagedTensor {
   // REQUIRES: `row` and `col` are in the slice.
   uint32_t Word(int64_t row, int64_t col) const;
   float Float(int64_t row, int64_t col) const;
+  int8_t Byte(int64_t row, int64_t col) const { return static_cast<int8_t>(bytes[At(row, col)]); }
   int64_t At(int64_t row, int64_t col) const {
     return (row - slice.row_begin) * slice.cols() + (col - slice.col_begin);
   }
@@ -111,6 +112,8 @@ class StoredFormat {
 std::unique_ptr<StoredFormat> MakeGptqFormat(const QuantizationConfig& config);
 std::unique_ptr<StoredFormat> MakeAwqFormat(const QuantizationConfig& config);
 std::unique_ptr<StoredFormat> MakePackQuantizedFormat(const QuantizationConfig& config);
+std::unique_ptr<StoredFormat> MakeInt8Format(const QuantizationConfig& config);
+std::unique_ptr<StoredFormat> MakeQoqFormat(const QuantizationConfig& config);
 std::unique_ptr<StoredFormat> MakeStoredFormat(const QuantizationConfig& config);
 
 }  // namespace octet::worker

@@ -18,8 +18,30 @@ struct Part {
   int64_t end = 0;
 };
 
+// In which order a linear is kept; empty: as the module has it.
+struct KeptOrder {
+  std::vector<int32_t> inputs;
+  std::vector<int32_t> outputs;
+};
+
+int64_t Place(const std::vector<int32_t>& order, int64_t position) {
+  return order.empty() ? position : order[position];
+}
+
+// Sorted by group, stable, by insertion: not the loader's way.
+std::vector<int32_t> SortedInputs(const StoredLinear& linear) {
+  std::vector<int32_t> order;
+  for (int32_t group = 0; group < linear.groups; ++group) {
+    for (int32_t input = 0; input < linear.inputs; ++input) {
+      if (linear.group_of[input] == group) order.push_back(input);
+    }
+  }
+  return order;
+}
+
 void ExpectLinear(const StoredCheckpoint& made, const kernels::LinearShape& shape,
-                  const std::byte* packed, const std::vector<Part>& parts) {
+                  const std::byte* packed, const std::vector<Part>& parts,
+                  const KeptOrder& order = {}) {
   if (shape.inputs == 0 || shape.outputs == 0) return;
   const std::vector<float> found = DecodeLinear(shape, packed);
   const float* value = found.data();
@@ -27,7 +49,8 @@ void ExpectLinear(const StoredCheckpoint& made, const kernels::LinearShape& shap
     const StoredLinear& linear = made.linears.at(part.module);
     for (int64_t n = part.begin; n < part.end; ++n) {
       for (int64_t k = 0; k < shape.inputs; ++k) {
-        ASSERT_EQ(*value++, linear.Weight(n, shape.input_begin + k))
+        const int64_t output = Place(order.outputs, n);
+        ASSERT_EQ(*value++, linear.Weight(output, Place(order.inputs, shape.input_begin + k)))
             << part.module << " output " << n << " input " << shape.input_begin + k;
       }
     }
@@ -52,16 +75,32 @@ void ExpectRank(const StoredCheckpoint& made, int64_t ranks, int64_t rank) {
     const std::string prefix = "model.layers." + std::to_string(i) + ".";
     const LayerWeights& layer = loaded->layers[i];
     const std::string attention = prefix + "self_attn.";
+    const auto sorted = [&](const std::string& module) {
+      return made.stored.act_order ? SortedInputs(made.linears.at(module)) : std::vector<int32_t>();
+    };
+    const std::vector<int32_t> of_attention = sorted(attention + "q_proj");
+    const std::vector<int32_t> of_mlp = sorted(prefix + "mlp.up_proj");
+    const std::vector<int32_t> of_down = sorted(prefix + "mlp.down_proj");
+    // One group needs no order.
+    const bool ordered = made.stored.act_order && made.stored.group < made.spec.hidden;
+    ASSERT_EQ(layer.qkv_order != nullptr, ordered);
+    ASSERT_EQ(layer.gate_up_order != nullptr, ordered);
+    for (int64_t k = 0; k < made.spec.hidden && ordered; ++k) {
+      ASSERT_EQ(layer.qkv_order[k], of_attention[k]);
+      ASSERT_EQ(layer.gate_up_order[k], of_mlp[k]);
+    }
     ExpectLinear(made, loaded->shapes.qkv, layer.qkv,
                  {{attention + "q_proj", shard.head_begin * hd, shard.head_end * hd},
                   {attention + "k_proj", shard.kv_head_begin * hd, shard.kv_head_end * hd},
-                  {attention + "v_proj", shard.kv_head_begin * hd, shard.kv_head_end * hd}});
+                  {attention + "v_proj", shard.kv_head_begin * hd, shard.kv_head_end * hd}},
+                 {.inputs = of_attention});
     ExpectLinear(made, loaded->shapes.o, layer.o, {{attention + "o_proj", 0, made.spec.hidden}});
     ExpectLinear(made, loaded->shapes.gate_up, layer.gate_up,
                  {{prefix + "mlp.gate_proj", shard.ffn_begin, shard.ffn_end},
-                  {prefix + "mlp.up_proj", shard.ffn_begin, shard.ffn_end}});
+                  {prefix + "mlp.up_proj", shard.ffn_begin, shard.ffn_end}},
+                 {.inputs = of_mlp, .outputs = of_down});
     ExpectLinear(made, loaded->shapes.down, layer.down,
-                 {{prefix + "mlp.down_proj", 0, made.spec.hidden}});
+                 {{prefix + "mlp.down_proj", 0, made.spec.hidden}}, {.inputs = of_down});
   }
   if (made.stored.head) {
     ExpectLinear(made, loaded->shapes.head, loaded->head,
@@ -102,6 +141,28 @@ TEST(StoredLoader, EveryShardHoldsItsCutOfTheWholeExactly) {
       if (c.seed % 5 != 0 && ranks != 1 && ranks != 7) continue;
       for (int64_t rank = 0; rank < ranks; ++rank) ExpectRank(made, ranks, rank);
       if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST(StoredLoader, ActOrderAtEveryDegree) {
+  uint32_t seed = 100;
+  for (const char* method : {"gptq", "gptq_v2", "pack-quantized"}) {
+    for (const int64_t group : {32, 128}) {
+      for (const bool symmetric : {true, false}) {
+        const StoredCheckpoint made(StoredConfig(seed % 2 == 0), {.method = method,
+                                                                  .bits = seed % 4 == 0 ? 8 : 4,
+                                                                  .group = group,
+                                                                  .symmetric = symmetric,
+                                                                  .act_order = true,
+                                                                  .seed = seed});
+        for (const int64_t ranks : {1, 2, 3, 8}) {
+          if (ranks > 2 && seed % 3 != 0) continue;
+          for (int64_t rank = 0; rank < ranks; ++rank) ExpectRank(made, ranks, rank);
+          if (HasFatalFailure()) return;
+        }
+        ++seed;
+      }
     }
   }
 }

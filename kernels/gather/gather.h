@@ -1,0 +1,27 @@
+// Columns of rows in another order: what linears read whose inputs are sorted (act-order).
+#pragma once
+
+#include <cstdint>
+
+#include "base/device/stream.h"
+
+namespace octet::kernels {
+
+struct GatherColumnsArgs {
+  const float* x = nullptr;        // [rows, width] f32
+  const int32_t* order = nullptr;  // [width] where each column of y is found in x, in [0, width)
+  float* y = nullptr;              // [rows, width] f32, row stride y_stride; must not alias x
+  int64_t rows = 0;
+  int64_t width = 0;
+  int64_t y_stride = 0;  // elements, at least width
+};
+// y[r, i] = x[r, order[i]], exactly. Bytes moved: 8 an element, and 4 a column.
+void GatherColumns(const GatherColumnsArgs& args, Stream& stream);
+namespace cpu {
+void GatherColumns(const GatherColumnsArgs& args, Stream& stream);
+}
+namespace cuda {
+OCTET_CUDA_OP void GatherColumns(const GatherColumnsArgs& args, Stream& stream);
+}  // namespace cuda
+
+}  // namespace octet::kernels

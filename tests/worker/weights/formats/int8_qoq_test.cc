@@ -1,0 +1,117 @@
+// Each rank of an int8 or QoQ checkpoint holds, bit for bit, what it holds of the same model in
+// f32.
+#include <gtest/gtest.h>
+
+#include "tests/support/one_sentence.h"
+#include "tests/worker/weights/decode_linear.h"
+#include "tests/worker/weights/formats/int8_qoq_cases.h"
+#include "worker/weights/loader.h"
+
+namespace octet::worker::int8_qoq {
+namespace {
+
+Result<DecoderWeights> Load(const std::string& folder, const ModelSpec& spec, int64_t ranks,
+                            int64_t rank) {
+  OCTET_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(folder));
+  OCTET_ASSIGN_OR_RETURN(const WeightOptions options, ResolveWeightOptions(checkpoint, spec, {}));
+  ThreadPool pool(2);
+  return LoadDecoderWeights(checkpoint, spec, *ShardPlan::Make(spec, ranks, rank), options, pool,
+                            nullptr);
+}
+
+TEST(Int8AndQoq, EveryRankHoldsItsCutExactly) {
+  for (const Format& format : Formats()) {
+    const Made made(format);
+    made.Write();
+    for (const int64_t ranks : {1, 3, 8}) {
+      for (int64_t rank = 0; rank < ranks; ++rank) {
+        SCOPED_TRACE(format.name + ", rank " + std::to_string(rank) + " of " +
+                     std::to_string(ranks));
+        const auto found = Load(made.folder.path(), made.spec, ranks, rank);
+        const auto exact = Load(made.float_folder.path(), made.spec, ranks, rank);
+        ASSERT_TRUE(found.ok()) << found.status().message();
+        ASSERT_TRUE(exact.ok()) << exact.status().message();
+        const auto expect = [&](kernels::LinearShape DecoderShapes::*shape,
+                                const std::byte* LayerWeights::*packed) {
+          if ((found->shapes.*shape).outputs == 0 || (found->shapes.*shape).inputs == 0) return;
+          EXPECT_TRUE(kernels::IsQuantized((found->shapes.*shape).format));
+          EXPECT_EQ(DecodeLinear(found->shapes.*shape, found->layers[0].*packed),
+                    DecodeLinear(exact->shapes.*shape, exact->layers[0].*packed));
+        };
+        expect(&DecoderShapes::qkv, &LayerWeights::qkv);
+        expect(&DecoderShapes::o, &LayerWeights::o);
+        expect(&DecoderShapes::gate_up, &LayerWeights::gate_up);
+        expect(&DecoderShapes::down, &LayerWeights::down);
+      }
+    }
+  }
+}
+
+struct Fault {
+  const char* name;
+  Format format;
+  std::function<void(Made&)> make;
+  const char* message;  // a part of it
+};
+
+TEST(Int8AndQoq, FaultsAreOneSentence) {
+  const std::string q = "model.layers.0.self_attn.q_proj.";
+  const Format int8 = Int8("channel", true, true, DType::kF32);
+  const Format groups = QoqGroups();
+  const auto set = [](const std::string& pointer, const json& value) {
+    return [=](Made& made) {
+      made.config["quantization_config"][json::json_pointer(pointer)] = value;
+    };
+  };
+  const std::string group_0 = "/config_groups/group_0/";
+  const auto byte = [](const std::string& name, size_t at, char value) {
+    return [=](Made& made) { made.Tensor(name).bytes[at] = value; };
+  };
+  const auto rename = [](const std::string& name, const std::string& to) {
+    return [=](Made& made) { made.Tensor(name).name = to; };
+  };
+  const std::string nan_f32("\0\0\xc0\x7f", 4);
+  const std::vector<Fault> faults = {
+      {"4 bits", int8, set(group_0 + "weights/num_bits", 4),
+       "key \"num_bits\" is 4, supported is 8"},
+      {"block", int8, set(group_0 + "weights/strategy", "block"), "key \"strategy\" is \"block\""},
+      {"fp8", int8, set(group_0 + "weights/type", "float"), "key \"type\" is \"float\""},
+      {"fp8 inputs", int8, set(group_0 + "input_activations/type", "float"),
+       "input_activations: key \"type\" is \"float\""},
+      {"int4 inputs", int8, set(group_0 + "input_activations/num_bits", 4),
+       "input_activations: key \"num_bits\" is 4"},
+      {"outputs", int8, set(group_0 + "output_activations", json::object()),
+       "key \"output_activations\" is"},
+      {"scale shape", int8, [&](Made& made) { made.Tensor(q + "weight_scale").shape = {256}; },
+       "q_proj.weight_scale\": shape [256], expected [256, 1]"},
+      {"no input scale", int8, rename(q + "input_scale", q + "input_zero_point"),
+       "q_proj.input_scale\" of shape [1] is missing"},
+      {"NaN", int8,
+       [&](Made& made) { made.Tensor(q + "weight_scale").bytes.replace(8, 4, nan_f32); },
+       "q_proj.weight_scale\": infinity or NaN at [2, 0], expected a finite scale"},
+      {"weight type", int8, [&](Made& made) { made.Tensor(q + "weight").type = "U8"; },
+       "q_proj.weight\": type U8, supported are I8"},
+      {"smooth_quant fp8", SmoothQuant(), set("/quant_dtype", "float8_e4m3fn"),
+       "key \"quant_dtype\" is \"float8_e4m3fn\", supported is \"int8\""},
+      {"group 64", groups, set("/group_size", 64),
+       "key \"group_size\" is 64, supported is -1 or 128"},
+      {"two levels as one", groups, set("/group_size", -1),
+       "s1_szeros\" of shape [256] is missing"},
+      {"wide step", groups, byte(q + "s2_scales", 0, 127),
+       "q_proj.s2_scales\": scale 127 of group 0 and output 0 leads beyond 8 bits"},
+      {"negative step", groups, byte(q + "s2_scales", 0, -1), "s2_scales\": scale -1 of group 0"},
+      {"scale", groups,
+       [&](Made& made) { made.Tensor(q + "s1_scales").bytes.replace(2, 2, "\xff\x7f"); },
+       "q_proj.s1_scales\": infinity or NaN at [1]"},
+  };
+  for (const Fault& fault : faults) {
+    Made made(fault.format);
+    fault.make(made);
+    made.Write();
+    const auto loaded = Load(made.folder.path(), made.spec, 1, 0);
+    ExpectOneSentence(loaded.status(), fault.message, fault.name);
+  }
+}
+
+}  // namespace
+}  // namespace octet::worker::int8_qoq
