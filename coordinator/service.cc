@@ -73,6 +73,7 @@ schedule::SchedulerLimits ToSchedulerLimits(const workers::GroupInfo& info, int6
   limits.step_rows_max = info.step_rows_max;
   limits.context = info.context;
   limits.vocab = info.vocab;
+  limits.rope_scaled_beyond = info.rope_scaled_beyond;
   // Intake has counted already: what it lets through all fits.
   limits.waiting_max = waiting_max + info.slots;
   return limits;

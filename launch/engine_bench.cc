@@ -255,6 +255,7 @@ Status RunBench(const BenchOptions& options) {
     OCTET_ASSIGN_OR_RETURN(weights, worker::ResolveWeightOptions(shape.stored, spec, request));
   }
   spec.context = std::max(spec.context, TokensOf(options));
+  if (spec.position_rows > 0) spec.position_rows = spec.context + spec.position_offset;
 
   std::vector<BenchRank> bench_ranks(static_cast<size_t>(options.ranks));
   for (int64_t rank = 0; rank < options.ranks; ++rank) {

@@ -152,6 +152,9 @@ void DescribeModel(const EngineConfig& config, v1::ModelInfo* info) {
   info->set_block_tokens(kernels::kKvBlockTokens);
   info->set_slots(config.slots);
   info->set_step_rows_max(config.step_rows);
+  if (config.spec.rope.depends_on_length()) {
+    info->set_rope_scaled_beyond(config.spec.rope.original_context);
+  }
   info->set_weights(std::string(WeightFormatName(config.weights.layers)));
   info->set_kv(std::string(KvName(config)));
   info->set_activations(std::string(ActivationFormatName(config.activations)));

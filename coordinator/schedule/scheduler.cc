@@ -82,7 +82,9 @@ Status Scheduler::Add(NewSequence request) {
   sequence.given_tokens = given_tokens;
   sequence.prompt_tokens = request.prompt_tokens != 0 ? request.prompt_tokens : given_tokens;
   sequence.max_tokens = std::min(request.max_tokens, limits_.context - given_tokens);
-  sequence.rope_tokens = request.rope_depends_on_length ? sequence.prompt_tokens : 0;
+  const bool is_scaled =
+      limits_.rope_scaled_beyond > 0 && sequence.prompt_tokens > limits_.rope_scaled_beyond;
+  sequence.rope_tokens = is_scaled ? sequence.prompt_tokens : 0;
   sequence.is_self_test = request.is_self_test;
   sequence.sampling = std::move(request.sampling);
   sequence.stop_tokens = std::move(request.stop_tokens);

@@ -40,7 +40,11 @@ struct SchedulerLimits {
   int64_t context = 0;        // tokens a sequence may have; never more than the pool holds
   int64_t waiting_max = 0;    // sequences in the queue
   int64_t priority_steps = kPrioritySteps;
-  int64_t vocab = std::numeric_limits<int32_t>::max();  // of the model: results have tokens below it
+  // The model rotates sequences with more prompt_tokens than this by their length (dynamic RoPE
+  // scaling): of those only ones that agree in it can share blocks. 0: it rotates all alike.
+  int64_t rope_scaled_beyond = 0;
+  int64_t vocab =
+      std::numeric_limits<int32_t>::max();  // of the model: results have tokens below it
 };
 
 enum class FinishReason {
@@ -59,9 +63,6 @@ struct NewSequence {
   // Of the request, at its first admission: fewer than prompt.size() when the prompt ends with what
   // was generated before. 0: prompt.size().
   int64_t prompt_tokens = 0;
-  // The model scales its rotation by prompt_tokens (dynamic RoPE scaling): only sequences that
-  // agree in it can share blocks.
-  bool rope_depends_on_length = false;
   int32_t priority = 0;       // lower goes first
   bool is_self_test = false;  // nobody's request: its tokens are not counted
 };
@@ -122,7 +123,8 @@ class Scheduler {
 
   // Whether a result belongs to the oldest plan in flight: its step, its sampled slots in plan
   // order (sampled prefill chunks, then decodes), a token of the model or -1 for each, and
-  // log-probabilities for exactly the rows that were to tell them. DataLoss when not: the group is lost then.
+  // log-probabilities for exactly the rows that were to tell them. DataLoss when not: the group is
+  // lost then.
   Status CheckResult(const StepResult& result) const;
 
   // Takes the result of the oldest plan in flight and returns what it brought, in plan order, at

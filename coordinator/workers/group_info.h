@@ -30,6 +30,7 @@ struct GroupInfo {
   int64_t block_tokens = 0;
   int64_t slots = 0;
   int64_t step_rows_max = 0;
+  int64_t rope_scaled_beyond = 0;  // prompt tokens; 0: rope does not depend on them
   std::string weights;
   std::string kv;
   std::string activations;

@@ -52,6 +52,10 @@ Status CheckModel(const v1::ModelInfo& model) {
   OCTET_RETURN_IF_ERROR(CheckRange("block_tokens", model.block_tokens(), kContextMax));
   OCTET_RETURN_IF_ERROR(CheckRange("slots", model.slots(), kSlotsMax));
   OCTET_RETURN_IF_ERROR(CheckRange("step_rows_max", model.step_rows_max(), kStepRowsMax));
+  if (model.rope_scaled_beyond() != 0) {
+    OCTET_RETURN_IF_ERROR(
+        CheckRange("rope_scaled_beyond", model.rope_scaled_beyond(), kContextMax));
+  }
   for (const int32_t id : model.eos_ids()) {
     if (id < 0 || id >= model.vocab())
       return FailedPrecondition("rank 0 says an end token is " + std::to_string(id) +
@@ -132,6 +136,7 @@ GroupInfo RankTable::info() const {
   info.block_tokens = model.block_tokens();
   info.slots = model.slots();
   info.step_rows_max = model.step_rows_max();
+  info.rope_scaled_beyond = model.rope_scaled_beyond();
   info.weights = model.weights();
   info.kv = model.kv();
   info.activations = model.activations();

@@ -51,7 +51,31 @@ __global__ void __launch_bounds__(kThreads) LookUp(const EmbeddingArgs p, int el
   }
 }
 
+// Blocks: a row in x, kThreads runs of it in y.
+template <int kWidth>
+__global__ void __launch_bounds__(kThreads) AddRows(const AddPositionsArgs p, int element_bytes) {
+  const int64_t row = blockIdx.x;
+  const int64_t index = (int64_t{blockIdx.y} * kThreads + threadIdx.x) * kWidth;
+  if (index >= p.hidden) return;
+  const int64_t at = p.positions[row] + p.offset;
+  const Floats<kWidth> a =
+      LoadElements<kWidth>(p.dtype, p.table + at * p.hidden * element_bytes, index);
+  float* const x = p.x + row * p.hidden + index;
+  Floats<kWidth> sum = LoadFloats<kWidth>(x);
+  for (int k = 0; k < kWidth; ++k) sum.v[k] += a.v[k];
+  StoreFloats(x, sum);
+}
+
 }  // namespace
+
+void AddPositions(const AddPositionsArgs& args, Stream& stream) {
+  const bool wide = args.hidden % 4 == 0 && IsAligned16(args.table) && IsAligned16(args.x);
+  const int64_t per_block = int64_t{kThreads} * (wide ? 4 : 1);
+  const dim3 grid(static_cast<unsigned>(args.rows),
+                  static_cast<unsigned>((args.hidden + per_block - 1) / per_block));
+  OCTET_LAUNCH(wide ? AddRows<4> : AddRows<1>, grid, dim3(kThreads), 0, stream, args,
+               static_cast<int>(DTypeBytes(args.dtype)));
+}
 
 void Embedding(const EmbeddingArgs& args, Stream& stream) {
   const bool wide = args.hidden % 4 == 0 && IsAligned16(args.table) && IsAligned16(args.out);

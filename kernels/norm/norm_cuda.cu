@@ -4,7 +4,8 @@
 //
 // The order of a row's sum follows from `hidden` alone: thread t of T adds the squares of its
 // vectors t, t + T, ... with fmaf, the lanes of a warp are added by the butterfly of SumOfLanes, so
-// are the warps. Division and root are IEEE. Rows of a block share nothing but the barrier.
+// are the warps. A layer norm does that twice: for the mean, then for the squares of what is off
+// it. Division and root are IEEE. Rows of a block share nothing but the barrier.
 #include <algorithm>
 
 #include "kernels/linear/quantize_rows.cuh"
@@ -20,6 +21,7 @@ struct NormParams {
   const float* delta;       // [rows, hidden]
   const float* delta_bias;  // [hidden] or null
   const float* weight;      // [hidden]
+  const float* bias;        // [hidden] or null; of a layer norm
   float* y;                 // [rows, hidden] or null
   ActivationRows out;       // or empty
   int64_t rows;
@@ -72,11 +74,22 @@ struct Batch {
       for (int k = 0; k < kWidth; ++k) run[j].v[k] += other.run[j].v[k];
     }
   }
-  OCTET_DEVICE float AddSquares(float sum, int first, int step, int end) const {
+  OCTET_DEVICE float AddValues(float sum, int first, int step, int end) const {
 #pragma unroll
     for (int j = 0; j < kBatch; ++j) {
       if (first + j * step >= end) continue;
-      for (int k = 0; k < kWidth; ++k) sum = fmaf(run[j].v[k], run[j].v[k], sum);
+      for (int k = 0; k < kWidth; ++k) sum += run[j].v[k];
+    }
+    return sum;
+  }
+  OCTET_DEVICE float AddSquares(float sum, float mean, int first, int step, int end) const {
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) {
+      if (first + j * step >= end) continue;
+      for (int k = 0; k < kWidth; ++k) {
+        const float off = run[j].v[k] - mean;  // of an RMS norm the value itself: mean is 0
+        sum = fmaf(off, off, sum);
+      }
     }
     return sum;
   }
@@ -91,17 +104,23 @@ OCTET_DEVICE void QuantizeRow(const NormParams& p, const float* shared_row, int6
   }
 }
 
-// x * inverse * weight, wherever it is wanted.
-template <int kWidth>
-OCTET_DEVICE void StoreNormed(const NormParams& p, int64_t row, float inverse, Batch<kWidth>& x,
-                              const Batch<kWidth>& weight, int first, int step, int end,
-                              float* shared_row) {
+// (x - mean) * inverse * weight + bias, wherever it is wanted.
+template <int kWidth, bool kCentered>
+OCTET_DEVICE void StoreNormed(const NormParams& p, int64_t row, float mean, float inverse,
+                              Batch<kWidth>& x, const Batch<kWidth>& weight, int first, int step,
+                              int end, float* shared_row) {
 #pragma unroll
   for (int j = 0; j < kBatch; ++j) {
     const int index = first + j * step;
     if (index >= end) continue;
     Floats<kWidth>& y = x.run[j];
-    for (int k = 0; k < kWidth; ++k) y.v[k] = y.v[k] * inverse * weight.run[j].v[k];
+    for (int k = 0; k < kWidth; ++k) {
+      y.v[k] = (kCentered ? y.v[k] - mean : y.v[k]) * inverse * weight.run[j].v[k];
+    }
+    if (kCentered && p.bias != nullptr) {  // a run at a time: a batch would not fit the registers
+      const Floats<kWidth> bias = LoadFloats<kWidth>(p.bias + index);
+      for (int k = 0; k < kWidth; ++k) y.v[k] += bias.v[k];
+    }
     if (p.y != nullptr) StoreFloats(p.y + row * p.hidden + index, y);
     if (shared_row != nullptr) {
       StoreShared(shared_row + index, y);
@@ -116,9 +135,10 @@ OCTET_DEVICE void StoreNormed(const NormParams& p, int64_t row, float inverse, B
 //
 // kHeld batches of a row stay in registers from the sum to the result; 0: there are more than that,
 // and the result reads x (or the residual) again.
-template <int kWidth, int kHeld, bool kAdd>
+template <int kWidth, int kHeld, bool kAdd, bool kCentered>
 __global__ void __launch_bounds__(kRowThreadsMax) NormRows(const NormParams p) {
   OCTET_SHARED(float[kWarpsMax], warp_sums);
+  OCTET_SHARED(float[kWarpsMax], warp_values);
   const int thread = static_cast<int>(threadIdx.x) % p.row_threads;
   const int block_row = static_cast<int>(threadIdx.x) / p.row_threads;
   const int64_t row = int64_t{blockIdx.x} * p.block_rows + block_row;
@@ -147,10 +167,25 @@ __global__ void __launch_bounds__(kRowThreadsMax) NormRows(const NormParams p) {
     } else {
       x.Load(p.x + at, begin, step, end);
     }
-    sum = x.AddSquares(sum, begin, step, end);
+    sum =
+        kCentered ? x.AddValues(sum, begin, step, end) : x.AddSquares(sum, 0.0f, begin, step, end);
+  }
+  float mean = 0;
+  if constexpr (kCentered) {
+    mean = SumOfRow(sum, warp_values, p.row_threads) * p.inverse_hidden;
+    sum = 0;
+#pragma unroll(kHeld > 0 ? kHeld : 1)
+    for (int b = 0; b < batches; ++b) {
+      Batch<kWidth>& x = held[kHeld > 0 ? b : 0];
+      const int begin = first + b * kBatch * step;
+      if constexpr (kHeld == 0) x.Load((kAdd ? p.residual : p.x) + at, begin, step, end);
+      sum = x.AddSquares(sum, mean, begin, step, end);
+    }
   }
   Batch<kWidth> weight;
-  weight.Load(p.weight, first, step, end);  // on its way while the row is added up
+  // On its way while the row is added up, where registers are left for it.
+  constexpr bool kEarly = !(kCentered && kHeld == 0);
+  if constexpr (kEarly) weight.Load(p.weight, first, step, end);
   sum = SumOfRow(sum, warp_sums, p.row_threads);
   const float inverse = 1.0f / sqrtf(sum * p.inverse_hidden + p.eps);
 
@@ -163,9 +198,9 @@ __global__ void __launch_bounds__(kRowThreadsMax) NormRows(const NormParams p) {
   for (int b = 0; b < batches; ++b) {
     Batch<kWidth>& x = held[kHeld > 0 ? b : 0];
     const int begin = first + b * kBatch * step;
-    if (b > 0) weight.Load(p.weight, begin, step, end);
+    if (b > 0 || !kEarly) weight.Load(p.weight, begin, step, end);
     if constexpr (kHeld == 0) x.Load((kAdd ? p.residual : p.x) + at, begin, step, end);
-    StoreNormed(p, row, inverse, x, weight, begin, step, end, shared_row);
+    StoreNormed<kWidth, kCentered>(p, row, mean, inverse, x, weight, begin, step, end, shared_row);
   }
   if (p.out.format == ActivationFormat::kInt8) {
     __syncthreads();
@@ -173,7 +208,7 @@ __global__ void __launch_bounds__(kRowThreadsMax) NormRows(const NormParams p) {
   }
 }
 
-template <int kWidth, int kHeld, bool kAdd>
+template <int kWidth, int kHeld, bool kAdd, bool kCentered>
 void LaunchNorm(NormParams p, Stream& stream) {
   constexpr int kWarpRuns = 32 * kBatch * (kHeld > 0 ? kHeld : 1);
   const int runs = (p.hidden + kWidth - 1) / kWidth;
@@ -186,53 +221,58 @@ void LaunchNorm(NormParams p, Stream& stream) {
   if (p.out.format == ActivationFormat::kInt8) {
     shared.add<float>(int64_t{p.block_rows} * p.hidden);
   }
-  OCTET_LAUNCH((NormRows<kWidth, kHeld, kAdd>), dim3(static_cast<unsigned>(blocks)),
+  OCTET_LAUNCH((NormRows<kWidth, kHeld, kAdd, kCentered>), dim3(static_cast<unsigned>(blocks)),
                dim3(static_cast<unsigned>(p.row_threads * p.block_rows)), shared.bytes(), stream,
                p);
 }
 
-template <bool kAdd>
+template <bool kAdd, bool kCentered>
 void LaunchByShape(const NormParams& p, Stream& stream) {
   for (const void* pointer :
        {static_cast<const void*>(p.x), static_cast<const void*>(p.residual),
         static_cast<const void*>(p.delta), static_cast<const void*>(p.delta_bias),
-        static_cast<const void*>(p.weight), static_cast<const void*>(p.y),
-        static_cast<const void*>(p.out.values)}) {
+        static_cast<const void*>(p.weight), static_cast<const void*>(p.bias),
+        static_cast<const void*>(p.y), static_cast<const void*>(p.out.values)}) {
     OCTET_CHECK(IsAligned16(pointer));
   }
-  if (p.hidden % 4 != 0) return LaunchNorm<1, 0, kAdd>(p, stream);
+  if (p.hidden % 4 != 0) return LaunchNorm<1, 0, kAdd, kCentered>(p, stream);
   constexpr int kBatchFloats = kRowThreadsMax * kBatch * 4;
-  if (p.hidden <= kBatchFloats) return LaunchNorm<4, 1, kAdd>(p, stream);
-  if (p.hidden <= 2 * kBatchFloats) return LaunchNorm<4, 2, kAdd>(p, stream);
-  LaunchNorm<4, 0, kAdd>(p, stream);
+  if (p.hidden <= kBatchFloats) return LaunchNorm<4, 1, kAdd, kCentered>(p, stream);
+  if (p.hidden <= 2 * kBatchFloats) return LaunchNorm<4, 2, kAdd, kCentered>(p, stream);
+  LaunchNorm<4, 0, kAdd, kCentered>(p, stream);
+}
+
+template <bool kAdd>
+void LaunchByKind(const NormParams& p, bool centered, Stream& stream) {
+  centered ? LaunchByShape<kAdd, true>(p, stream) : LaunchByShape<kAdd, false>(p, stream);
 }
 
 }  // namespace
 
 void Norm(const NormArgs& args, Stream& stream) {
-  OCTET_CHECK(!args.centered);
-  LaunchByShape<false>({.x = args.x,
-                        .weight = args.weight,
-                        .y = args.y,
-                        .out = args.out,
-                        .rows = args.rows,
-                        .hidden = static_cast<int32_t>(args.hidden),
-                        .eps = args.eps},
-                       stream);
-}
-
-void AddNorm(const AddNormArgs& args, Stream& stream) {
-  OCTET_CHECK(!args.centered);
-  LaunchByShape<true>({.residual = args.residual,
-                       .delta = args.delta,
-                       .delta_bias = args.delta_bias,
+  LaunchByKind<false>({.x = args.x,
                        .weight = args.weight,
+                       .bias = args.bias,
                        .y = args.y,
                        .out = args.out,
                        .rows = args.rows,
                        .hidden = static_cast<int32_t>(args.hidden),
                        .eps = args.eps},
-                      stream);
+                      args.centered, stream);
+}
+
+void AddNorm(const AddNormArgs& args, Stream& stream) {
+  LaunchByKind<true>({.residual = args.residual,
+                      .delta = args.delta,
+                      .delta_bias = args.delta_bias,
+                      .weight = args.weight,
+                      .bias = args.bias,
+                      .y = args.y,
+                      .out = args.out,
+                      .rows = args.rows,
+                      .hidden = static_cast<int32_t>(args.hidden),
+                      .eps = args.eps},
+                     args.centered, stream);
 }
 
 }  // namespace octet::kernels::cuda

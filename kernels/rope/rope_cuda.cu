@@ -1,7 +1,7 @@
-// RopeAngles: reads 4 bytes a row, writes 8 * half; cos and sin in double as on the CPU, rounded
-// once. The double is within 2 ulp, so its rounding differs from the CPU's about once in 2^28.
-// Rope: a thread takes a run of pairs; reads and writes each rotated element once (8 bytes), cos
-// and sin come from the caches for all heads but the first. Its bits are the CPU's.
+// RopeAngles: reads 4 or 8 bytes a row, writes 8 * half; cos and sin in double as on the CPU,
+// rounded once. The double is within 2 ulp, so its rounding differs from the CPU's about once in
+// 2^28. Rope: a thread takes a run of pairs; reads and writes each rotated element once (8 bytes),
+// cos and sin come from the caches for all heads but the first. Its bits are the CPU's.
 #include "kernels/rope/rope.h"
 #include "kernels/rope/rotate.cuh"
 
@@ -25,7 +25,9 @@ __global__ void __launch_bounds__(kThreads) Angles(const RopeAnglesArgs p) {
   const int item = ItemOfThread();
   if (item >= half) return;
   const int64_t row = blockIdx.x;
-  const float angle = static_cast<float>(p.positions[row]) * p.inverse_frequency[item];
+  const int table = p.table_of_row == nullptr ? 0 : max(p.table_of_row[row], 0);
+  const float frequency = p.inverse_frequency[int64_t{table} * half + item];
+  const float angle = static_cast<float>(p.positions[row]) * frequency;
   const int64_t at = row * half + item;
   p.cos[at] = static_cast<float>(cos(static_cast<double>(angle))) * p.magnitude;
   p.sin[at] = static_cast<float>(sin(static_cast<double>(angle))) * p.magnitude;

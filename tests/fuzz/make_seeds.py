@@ -113,6 +113,23 @@ def config():
     seed("largest", sizes)
     seed("smallest", dict.fromkeys(sizes, 1) | {"hidden_size": 2, "head_dim": 2, "eos_token_id": 0})
     seed("gptq", {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}})
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
+    seed("yarn", {"rope_scaling": yarn | {"mscale": 1.0, "mscale_all_dim": 0.5, "truncate": False}})
+    seed("dynamic", {"rope_scaling": {"type": "dynamic", "factor": 2}, "attention_bias": True})
+    seed("qwen3", {"architectures": ["Qwen3ForCausalLM"]})
+    seed("qwen", {
+        "architectures": ["QWenLMHeadModel"], "kv_channels": 32, "seq_length": 128, "no_bias": True,
+        "rotary_emb_base": 10000, "use_dynamic_ntk": True, "use_logn_attn": True,
+    })  # fmt: skip
+    seed("internlm", {
+        "architectures": ["InternLMForCausalLM"], "bias": True,
+        "rotary": {"base": 10000, "type": "dynamic"},
+    })  # fmt: skip
+    seed("internlm2", {"architectures": ["InternLM2ForCausalLM"], "bias": False})
+    seed("opt", {
+        "architectures": ["OPTForCausalLM"], "ffn_dim": 1024, "word_embed_proj_dim": 256,
+        "activation_function": "relu", "do_layer_norm_before": True,
+    })  # fmt: skip
     gptq = {"quant_method": "gptq", "bits": 8, "group_size": -1, "desc_act": True, "sym": False}
     seed("gptq_act", {"quantization_config": gptq | {"checkpoint_format": "gptq_v2"}})
     awq = {"quant_method": "awq", "bits": 4, "group_size": 64, "zero_point": True}

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "tests/support/family_specs.h"
 #include "tests/support/scheduled_group.h"
 
 namespace octet {
@@ -23,6 +24,7 @@ struct Variant {
   kernels::WeightFormat layers, head;
   kernels::KvFormat kv;
   kernels::ActivationFormat activations;
+  worker::ModelSpec (*family)(worker::ModelSpec spec) = nullptr;  // null: Qwen2's
 };
 
 constexpr Variant kInt4 = {"int4", kernels::WeightFormat::kInt4, kernels::WeightFormat::kInt8,
@@ -32,6 +34,19 @@ constexpr Variant kInt8Int4Kv = {"int8_int4kv", kernels::WeightFormat::kInt8,
                                  kernels::ActivationFormat::kBF16};
 constexpr Variant kFloat = {"bf16", kernels::WeightFormat::kBF16, kernels::WeightFormat::kBF16,
                             kernels::KvFormat::kBF16, kernels::ActivationFormat::kF32};
+
+constexpr Variant kLikeQwen = {"like_qwen",
+                               kernels::WeightFormat::kInt4,
+                               kernels::WeightFormat::kInt8,
+                               kernels::KvFormat::kInt8,
+                               kernels::ActivationFormat::kInt8,
+                               testing::LikeQwen};
+constexpr Variant kLikeOpt = {"like_opt",
+                              kernels::WeightFormat::kInt4,
+                              kernels::WeightFormat::kInt8,
+                              kernels::KvFormat::kInt8,
+                              kernels::ActivationFormat::kInt8,
+                              testing::LikeOpt};
 
 constexpr int64_t kContext = 384;
 constexpr int64_t kSlots = 65;
@@ -120,9 +135,13 @@ class RowInvariance : public ::testing::TestWithParam<int64_t> {
       std::function<void(const schedule::StepPlan&, const testing::GroupOfThreads::Outcome&)>;
   ScheduledRun Run(const Variant& variant, int64_t ranks, const Scenario& scenario,
                    const OnStep& on_step = {}) {
+    const worker::ModelSpec spec =
+        variant.family == nullptr ? OddSpec() : variant.family(OddSpec());
+    SchedulerLimits limits = scenario.limits;
+    if (spec.rope.depends_on_length()) limits.rope_scaled_beyond = spec.rope.original_context;
     const auto config = [&](int64_t n, int64_t rank) {
       EngineConfig out;
-      out.spec = OddSpec();
+      out.spec = spec;
       out.shard = worker::ShardPlan::Make(out.spec, n, rank).value();
       out.weights = {
           .layers = variant.layers, .head = variant.head, .embedding = DType::kBF16, .group = 128};
@@ -134,7 +153,7 @@ class RowInvariance : public ::testing::TestWithParam<int64_t> {
       out.kv_blocks = scenario.limits.blocks;
       return out;
     };
-    return RunScheduled(ranks, config, scenario.limits, scenario.arrivals, on_step);
+    return RunScheduled(ranks, config, limits, scenario.arrivals, on_step);
   }
 
   // Each by itself, at TP 1, in one chunk.
@@ -269,6 +288,27 @@ TEST_P(RowInvarianceOfFormats, EveryScenario) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Degrees, RowInvarianceOfFormats, ::testing::Values(1, 3),
+                         [](const auto& info) { return "tp" + std::to_string(info.param); });
+
+// Keys that are turned by the length of a prompt, queries scaled by position, norms of heads; layer
+// norms, learned positions and biases. Under pressure a sequence is admitted again with more tokens
+// than its prompt had.
+class RowInvarianceOfFamilies : public RowInvariance {};
+
+TEST_P(RowInvarianceOfFamilies, EveryScenario) {
+  for (const Variant& variant : {kLikeQwen, kLikeOpt}) {
+    SCOPED_TRACE(variant.name);
+    const ScheduledRun alone = Alone(variant);
+    for (const Scenario& scenario : {InCrowd(512), InCrowd(70), UnderPressure()}) {
+      ExpectSame(alone, Run(variant, GetParam(), scenario));
+    }
+    const ScheduledRun hit = Run(variant, GetParam(), AfterTheSamePrompt());
+    EXPECT_EQ(hit.cached_tokens.at(kWatched), 128);
+    ExpectSame(alone, hit);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Degrees, RowInvarianceOfFamilies, ::testing::Values(1, 3, 4),
                          [](const auto& info) { return "tp" + std::to_string(info.param); });
 
 }  // namespace

@@ -92,21 +92,6 @@ uint64_t Fnv1a(const std::string& text) {
   return hash;
 }
 
-// A model is refused where an op that it needs has no kernel on CUDA.
-Status CheckDeviceHasOps(const ModelSpec& spec, Device device) {
-  if (device == Device::kCpu) return {};
-  const char* op = nullptr;
-  if (spec.norm == NormType::kLayer) op = "layer norms";
-  if (spec.mlp == MlpType::kRelu) op = "a ReLU";
-  if (spec.position_rows > 0) op = "learned positions";
-  if (spec.qk_norm) op = "norms of its query and key heads";
-  if (spec.logn_context > 0) op = "queries scaled by their position (logn)";
-  if (spec.rope.depends_on_length()) op = "rope that depends on the prompt's length";
-  if (op == nullptr) return {};
-  return Unimplemented(spec.architecture + " needs " + op +
-                       ", for which there is no kernel on CUDA; use --device cpu");
-}
-
 }  // namespace
 
 std::vector<std::string> WorkerOptions::ToArguments() const {
@@ -186,7 +171,6 @@ Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelS
     return Unimplemented("the model's head dimension is " + std::to_string(spec.head_dim) +
                          ", which no attention kernel on CUDA has; use --device cpu");
   }
-  OCTET_RETURN_IF_ERROR(CheckDeviceHasOps(spec, device.kind));
   OCTET_ASSIGN_OR_RETURN(config.activations, ParseActivations(options.activations, device.kind));
   config.weights.layout = LayoutFor(device.kind, config.activations);
   config.context = options.max_model_len > 0 ? options.max_model_len : spec.context;

@@ -183,7 +183,8 @@ void Decoder::Embed(const ForwardBatch& batch) {
                        .cos = b.cos,
                        .sin = b.sin,
                        .rows = rows,
-                       .rotary_dim = spec_.head_dim},
+                       .rotary_dim = spec_.head_dim,
+                       .table_of_row = own_tables ? batch.slots : nullptr},
                       *stream_);
 }
 

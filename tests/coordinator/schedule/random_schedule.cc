@@ -19,7 +19,8 @@ bool Broken() { return testing::Test::HasFailure(); }
 RandomSchedule::RandomSchedule(uint64_t seed, Coverage* coverage)
     : random_(seed),
       limits_(DrawLimits()),
-      model_{static_cast<uint64_t>(Draw(2, 40)), Draw(0, 2) == 0 ? 50u : 100000u, Draw(0, 2) == 0},
+      model_{static_cast<uint64_t>(Draw(2, 40)), Draw(0, 2) == 0 ? 50u : 100000u,
+             limits_.rope_scaled_beyond},
       scheduler_(limits_),
       ranks_(limits_, model_),
       coverage_(coverage) {
@@ -58,6 +59,7 @@ SchedulerLimits RandomSchedule::DrawLimits() {
   limits.context = Draw(2, 32);
   limits.waiting_max = Draw(1, 8);
   limits.priority_steps = Draw(0, 20);
+  if (Draw(0, 2) == 0) limits.rope_scaled_beyond = Draw(1, 30);
   return limits;
 }
 
@@ -106,7 +108,6 @@ NewSequence RandomSchedule::DrawSequence() {
   if (Draw(0, 3) != 0) sequence.stop_tokens = {3, kStopToken};
   const auto given_tokens = static_cast<int64_t>(sequence.prompt.size());
   if (Draw(0, 3) == 0) sequence.prompt_tokens = Draw(0, given_tokens + (Draw(0, 9) == 0 ? 1 : 0));
-  sequence.rope_depends_on_length = model_.rope_depends_on_length;
   const bool over_limit = Draw(0, 60) == 0;
   sequence.priority =
       static_cast<int32_t>(over_limit ? kPriorityMax + 1 : Draw(-priority_max_, priority_max_));

@@ -71,14 +71,15 @@ TEST(SchedulerPrefix, TheAnswerOfOneIsTheBeginningOfTheNext) {
 }
 
 TEST(SchedulerPrefix, LengthsShareNothingWhenTheRotationDependsOnThem) {
-  for (const bool depends : {false, true}) {
-    Scheduler scheduler(Roomy());
-    for (uint64_t id = 1; id <= 2; ++id) {
-      NewSequence sequence = Same(id, 4 + static_cast<int64_t>(id), 9);
-      sequence.rope_depends_on_length = depends;
-      ASSERT_TRUE(scheduler.Add(sequence).ok());
+  for (const int64_t beyond : {0, 4, 5, 6}) {
+    SchedulerLimits limits = Roomy();
+    limits.rope_scaled_beyond = beyond;
+    Scheduler scheduler(limits);
+    for (uint64_t id = 1; id <= 2; ++id) {  // of 5 and 6 tokens
+      ASSERT_TRUE(scheduler.Add(Same(id, 4 + static_cast<int64_t>(id), 9)).ok());
     }
-    EXPECT_EQ(Plan(&scheduler).admits.at(1).cached_tokens, depends ? 0 : 4);
+    const bool alike = beyond == 0 || beyond >= 6;
+    EXPECT_EQ(Plan(&scheduler).admits.at(1).cached_tokens, alike ? 4 : 0) << beyond;
   }
 }
 

@@ -20,7 +20,8 @@ Status Fault(const std::string& what, int64_t number) {
 }  // namespace
 
 uint64_t FakeModel::Start(int64_t prompt_tokens) const {
-  return Mix(rope_depends_on_length ? static_cast<uint64_t>(prompt_tokens) : 0);
+  const bool is_scaled = rope_scaled_beyond > 0 && prompt_tokens > rope_scaled_beyond;
+  return Mix(is_scaled ? static_cast<uint64_t>(prompt_tokens) : 0);
 }
 
 uint64_t FakeModel::Row(uint64_t row_before, int32_t token) {

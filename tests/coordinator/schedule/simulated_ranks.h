@@ -24,7 +24,7 @@ inline constexpr int32_t kStopToken = 7;
 struct FakeModel {
   uint64_t stop_period = 16;
   uint64_t nan_period = 400;
-  bool rope_depends_on_length = false;
+  int64_t rope_scaled_beyond = 0;  // of SchedulerLimits
 
   uint64_t Start(int64_t prompt_tokens) const;
   static uint64_t Row(uint64_t row_before, int32_t token);

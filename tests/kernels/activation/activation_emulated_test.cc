@@ -1,4 +1,4 @@
-// SiluMul on the device: the bits of the CPU.
+// SiluMul and Relu on the device: the bits of the CPU.
 #include "kernels/activation/activation.h"
 #include "tests/kernels/random.h"
 #include "tests/kernels/written_rows.h"
@@ -54,6 +54,26 @@ TEST_F(ActivationEmulatedTest, WritesWhatALinearReads) {
                 DeviceStream());
         alone.ExpectHold(y);
       }
+    }
+  }
+}
+
+TEST_F(ActivationEmulatedTest, ReluHasTheBitsOfTheCpuAndWritesWhatALinearReads) {
+  for (int64_t width : {7, 24, 1000, 2560}) {
+    std::vector<float> x = Normal(2 * width, 3, 0.0f, 5.0f);
+    x[1] = -0.0f;
+    x[2] = INFINITY;
+    std::vector<float> expected(x.size());
+    ThreadPool pool(1);
+    Stream cpu(&pool);
+    Relu({.x = x.data(), .y = expected.data(), .rows = 2, .width = width}, cpu);
+    const DeviceArray<float> device(x);
+    for (const ActivationFormat format : kActivations) {
+      const WrittenRows written(format, width, 2, 128);
+      const DeviceArray<float> y(2 * width);
+      Relu({device.data(), y.data(), 2, width, written.view()}, DeviceStream());
+      EXPECT_TRUE(SameBits(y.Read(), expected)) << width;
+      written.ExpectHold(expected);
     }
   }
 }

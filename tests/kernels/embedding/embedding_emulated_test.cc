@@ -54,5 +54,34 @@ TEST_F(EmbeddingEmulatedTest, NothingIsHeld) {
   EXPECT_TRUE(SameBits(out.Read(), std::vector<float>(48, 0.0f)));
 }
 
+TEST_F(EmbeddingEmulatedTest, AddedPositionsHaveTheBitsOfTheCpu) {
+  const std::vector<int32_t> positions = {0, 17, 4};
+  const auto rows = static_cast<int64_t>(positions.size());
+  const DeviceArray<int32_t> device_positions(positions);
+  for (int64_t hidden : {1, 24, 33, 1000, 2052}) {
+    std::vector<float> x = Normal(rows * hidden, 5);
+    std::vector<std::byte> table(static_cast<size_t>(20 * hidden * 2));
+    for (int64_t i = 0; i < 20 * hidden; ++i) {
+      const uint16_t half = FloatToF16(0.01f * static_cast<float>(i % 777));
+      std::memcpy(table.data() + 2 * i, &half, 2);
+    }
+    const DeviceArray<float> device_x(x);
+    const DeviceArray<std::byte> device_table(table);
+    AddPositionsArgs args{.dtype = DType::kF16, .table_rows = 20, .offset = 2, .rows = rows};
+    args.hidden = hidden;
+    args.table = device_table.data();
+    args.positions = device_positions.data();
+    args.x = device_x.data();
+    AddPositions(args, DeviceStream());
+    args.table = table.data();
+    args.positions = positions.data();
+    args.x = x.data();
+    ThreadPool pool(1);
+    Stream cpu(&pool);
+    AddPositions(args, cpu);
+    EXPECT_TRUE(SameBits(device_x.Read(), x)) << hidden;
+  }
+}
+
 }  // namespace
 }  // namespace octet::kernels::test

@@ -1,6 +1,7 @@
 // The norm on the device.
 #include <algorithm>
 
+#include "kernels/norm/head_norm.h"
 #include "kernels/norm/norm.h"
 #include "tests/kernels/norm/norm_cases.h"
 #include "tests/kernels/random.h"
@@ -160,6 +161,86 @@ TEST_F(NormEmulatedTest, WhatIsNotFiniteStaysInItsRow) {
   ExpectNormed({y.begin() + hidden, y.end()}, {x.begin() + hidden, x.end()}, weight,
                Tolerance(hidden));
   written.ExpectHold(y);
+}
+
+// Alone and after an add, on what a linear reads too.
+TEST_F(NormEmulatedTest, LayerNormMatchesDoublePrecisionAndARowStandsAlone) {
+  for (int64_t hidden : {1, 7, 24, 1000, 4097, 8192, 8200, 16420}) {
+    const int64_t rows = RowsFor(hidden);
+    const std::vector<float> x = Normal(rows * hidden, static_cast<uint32_t>(hidden), 5.0f, 3.0f);
+    const std::vector<float> weight = Normal(hidden, 77, 1.0f, 0.2f);
+    const std::vector<float> bias = Normal(hidden, 78);
+    const DeviceArray<float> device_weight(weight), device_bias(bias);
+    const auto layer_norm = [&](const std::vector<float>& from, const ActivationRows& out) {
+      const DeviceArray<float> device_x(from);
+      const DeviceArray<float> y(static_cast<int64_t>(from.size()));
+      kernels::Norm({.x = device_x.data(),
+                     .weight = device_weight.data(),
+                     .y = y.data(),
+                     .rows = static_cast<int64_t>(from.size()) / hidden,
+                     .hidden = hidden,
+                     .eps = kEps,
+                     .out = out,
+                     .centered = true,
+                     .bias = device_bias.data()},
+                    DeviceStream());
+      return y.Read();
+    };
+    const WrittenRows written(ActivationFormat::kInt8, hidden, rows, 128);
+    const std::vector<float> y = layer_norm(x, written.view());
+    // Twice the error of a sum of norm.h, of the largest value.
+    ExpectLayerNormed(y, x, weight, bias, 4 * Tolerance(hidden));
+    written.ExpectHold(y);
+    const int64_t last = (rows - 1) * hidden;
+    EXPECT_TRUE(SameBits(layer_norm({x.begin() + last, x.end()}, {}), {y.begin() + last, y.end()}));
+
+    const DeviceArray<float> residual(std::vector<float>(x.size(), 0.0f)), delta(x);
+    const DeviceArray<float> added(static_cast<int64_t>(x.size()));
+    kernels::AddNorm({.residual = residual.data(),
+                      .delta = delta.data(),
+                      .weight = device_weight.data(),
+                      .y = added.data(),
+                      .rows = rows,
+                      .hidden = hidden,
+                      .eps = kEps,
+                      .centered = true,
+                      .bias = device_bias.data()},
+                     DeviceStream());
+    EXPECT_TRUE(SameBits(added.Read(), y));
+  }
+}
+
+TEST_F(NormEmulatedTest, HeadNormIsTheNormOfEachHead) {
+  for (int64_t head_dim : {6, 64, 80, 128, 256}) {
+    const int64_t rows = 2, heads = 3, kv_heads = 2;
+    const int64_t stride = (heads + 2 * kv_heads) * head_dim + 3;
+    const std::vector<float> before = Normal(rows * stride, 1, 0.5f, 2.0f);
+    const std::vector<float> q_weight = Normal(head_dim, 2, 1.0f, 0.2f);
+    const std::vector<float> k_weight = Normal(head_dim, 3, 1.0f, 0.2f);
+    const DeviceArray<float> x(before), device_q(q_weight), device_k(k_weight);
+    HeadNorm({.x = x.data(),
+              .x_stride = stride,
+              .q_weight = device_q.data(),
+              .k_weight = device_k.data(),
+              .rows = rows,
+              .heads = heads,
+              .kv_heads = kv_heads,
+              .head_dim = head_dim,
+              .eps = kEps},
+             DeviceStream());
+    const std::vector<float> after = x.Read();
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t head = 0; head < heads + kv_heads; ++head) {
+        const int64_t at = row * stride + head * head_dim;
+        ExpectNormed({after.begin() + at, after.begin() + at + head_dim},
+                     {before.begin() + at, before.begin() + at + head_dim},
+                     head < heads ? q_weight : k_weight, Tolerance(head_dim));
+      }
+      const int64_t rest = row * stride + (heads + kv_heads) * head_dim;
+      EXPECT_TRUE(SameBits({after.begin() + rest, after.begin() + (row + 1) * stride},
+                           {before.begin() + rest, before.begin() + (row + 1) * stride}));
+    }
+  }
 }
 
 }  // namespace

@@ -13,15 +13,19 @@ class RopeEmulatedTest : public DeviceTest {};
 
 TEST_F(RopeEmulatedTest, AnglesAreTheCpus) {
   const std::vector<int32_t> positions = {0, 1, 17, 4095, 131071, 4000000};
+  const std::vector<int32_t> table_of_row = {0, 1, 0, -1, 1, 1};
   const auto rows = static_cast<int64_t>(positions.size());
   for (int64_t half : {1, 20, 64, 128}) {
-    std::vector<float> inverse;
-    for (int64_t i = 0; i < half; ++i) {
-      inverse.push_back(static_cast<float>(std::pow(10000.0, -static_cast<double>(i) / half)));
+    std::vector<float> inverse;  // two tables
+    for (const double base : {10000.0, 77000.0}) {
+      for (int64_t i = 0; i < half; ++i) {
+        inverse.push_back(static_cast<float>(std::pow(base, -static_cast<double>(i) / half)));
+      }
     }
     RopeAnglesArgs args{.magnitude = 1.25f, .rows = rows, .rotary_dim = 2 * half};
     std::vector<float> cos(rows * half), sin(rows * half);
     args.positions = positions.data();
+    args.table_of_row = table_of_row.data();
     args.inverse_frequency = inverse.data();
     args.cos = cos.data();
     args.sin = sin.data();
@@ -29,10 +33,11 @@ TEST_F(RopeEmulatedTest, AnglesAreTheCpus) {
     Stream cpu(&pool);
     RopeAngles(args, cpu);
 
-    const DeviceArray<int32_t> device_positions(positions);
+    const DeviceArray<int32_t> device_positions(positions), device_tables(table_of_row);
     const DeviceArray<float> device_inverse(inverse);
     const DeviceArray<float> device_cos(rows * half), device_sin(rows * half);
     args.positions = device_positions.data();
+    args.table_of_row = device_tables.data();
     args.inverse_frequency = device_inverse.data();
     args.cos = device_cos.data();
     args.sin = device_sin.data();

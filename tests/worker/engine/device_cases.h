@@ -33,10 +33,14 @@ inline constexpr Variant kDeviceVariants[] = {
      ActivationFormat::kInt8, /*static_kv=*/true},
     {"bf16_bf16", WeightFormat::kBF16, WeightFormat::kBF16, KvFormat::kBF16,
      ActivationFormat::kBF16},
+    {"like_qwen", WeightFormat::kInt4, WeightFormat::kInt8, KvFormat::kInt8,
+     ActivationFormat::kInt8, /*static_kv=*/false, OddSpecLikeQwen},
+    {"like_opt", WeightFormat::kInt4, WeightFormat::kInt8, KvFormat::kInt8, ActivationFormat::kInt8,
+     /*static_kv=*/false, OddSpecLikeOpt},
 };
 
 inline EngineConfig DeviceConfig(const Variant& variant, int64_t ranks, int64_t rank, bool graphs) {
-  EngineConfig config = MakeTestConfig(OddSpec(), variant, ranks, rank);
+  EngineConfig config = MakeTestConfig(variant.spec(), variant, ranks, rank);
   config.device = Device::kCuda;
   config.weights.layout = LayoutFor(config.device, config.activations);
   config.slots = 4;
@@ -54,7 +58,7 @@ inline std::vector<StepPlan> AlonePlans(int64_t chunk, int decodes = 2) {
     const int64_t end = std::min<int64_t>(begin + chunk, kPrompt);
     StepPlan plan;
     if (begin == 0) {
-      plan.admits.push_back({.slot = 3, .sampling = WithLogits()});
+      plan.admits.push_back({.slot = 3, .sampling = WithLogits(), .prompt_tokens = kPrompt});
       plan.blocks.push_back(Blocks(3, 7, 2));
     }
     plan.prefills.push_back({.slot = 3,
@@ -73,14 +77,16 @@ inline std::vector<StepPlan> CrowdPlans() {
   const std::vector<int32_t> prompt = Tokens(kPrompt, 1, OddSpec().vocab);
   std::vector<StepPlan> plans(5);
   for (int32_t slot = 0; slot < 2; ++slot) {
-    plans[0].admits.push_back({.slot = slot, .sampling = {.temperature = 0.7f, .seed = 9}});
+    plans[0].admits.push_back({.slot = slot,
+                               .sampling = {.temperature = 0.7f, .seed = 9},
+                               .prompt_tokens = 7 + slot * 5});
     plans[0].blocks.push_back(Blocks(slot, 2 + slot * 2, 2));
     plans[0].prefills.push_back({.slot = slot,
                                  .first_position = 0,
                                  .tokens = Tokens(7 + slot * 5, slot + 2, OddSpec().vocab),
                                  .sample = true});
   }
-  plans[1].admits.push_back({.slot = 2, .sampling = WithLogits()});
+  plans[1].admits.push_back({.slot = 2, .sampling = WithLogits(), .prompt_tokens = kPrompt});
   plans[1].blocks.push_back({.slot = 2, .appended_blocks = {0, 11}});
   plans[1].prefills.push_back(
       {.slot = 2, .first_position = 0, .tokens = {prompt.begin(), prompt.begin() + 50}});
@@ -115,7 +121,7 @@ inline void ExpectAsExactAsTheCpu(const Variant& variant, const std::vector<Step
                                   const Trace& device) {
   const auto on_cpu = [&](ActivationFormat activations) {
     const auto config = [&](int64_t n, int64_t rank) {
-      EngineConfig made = MakeTestConfig(OddSpec(), variant, n, rank);
+      EngineConfig made = MakeTestConfig(variant.spec(), variant, n, rank);
       made.activations = activations;
       return made;
     };

@@ -4,26 +4,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "tests/support/family_specs.h"
 #include "worker/engine/engine_config.h"
 
 namespace octet::worker::test {
-
-struct Variant {
-  const char* name;
-  kernels::WeightFormat layers, head;
-  kernels::KvFormat kv;
-  kernels::ActivationFormat activations;
-  bool static_kv = false;
-};
-
-inline constexpr Variant kVariants[] = {
-    {"int4_int8", kernels::WeightFormat::kInt4, kernels::WeightFormat::kInt8,
-     kernels::KvFormat::kInt8, kernels::ActivationFormat::kInt8},
-    {"bf16_f32", kernels::WeightFormat::kBF16, kernels::WeightFormat::kBF16,
-     kernels::KvFormat::kBF16, kernels::ActivationFormat::kF32},
-    {"int8_bf16", kernels::WeightFormat::kInt8, kernels::WeightFormat::kInt8,
-     kernels::KvFormat::kInt8, kernels::ActivationFormat::kBF16, /*static_kv=*/true},
-};
 
 // Odd on purpose: 7 query heads for each kv head, a short last grain, groups that leaves cut, a
 // short last vocabulary tile.
@@ -41,6 +25,27 @@ inline ModelSpec OddSpec() {
   spec.qkv_bias = true;
   return spec;
 }
+
+inline ModelSpec OddSpecLikeQwen() { return testing::LikeQwen(OddSpec()); }
+inline ModelSpec OddSpecLikeOpt() { return testing::LikeOpt(OddSpec()); }
+
+struct Variant {
+  const char* name;
+  kernels::WeightFormat layers, head;
+  kernels::KvFormat kv;
+  kernels::ActivationFormat activations;
+  bool static_kv = false;
+  ModelSpec (*spec)() = OddSpec;
+};
+
+inline constexpr Variant kVariants[] = {
+    {"int4_int8", kernels::WeightFormat::kInt4, kernels::WeightFormat::kInt8,
+     kernels::KvFormat::kInt8, kernels::ActivationFormat::kInt8},
+    {"bf16_f32", kernels::WeightFormat::kBF16, kernels::WeightFormat::kBF16,
+     kernels::KvFormat::kBF16, kernels::ActivationFormat::kF32},
+    {"int8_bf16", kernels::WeightFormat::kInt8, kernels::WeightFormat::kInt8,
+     kernels::KvFormat::kInt8, kernels::ActivationFormat::kBF16, /*static_kv=*/true},
+};
 
 inline EngineConfig MakeTestConfig(const ModelSpec& spec, const Variant& variant, int64_t ranks,
                                    int64_t rank, int threads = 1) {
