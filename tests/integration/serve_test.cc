@@ -207,9 +207,9 @@ TEST_F(BadModel, NotThere) {
 }
 
 TEST_F(BadModel, UnknownArchitecture) {
-  EditConfig("architectures", {"GrokForCausalLM"});
+  EditConfig("architectures", {"FalconForCausalLM"});
   const std::string error = ErrorOf(model_.string());
-  EXPECT_NE(error.find("GrokForCausalLM"), std::string::npos) << error;
+  EXPECT_NE(error.find("FalconForCausalLM"), std::string::npos) << error;
   EXPECT_NE(error.find("LlamaForCausalLM"), std::string::npos) << error;
 }
 

@@ -184,7 +184,8 @@ TEST_F(ServedBadFiles, F8IllMerges) {
 
 TEST_F(ServedBadFiles, F8SentencePiece) {
   fs::rename(model_ / "tokenizer.json", model_ / "tokenizer.model");
-  ExpectRefused("F8", "a SentencePiece model", "the tokenizer is tokenizer.model, supported is");
+  ExpectRefused("F8", "a SentencePiece model that is none",
+                "tokenizer.model: field 15 has wire type 3, expected 0, 1, 2 or 5");
 }
 
 // A model can be used without its template: the service starts, and says what it will refuse.

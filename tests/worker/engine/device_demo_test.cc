@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "tests/worker/engine/emulated_engine.h"
+#include "tests/worker/weights/formats/stored_checkpoint.h"
 #include "worker/engine/worker_options.h"
 #include "worker/model/families/families.h"
 
@@ -70,8 +71,14 @@ double ErrorOf(const std::vector<float>& a, const std::vector<float>& b) {
 // A GPTQ checkpoint with act-order and zero points: what a device makes of it differs from exact
 // activations as little as what the CPU makes of it in the same mode, and not between degrees.
 TEST(DeviceDemo, ActOrder) {
-  const auto checkpoint =
-      Checkpoint::Open(std::string(OCTET_SOURCE_DIR) + "/tests/golden/gptq_act").value();
+  nlohmann::json config = StoredConfig(false);
+  config.update({{"hidden_size", 64},
+                 {"intermediate_size", 928},
+                 {"num_attention_heads", 4},
+                 {"head_dim", 32},
+                 {"vocab_size", 96}});
+  const StoredCheckpoint made(config, {.method = "gptq", .act_order = true});
+  const auto checkpoint = Checkpoint::Open(made.folder.path()).value();
   const ModelSpec spec = SpecFromConfig(checkpoint.config_json()).value();
   const WeightOptions weights = ResolveWeightOptions(checkpoint, spec, {}).value();
   WorkerOptions options;

@@ -157,10 +157,10 @@ class StoredCheckpoint {
     WriteFile();
   }
 
-  void WriteFile() { folder.Write("model.safetensors", test::Safetensors(tensors)); }
+  void WriteFile() { folder.Write("model.safetensors", octet::test::Safetensors(tensors)); }
 
-  test::StoredTensor& Tensor(const std::string& name) {
-    for (test::StoredTensor& tensor : tensors) {
+  octet::test::StoredTensor& Tensor(const std::string& name) {
+    for (octet::test::StoredTensor& tensor : tensors) {
       if (tensor.name == name) return tensor;
     }
     std::abort();
@@ -175,10 +175,10 @@ class StoredCheckpoint {
     folder.Write("config.json", config.dump());
   }
 
-  test::TempFolder folder;
+  octet::test::TempFolder folder;
   ModelSpec spec;
   StoredCase stored;
-  std::vector<test::StoredTensor> tensors;
+  std::vector<octet::test::StoredTensor> tensors;
   std::map<std::string, StoredLinear> linears;
   std::map<std::string, std::vector<float>> floats;  // of tensors that are not packed
 
@@ -192,7 +192,7 @@ class StoredCheckpoint {
     }
     std::vector<int64_t> shape = {tensor.rows};
     if (tensor.cols > 0) shape.push_back(tensor.cols);
-    tensors.push_back({tensor.name, "F16", shape, test::StoredBytes(DType::kF16, values)});
+    tensors.push_back({tensor.name, "F16", shape, octet::test::StoredBytes(DType::kF16, values)});
   }
 
   // words[row, col / per] of a matrix, along columns; place(col % per) is the code's place.
@@ -236,7 +236,7 @@ class StoredCheckpoint {
     const int64_t out_words = (l.outputs + per - 1) / per;
     const auto code = [&](int64_t n, int64_t k) { return l.codes[n * l.inputs + k]; };
     const auto zero = [&](int64_t n, int64_t g) { return l.zeros[n * l.groups + g]; };
-    const std::string scales = test::StoredBytes(stored.scales, l.scales);
+    const std::string scales = octet::test::StoredBytes(stored.scales, l.scales);
     const std::string type(DTypeName(stored.scales));
     std::string numbers(l.inputs * 4, '\0');
     std::memcpy(numbers.data(), l.group_of.data(), numbers.size());
