@@ -92,7 +92,7 @@ TEST(QuantizationConfig, RefusesByName) {
       {awq({{"zero_point", false}}), "key \"zero_point\" is false, supported is true"},
       {{{"quant_method", "bitsandbytes"}},
        "key \"quant_method\" is \"bitsandbytes\", supported is"},
-      {{{"quant_method", "fp8"}}, "\"gptq\", \"awq\" or \"compressed-tensors\""},
+      {{{"quant_method", "fp8"}}, "\"compressed-tensors\", \"smooth_quant\" or \"qoq\""},
       {Packed({{"num_bits", 6}}), "key \"num_bits\" is 6, supported is 4 or 8"},
       {Packed({{"type", "float"}}), "key \"type\" is \"float\""},
       {Packed({{"strategy", "tensor"}}), "key \"strategy\" is \"tensor\""},
