@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "tests/kernels/random.h"
+#include "tests/kernels/sampling/all_params.h"
 #include "tests/kernels/sampling/ranks.h"
 
 namespace octet::kernels::test {
@@ -14,11 +15,6 @@ namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 const float kNan = std::numeric_limits<float>::quiet_NaN();
-
-SamplingParams Params(float temperature, int32_t top_k = 0, float top_p = 1, float min_p = 0,
-                      uint64_t seed = 1) {
-  return {temperature, top_k, top_p, min_p, seed, 0};
-}
 
 TEST(SamplingTest, PhiloxAnswersTheKnownVectors) {
   // Random123, tests/kat_vectors, philox4x32 10.
@@ -65,25 +61,6 @@ TEST(SamplingTest, GreedyTakesTheLowestOfEqualsAndNeverNan) {
   for (float temperature : {0.0f, 0.7f}) EXPECT_EQ(choose(temperature), -1);
   logits[2048] = -1e30f;
   for (float temperature : {0.0f, 0.7f}) EXPECT_EQ(choose(temperature), 2048);
-}
-
-// Every route; the row's best few are masked, NaN or equal.
-std::vector<SamplingParams> AllParams() {
-  return {Params(0),
-          Params(0.8f),
-          Params(3.0f),
-          Params(1, 1),
-          Params(1, 50),
-          Params(0.7f, 256, 0.9f),
-          Params(2, 40, 1, .2f),
-          Params(1, 300),
-          Params(1, 5000, 0.95f),
-          Params(1, 0, 0.9f),
-          Params(1.5f, 0, .999f),
-          Params(1, 0, 1, 0.05f),
-          Params(1, 0, 0.8f, 0.01f),
-          Params(1e-4f, 0, 0.9f),
-          Params(50, 0, 0.5f)};
 }
 
 std::vector<float> AwkwardLogits(int64_t tokens, uint32_t seed) {
