@@ -92,14 +92,16 @@ std::shared_ptr<const chat::ChatTemplate> LoadChatTemplate(const std::string& mo
 
 intake::ChatRenderer MakeChatRenderer(std::shared_ptr<const chat::ChatTemplate> chat) {
   if (chat == nullptr) return {};
-  return [chat = std::move(chat)](const intake::Conversation& conversation) {
+  return [chat = std::move(chat)](
+             const intake::Conversation& conversation) -> Result<intake::RenderedChat> {
     const std::time_t seconds = std::time(nullptr);
     chat::RenderRequest request{.messages = conversation.messages,
                                 .tools = conversation.tools,
                                 .add_generation_prompt = conversation.add_generation_prompt,
                                 .extra = conversation.variables};
     localtime_r(&seconds, &request.now);
-    return chat->Render(request);
+    OCTET_ASSIGN_OR_RETURN(chat::MarkedText prompt, chat->Render(request));
+    return intake::RenderedChat{std::move(prompt.text), std::move(prompt.given)};
   };
 }
 

@@ -71,10 +71,12 @@ Value StringItem(const Value& object, int64_t index, Budget* budget) {
   const int64_t length = CodePointCount(text);
   if (index < 0) index += length;
   if (index < 0 || index >= length) return NoElement(object);
-  if (length == static_cast<int64_t>(text.size())) return Value::String(text.substr(index, 1));
+  if (length == static_cast<int64_t>(text.size())) {
+    return Value::String(object.marked().Part(index, index + 1));
+  }
   size_t offset = 0;
   for (; index > 0; --index) offset += CodePointBytes(text, offset);
-  return Value::String(text.substr(offset, CodePointBytes(text, offset)));
+  return Value::String(object.marked().Part(offset, offset + CodePointBytes(text, offset)));
 }
 
 Value ItemAt(const Value& object, int64_t index, Budget* budget) {
@@ -127,8 +129,9 @@ SliceRange Resolve(const Value& start, const Value& stop, const Value& step, int
   return range;
 }
 
-Value SliceString(const std::string& text, const SliceRange& range, Budget* budget) {
-  budget->Make(static_cast<int64_t>(text.size()));
+Value SliceString(const MarkedText& marked, const SliceRange& range, Budget* budget) {
+  const std::string& text = marked.text;
+  budget->Make(marked.cost_bytes());
   const bool ascii = IsAscii(text);
   if (!ascii) budget->MakeItems(static_cast<int64_t>(text.size()) / 8);
   const std::vector<size_t> offsets = ascii ? std::vector<size_t>() : CodePointOffsets(text);
@@ -138,13 +141,12 @@ Value SliceString(const std::string& text, const SliceRange& range, Budget* budg
   if (range.count == 0) return Value::String("");
   if (range.step == 1) {
     const size_t begin = offset(range.start);
-    return Value::String(text.substr(begin, offset(range.start + range.count) - begin));
+    return Value::String(marked.Part(begin, offset(range.start + range.count)));
   }
   budget->Step(range.count / 8);
-  std::string out;
+  MarkedText out;
   for (int64_t i = 0, at = range.start; i < range.count; ++i, at += range.step) {
-    const size_t begin = offset(at);
-    out.append(text, begin, offset(at + 1) - begin);
+    out.Append(marked.Part(offset(at), offset(at + 1)));
   }
   return Value::String(std::move(out));
 }
@@ -176,8 +178,12 @@ int64_t IntegerArgument(const Value& value, std::string_view callee) {
 }
 
 const std::string& TextArgument(const Value& value, std::string_view callee) {
+  return MarkedArgument(value, callee).text;
+}
+
+const MarkedText& MarkedArgument(const Value& value, std::string_view callee) {
   RequireDefined(value);
-  if (value.is_string()) return value.text();
+  if (value.is_string()) return value.marked();
   Refuse(std::string(callee) + " takes a string, not " + value.TypeName());
 }
 
@@ -220,7 +226,7 @@ Value Slice(const Value& object, const Value& start, const Value& stop, const Va
   }
   if (object.is_string()) budget->Read(static_cast<int64_t>(object.text().size()));
   const SliceRange range = Resolve(start, stop, step, Length(object));
-  if (object.is_string()) return SliceString(object.text(), range, budget);
+  if (object.is_string()) return SliceString(object.marked(), range, budget);
   if (object.Is(Kind::kRange)) {
     const RangeBox& whole = object.range();
     RangeBox part;

@@ -48,6 +48,7 @@ std::string FormatTime(std::string_view format, const std::tm& time);
 
 // The arguments of builtins as Python converts them, or refuses to.
 int64_t IntegerArgument(const Value& value, std::string_view callee);
+const MarkedText& MarkedArgument(const Value& value, std::string_view callee);
 const std::string& TextArgument(const Value& value, std::string_view callee);
 // Refuses text beyond ASCII, of which this code does not know what `callee` asks for.
 void RequireAscii(std::string_view text, std::string_view callee);

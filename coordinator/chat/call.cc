@@ -31,11 +31,12 @@ Value Interpreter::CallFunction(std::string_view name, const Arguments& argument
   if (name == "strftime_now") {
     const auto bound = arguments.Bind(name, {"format"});
     if (bound[0] == nullptr) Refuse("strftime_now takes a format");
-    return Value::String(FormatTime(TextArgument(*bound[0], name), now_));
+    const MarkedText& format = MarkedArgument(*bound[0], name);
+    return Value::String(MarkedText::Derived(FormatTime(format.text, now_), format));
   }
   const auto bound = arguments.Bind(name, {"message"});
   if (bound[0] == nullptr) Refuse("raise_exception takes a message");
-  throw TemplateError{InvalidArgument(Str(*bound[0], &budget_)),
+  throw TemplateError{InvalidArgument(Str(*bound[0], &budget_).text),
                       /*in_own_words=*/true};
 }
 
@@ -99,8 +100,8 @@ Value Interpreter::CallMacro(const Value& macro, const Arguments& arguments) {
   const auto bound = arguments.Bind("macro `" + definition.text + "`", names);
 
   ++calls_;
-  std::string text;
-  std::string* const outside = std::exchange(out_, &text);
+  MarkedText text;
+  MarkedText* const outside = std::exchange(out_, &text);
   {
     InsideScope inside(this, defined_in);
     for (size_t i = 0; i < names.size(); ++i) {

@@ -41,24 +41,26 @@ Status CheckRequest(const RenderRequest& request) {
   return {};
 }
 
-void DefineAll(const Json& variables, Interpreter* interpreter) {
+using Origin = Value::Origin;
+
+void DefineAll(const Json& variables, Origin origin, Interpreter* interpreter) {
   for (const auto& [name, value] : variables.items()) {
-    interpreter->Define(name, Value::FromJson(value));
+    interpreter->Define(name, Value::FromJson(value, origin));
   }
 }
 
-std::string RenderProgram(const Parsed& parsed, const Json& special_tokens,
-                          const RenderRequest& request, Interpreter* interpreter) {
+MarkedText RenderProgram(const Parsed& parsed, const Json& special_tokens,
+                         const RenderRequest& request, Interpreter* interpreter) {
   interpreter->Define("documents", Value::None());
-  DefineAll(special_tokens, interpreter);
-  if (request.extra.is_object()) DefineAll(request.extra, interpreter);
+  DefineAll(special_tokens, Origin::kModel, interpreter);
+  if (request.extra.is_object()) DefineAll(request.extra, Origin::kRequest, interpreter);
   // First as they are: it checks their depth, on which copying them would recurse.
-  Value messages = Value::FromJson(request.messages);
+  Value messages = Value::FromJson(request.messages, Origin::kRequest);
   if (!parsed.reads_content_parts && HasContentParts(request.messages)) {
-    messages = Value::FromJson(WithFlatContent(request.messages));
+    messages = Value::FromJson(WithFlatContent(request.messages), Origin::kRequest);
   }
   interpreter->Define("messages", std::move(messages));
-  interpreter->Define("tools", Value::FromJson(request.tools));
+  interpreter->Define("tools", Value::FromJson(request.tools, Origin::kRequest));
   interpreter->Define("add_generation_prompt", Value::Bool(request.add_generation_prompt));
   return interpreter->Run(parsed.program);
 }
@@ -97,7 +99,7 @@ Result<ChatTemplate> ChatTemplate::Parse(std::string source, const ChatTemplateL
   return ChatTemplate(std::move(state));
 }
 
-Result<std::string> ChatTemplate::Render(const RenderRequest& request) const {
+Result<MarkedText> ChatTemplate::Render(const RenderRequest& request) const {
   OCTET_RETURN_IF_ERROR(CheckRequest(request));
   const bool use_tools = state_->for_tools && !request.tools.is_null();
   const Parsed& parsed = use_tools ? *state_->for_tools : state_->usual;

@@ -3,10 +3,10 @@
 // at any time. It knows nothing of tokenizers, requests, sampling or models.
 //
 //   OCTET_ASSIGN_OR_RETURN(const ChatTemplate chat, ChatTemplate::Load(model_dir));
-//   OCTET_ASSIGN_OR_RETURN(std::string prompt, chat.Render({.messages = messages, .now = now}));
+//   OCTET_ASSIGN_OR_RETURN(MarkedText prompt, chat.Render({.messages = messages, .now = now}));
 //
 // The text begins with the template's own bos token where it writes one: encode it without adding
-// special tokens.
+// special tokens, and without reading any out of what is `given`.
 #pragma once
 
 #include <ctime>
@@ -17,6 +17,7 @@
 
 #include "base/status.h"
 #include "coordinator/chat/limits.h"
+#include "coordinator/chat/marked_text.h"
 
 namespace octet::chat {
 
@@ -55,9 +56,11 @@ class ChatTemplate {
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
   ~ChatTemplate();
 
-  // The template's own raise_exception is InvalidArgument in the template's own words. What goes
-  // beyond a limit is ResourceExhausted, what this code cannot do Unimplemented.
-  Result<std::string> Render(const RenderRequest& request) const;
+  // The text of the prompt, and which of its bytes came with `request`: all that its strings
+  // became, but for the names of roles. The template's own raise_exception is InvalidArgument in
+  // the template's own words. What goes beyond a limit is ResourceExhausted, what this code cannot
+  // do Unimplemented.
+  Result<MarkedText> Render(const RenderRequest& request) const;
 
   // Of Parse and Load: strings by name (bos_token, ...), null where the model has none.
   const Json& special_tokens() const;

@@ -124,12 +124,12 @@ Value Interpreter::EvaluateCompare(const Expression& node) {
 }
 
 Value Interpreter::EvaluateConcat(const Expression& node) {
-  std::string text;
+  MarkedText text;
   for (const auto& operand : node.operands) {
     const Value value = Evaluate(*operand);
-    const std::string part = Str(value, &budget_);
-    budget_.Make(static_cast<int64_t>(part.size()));
-    text += part;
+    const MarkedText part = Str(value, &budget_);
+    budget_.Make(part.cost_bytes());
+    text.Append(part);
   }
   return Value::String(std::move(text));
 }

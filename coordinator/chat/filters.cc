@@ -35,7 +35,8 @@ Value Trim(const Value& subject, const Arguments& arguments, Budget* budget) {
 // Unlike str.title, only these characters begin a new word: - ( { [ < and white space.
 Value Title(const Value& subject, const Arguments& arguments, Budget* budget) {
   arguments.Bind("title", {});
-  const std::string text = Str(subject, budget);
+  const MarkedText marked = Str(subject, budget);
+  const std::string& text = marked.text;
   budget->Make(8 * static_cast<int64_t>(text.size()));
   std::string out;
   bool begins_word = true;
@@ -48,7 +49,7 @@ Value Title(const Value& subject, const Arguments& arguments, Budget* budget) {
                                                  std::string_view::npos);
     i = end;
   }
-  return Value::String(std::move(out));
+  return Value::String(MarkedText::Derived(std::move(out), marked));
 }
 
 Value ReplaceFilter(const Value& subject, const Arguments& arguments, Budget* budget) {
@@ -81,11 +82,13 @@ Value ToJson(const Value& subject, const Arguments& arguments, Budget* budget) {
   const auto bound =
       arguments.Bind("tojson", {"ensure_ascii", "indent", "separators", "sort_keys"});
   JsonStyle style;
+  MarkedText separators;  // what of the layout came as text
   style.ascii = bound[0] != nullptr && Truth(*bound[0]);
   style.sort_keys = bound[3] != nullptr && Truth(*bound[3]);
   if (bound[1] != nullptr && !bound[1]->is_none()) {
     if (bound[1]->is_string()) {
       style.indent = bound[1]->text();
+      separators.Append(bound[1]->marked());
     } else {
       const int64_t spaces = std::max<int64_t>(0, IntegerArgument(*bound[1], "tojson"));
       budget->Make(spaces);
@@ -99,33 +102,37 @@ Value ToJson(const Value& subject, const Arguments& arguments, Budget* budget) {
     }
     style.item_separator = TextArgument(bound[2]->items()[0], "tojson");
     style.key_separator = TextArgument(bound[2]->items()[1], "tojson");
+    for (const Value& separator : bound[2]->items()) separators.Append(separator.marked());
   }
-  return Value::String(JsonText(subject, style, budget));
+  MarkedText text = JsonText(subject, style, budget);
+  if (!separators.given.empty()) text = MarkedText::Derived(std::move(text.text), separators);
+  return Value::String(std::move(text));
 }
 
 Value Indent(const Value& subject, const Arguments& arguments, Budget* budget) {
   const auto bound = arguments.Bind("indent", {"width", "first", "blank"});
-  std::string indention(4, ' ');
+  MarkedText indention{std::string(4, ' '), {}};
   if (bound[0] != nullptr && bound[0]->is_string()) {
-    indention = bound[0]->text();
+    indention = bound[0]->marked();
   } else if (bound[0] != nullptr) {
     const int64_t width = std::max<int64_t>(0, IntegerArgument(*bound[0], "indent"));
     budget->Make(width);
-    indention = std::string(static_cast<size_t>(width), ' ');
+    indention.text = std::string(static_cast<size_t>(width), ' ');
   }
   const bool first = bound[1] != nullptr && Truth(*bound[1]);
   const bool blank = bound[2] != nullptr && Truth(*bound[2]);
   // jinja2 adds a line end before it splits, so that a trailing one is kept.
-  const std::string text = TextArgument(subject, "indent") + "\n";
-  budget->Make(static_cast<int64_t>(text.size()) * 16);
-  std::string out = first ? indention : "";
+  MarkedText text = MarkedArgument(subject, "indent");
+  text.Append("\n");
+  budget->Make(text.cost_bytes() * 16);
+  MarkedText out = first ? indention : MarkedText();
   bool at_first = true;
-  for (const std::string_view line : SplitLines(text, false)) {
-    budget->Make(static_cast<int64_t>(line.size() + indention.size()));
-    if (!at_first) out += "\n";
-    if (!at_first && (blank || !line.empty())) out += indention;
+  for (const std::string_view line : SplitLines(text.text, false)) {
+    budget->Make(static_cast<int64_t>(line.size()) + indention.cost_bytes());
+    if (!at_first) out.Append("\n");
+    if (!at_first && (blank || !line.empty())) out.Append(indention);
     at_first = false;
-    out += line;
+    out.Append(text.Part(line));
   }
   return Value::String(std::move(out));
 }

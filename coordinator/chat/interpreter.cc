@@ -18,19 +18,19 @@ void Interpreter::Define(std::string_view name, Value value) {
   scope_->names.insert_or_assign(name, std::move(value));
 }
 
-std::string Interpreter::Run(const Program& program) {
+MarkedText Interpreter::Run(const Program& program) {
   // jinja2 keeps what the template sets apart from what it was given.
   InsideScope top(this, scope_);
-  std::string out;
+  MarkedText out;
   out_ = &out;
   Execute(program);
   return out;
 }
 
-void Interpreter::Write(std::string_view text) {
-  budget_.Make(static_cast<int64_t>(text.size()));  // into the output, or into a captured text
-  budget_.Print(static_cast<int64_t>(out_->size() + text.size()));
-  *out_ += text;
+void Interpreter::Write(const MarkedText& text) {
+  budget_.Make(text.cost_bytes());  // into the output, or into a captured text
+  budget_.Print(static_cast<int64_t>(out_->text.size() + text.text.size()));
+  out_->Append(text);
 }
 
 Interpreter::Flow Interpreter::Execute(const Program& body) {
@@ -48,7 +48,7 @@ Interpreter::Flow Interpreter::Execute(const Statement& statement) {
   Flow flow = Flow::kNext;
   switch (statement.kind) {
     case StatementKind::kText:
-      Write(statement.text);
+      Write({statement.text, {}});
       break;
     case StatementKind::kPrint:
       Write(Str(Evaluate(*statement.expression), &budget_));
@@ -86,9 +86,9 @@ Interpreter::Flow Interpreter::Execute(const Statement& statement) {
 }
 
 // What a body prints, instead of printing it.
-std::string Interpreter::Capture(const Program& body, Flow* flow) {
-  std::string text;
-  std::string* const outside = std::exchange(out_, &text);
+MarkedText Interpreter::Capture(const Program& body, Flow* flow) {
+  MarkedText text;
+  MarkedText* const outside = std::exchange(out_, &text);
   {
     InsideScope inside(this, scope_);
     *flow = Execute(body);

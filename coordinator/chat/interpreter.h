@@ -28,7 +28,7 @@ class Interpreter {
   // `name` outlives this object.
   void Define(std::string_view name, Value value);
   // Throws TemplateError. At most once.
-  std::string Run(const Program& program);
+  MarkedText Run(const Program& program);
   // The line reached when it threw.
   int32_t line() const { return line_; }
 
@@ -40,8 +40,8 @@ class Interpreter {
   Flow Execute(const Statement& statement);
   Flow ExecuteFor(const Statement& loop);
   std::vector<Value> LoopItems(const Statement& loop);
-  std::string Capture(const Program& body, Flow* flow);
-  void Write(std::string_view text);
+  MarkedText Capture(const Program& body, Flow* flow);
+  void Write(const MarkedText& text);
   void Assign(const Expression& target, const Value& value);
   void AssignMember(const Expression& target, const Value& value);
 
@@ -70,7 +70,7 @@ class Interpreter {
   std::vector<std::unique_ptr<Namespace>> namespaces_;
   std::shared_ptr<Scope> scope_;
   const Value* filtered_ = nullptr;  // the text that a filter block's filters begin with
-  std::string* out_ = nullptr;
+  MarkedText* out_ = nullptr;
   int32_t line_ = 1;
   int32_t calls_ = 0;
   int32_t loops_ = 0;

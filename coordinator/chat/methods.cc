@@ -9,7 +9,7 @@
 namespace octet::chat {
 namespace {
 
-using Text = const std::string&;
+using Text = const MarkedText&;
 using Method = Value (*)(Text self, const Arguments& arguments, Budget* budget);
 
 bool IsLower(char c) { return c >= 'a' && c <= 'z'; }
@@ -21,11 +21,11 @@ const Value& Required(const Value* argument, std::string_view callee) {
   return *argument;
 }
 
-Value ListOf(const std::vector<std::string_view>& pieces, Budget* budget) {
+Value ListOf(Text whole, const std::vector<std::string_view>& pieces, Budget* budget) {
   budget->MakeItems(static_cast<int64_t>(pieces.size()));
   std::vector<Value> items;
   items.reserve(pieces.size());
-  for (const auto piece : pieces) items.push_back(Value::String(piece));
+  for (const auto piece : pieces) items.push_back(Value::String(whole.Part(piece)));
   return Value::List(std::move(items));
 }
 
@@ -35,12 +35,12 @@ Value Strip(Text self, const Arguments& arguments, Budget* budget) {
   std::optional<std::string_view> characters;
   if (bound[0] != nullptr && !bound[0]->is_none()) characters = TextArgument(*bound[0], "strip");
   // Each character of the text may be looked for in all of `characters`.
-  budget->Step(static_cast<int64_t>(self.size() / 16 + 1) *
+  budget->Step(static_cast<int64_t>(self.text.size() / 16 + 1) *
                static_cast<int64_t>(characters.value_or("").size() / 16 + 1));
-  std::string_view text = self;
+  std::string_view text = self.text;
   if (kLeft) text = StripLeft(text, characters);
   if (kRight) text = StripRight(text, characters);
-  return Value::String(text);
+  return Value::String(self.Part(text));
 }
 
 template <bool kFromRight>
@@ -50,21 +50,23 @@ Value SplitMethod(Text self, const Arguments& arguments, Budget* budget) {
   if (bound[0] != nullptr && !bound[0]->is_none()) separator = TextArgument(*bound[0], "split");
   if (separator && separator->empty()) Refuse("empty separator");
   const int64_t count = bound[1] != nullptr ? IntegerArgument(*bound[1], "split") : -1;
-  budget->Make(static_cast<int64_t>(self.size()));
+  budget->Make(self.cost_bytes());
   // A piece has at least one byte of the text, and needs 80.
   if (separator) {
-    budget->MakeItems(CountOccurrences(self, *separator));
+    budget->MakeItems(CountOccurrences(self.text, *separator));
   } else {
-    budget->Make(static_cast<int64_t>(self.size()) * 8);
+    budget->Make(static_cast<int64_t>(self.text.size()) * 8);
   }
-  return ListOf(kFromRight ? SplitFromRight(self, separator, count) : Split(self, separator, count),
-                budget);
+  return ListOf(
+      self,
+      kFromRight ? SplitFromRight(self.text, separator, count) : Split(self.text, separator, count),
+      budget);
 }
 
 Value SplitLinesMethod(Text self, const Arguments& arguments, Budget* budget) {
   const auto bound = arguments.Bind("splitlines", {"keepends"});
-  budget->Make(static_cast<int64_t>(self.size()) * 16);
-  return ListOf(SplitLines(self, bound[0] != nullptr && Truth(*bound[0])), budget);
+  budget->Make(self.cost_bytes() * 16);
+  return ListOf(self, SplitLines(self.text, bound[0] != nullptr && Truth(*bound[0])), budget);
 }
 
 template <bool kAtStart>
@@ -74,7 +76,7 @@ Value HasAffix(Text self, const Arguments& arguments, Budget* budget) {
   const auto has = [&](const Value& candidate) {
     const std::string& text = TextArgument(candidate, "startswith");
     budget->Read(static_cast<int64_t>(text.size()));
-    return kAtStart ? self.starts_with(text) : self.ends_with(text);
+    return kAtStart ? self.text.starts_with(text) : self.text.ends_with(text);
   };
   if (!affix.Is(Kind::kTuple)) return Value::Bool(has(affix));
   for (const Value& candidate : affix.items()) {
@@ -87,39 +89,40 @@ template <bool kAtStart>
 Value RemoveAffix(Text self, const Arguments& arguments, Budget*) {
   const auto bound = arguments.Bind("removeprefix", {"prefix"});
   const std::string& affix = TextArgument(Required(bound[0], "removeprefix"), "removeprefix");
-  const bool has = kAtStart ? self.starts_with(affix) : self.ends_with(affix);
+  const bool has = kAtStart ? self.text.starts_with(affix) : self.text.ends_with(affix);
   if (!has) return Value::String(self);
-  return Value::String(self.substr(kAtStart ? affix.size() : 0, self.size() - affix.size()));
+  const size_t begin = kAtStart ? affix.size() : 0;
+  return Value::String(self.Part(begin, begin + self.text.size() - affix.size()));
 }
 
 Value ReplaceMethod(Text self, const Arguments& arguments, Budget* budget) {
   const auto bound = arguments.Bind("replace", {"old", "new", "count"});
   const std::string& part = TextArgument(Required(bound[0], "replace"), "replace");
-  const std::string& by = TextArgument(Required(bound[1], "replace"), "replace");
+  const MarkedText& by = MarkedArgument(Required(bound[1], "replace"), "replace");
   const int64_t count =
       bound[2] != nullptr && !bound[2]->is_none() ? IntegerArgument(*bound[2], "replace") : -1;
-  budget->Make(static_cast<int64_t>(self.size()));
-  const int64_t found = CountOccurrences(self, part);
+  budget->Make(self.cost_bytes());
+  const int64_t found = CountOccurrences(self.text, part);
   budget->Step(found);
   int64_t added_bytes = 0;
-  if (__builtin_mul_overflow(found, static_cast<int64_t>(by.size()), &added_bytes)) {
+  if (__builtin_mul_overflow(found, by.cost_bytes(), &added_bytes)) {
     RefuseTooMuch("replace makes too many bytes", budget->limits().value_bytes);
   }
   if (count != 0) budget->Make(count > 0 && count < found ? 0 : added_bytes);
-  if (count > 0 && count < found) budget->Make(count * static_cast<int64_t>(by.size()));
+  if (count > 0 && count < found) budget->Make(count * by.cost_bytes());
   return Value::String(Replace(self, part, by, count));
 }
 
 Value JoinMethod(Text self, const Arguments& arguments, Budget* budget) {
   const auto bound = arguments.Bind("join", {"iterable"});
-  std::string text;
+  MarkedText text;
   bool first = true;
   for (const Value& item : Items(Required(bound[0], "join"), budget)) {
-    const std::string& part = TextArgument(item, "join");
-    budget->Make(static_cast<int64_t>(part.size() + self.size()));
-    if (!first) text += self;
+    const MarkedText& part = MarkedArgument(item, "join");
+    budget->Make(part.cost_bytes() + self.cost_bytes());
+    if (!first) text.Append(self);
     first = false;
-    text += part;
+    text.Append(part);
   }
   return Value::String(std::move(text));
 }
@@ -128,10 +131,10 @@ template <bool kLast, bool kMustExist>
 Value FindMethod(Text self, const Arguments& arguments, Budget* budget) {
   const auto bound = arguments.Bind("find", {"sub"});
   const std::string& part = TextArgument(Required(bound[0], "find"), "find");
-  budget->Make(static_cast<int64_t>(self.size()));
-  const size_t at = kLast ? FindLast(self, part) : Find(self, part);
+  budget->Make(static_cast<int64_t>(self.text.size()));
+  const size_t at = kLast ? FindLast(self.text, part) : Find(self.text, part);
   if (at != std::string::npos) {
-    return Value::Int(CodePointCount(std::string_view(self).substr(0, at)));
+    return Value::Int(CodePointCount(std::string_view(self.text).substr(0, at)));
   }
   if (kMustExist) Refuse("substring not found");
   return Value::Int(-1);
@@ -139,16 +142,17 @@ Value FindMethod(Text self, const Arguments& arguments, Budget* budget) {
 
 Value CountMethod(Text self, const Arguments& arguments, Budget* budget) {
   const auto bound = arguments.Bind("count", {"sub"});
-  budget->Make(static_cast<int64_t>(self.size()));
-  return Value::Int(CountOccurrences(self, TextArgument(Required(bound[0], "count"), "count")));
+  budget->Make(static_cast<int64_t>(self.text.size()));
+  const std::string& part = TextArgument(Required(bound[0], "count"), "count");
+  return Value::Int(CountOccurrences(self.text, part));
 }
 
 // A method without arguments that changes the case of letters.
 template <std::string (*kConvert)(std::string_view)>
 Value Recase(Text self, const Arguments& arguments, Budget* budget) {
   arguments.Bind("upper, lower and their like", {});
-  budget->Make(static_cast<int64_t>(self.size()));
-  return Value::String(kConvert(self));
+  budget->Make(static_cast<int64_t>(self.text.size()));
+  return Value::String(MarkedText::Derived(kConvert(self.text), self));
 }
 
 std::string Titled(std::string_view text) {
@@ -176,10 +180,10 @@ std::string Capitalized(std::string_view text) {
 template <bool (*kIsOfClass)(char)>
 Value AllAre(Text self, const Arguments& arguments, Budget* budget) {
   arguments.Bind("isdigit, isalpha and their like", {});
-  RequireAscii(self, "the classes of characters");
-  budget->Read(static_cast<int64_t>(self.size()));
-  bool all = !self.empty();
-  for (const char c : self) all = all && kIsOfClass(c);
+  RequireAscii(self.text, "the classes of characters");
+  budget->Read(static_cast<int64_t>(self.text.size()));
+  bool all = !self.text.empty();
+  for (const char c : self.text) all = all && kIsOfClass(c);
   return Value::Bool(all);
 }
 
@@ -191,10 +195,10 @@ bool IsBlank(char c) { return IsSpace(static_cast<unsigned char>(c)); }
 template <bool kLower>
 Value AllOfCase(Text self, const Arguments& arguments, Budget* budget) {
   arguments.Bind("islower and isupper", {});
-  RequireAscii(self, "the case");
-  budget->Read(static_cast<int64_t>(self.size()));
+  RequireAscii(self.text, "the case");
+  budget->Read(static_cast<int64_t>(self.text.size()));
   bool some = false;
-  for (const char c : self) {
+  for (const char c : self.text) {
     if (kLower ? IsUpper(c) : IsLower(c)) return Value::Bool(false);
     some = some || IsLetter(c);
   }
@@ -288,7 +292,7 @@ bool IsMethod(const Value& self, std::string_view name) {
 Value CallMethod(const Value& self, std::string_view name, const Arguments& arguments,
                  Budget* budget) {
   if (self.is_dict()) return CallDictMethod(self, name, arguments, budget);
-  return FindStringMethod(name)(self.text(), arguments, budget);
+  return FindStringMethod(name)(self.marked(), arguments, budget);
 }
 
 }  // namespace octet::chat

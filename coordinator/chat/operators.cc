@@ -104,15 +104,15 @@ Value Repeat(const Value& value, int64_t times, Budget* budget) {
   times = std::max<int64_t>(times, 0);
   int64_t total = 0;
   const auto size =
-      static_cast<int64_t>(value.is_string() ? value.text().size() : value.items().size());
+      value.is_string() ? value.marked().cost_bytes() : static_cast<int64_t>(value.items().size());
   if (__builtin_mul_overflow(size, times, &total)) {
     RefuseTooMuch("the template makes too many bytes of values", budget->limits().value_bytes);
   }
   if (value.is_string()) {
     budget->Make(total);
-    std::string text;
-    text.reserve(total);
-    for (int64_t i = 0; i < times && size > 0; ++i) text += value.text();
+    MarkedText text;
+    text.text.reserve(total);
+    for (int64_t i = 0; i < times && size > 0; ++i) text.Append(value.marked());
     return Value::String(std::move(text));
   }
   budget->MakeItems(total);
@@ -129,8 +129,10 @@ bool IsRepeatable(const Value& value) {
 
 Value Join(const Value& a, const Value& b, Budget* budget) {
   if (a.is_string()) {
-    budget->Make(static_cast<int64_t>(a.text().size() + b.text().size()));
-    return Value::String(a.text() + b.text());
+    budget->Make(a.marked().cost_bytes() + b.marked().cost_bytes());
+    MarkedText text = a.marked();
+    text.Append(b.marked());
+    return Value::String(std::move(text));
   }
   budget->MakeItems(static_cast<int64_t>(a.items().size() + b.items().size()));
   std::vector<Value> items = a.items();
@@ -344,7 +346,7 @@ std::vector<Value> Items(const Value& value, Budget* budget) {
     budget->MakeItems(CodePointCount(value.text()));
     const std::string_view text = value.text();
     for (size_t i = 0; i < text.size(); i += CodePointBytes(text, i)) {
-      items.push_back(Value::String(text.substr(i, CodePointBytes(text, i))));
+      items.push_back(Value::String(value.marked().Part(i, i + CodePointBytes(text, i))));
     }
     return items;
   }

@@ -37,7 +37,7 @@ class Printer {
       case Kind::kFloat:
         return Put(FloatRepr(value.number()));
       case Kind::kString:
-        return ReprString(value.text());
+        return ReprMarked(value.marked());
       case Kind::kList:
         return Items("[", value.items(), "]");
       case Kind::kTuple:
@@ -55,7 +55,7 @@ class Printer {
     }
   }
 
-  std::string Finish() { return std::move(out_); }
+  MarkedText Finish() { return {std::move(out_), std::move(given_)}; }
 
  private:
   void Put(std::string_view text) {
@@ -107,6 +107,12 @@ class Printer {
     Put(text + ")");
   }
 
+  void ReprMarked(const MarkedText& text) {
+    const size_t begin = out_.size();
+    ReprString(text.text);
+    if (!text.given.empty()) given_.Add(begin, out_.size());
+  }
+
   void ReprString(std::string_view text) {
     budget_->Make(static_cast<int64_t>(text.size()));
     const bool double_quotes =
@@ -139,6 +145,7 @@ class Printer {
 
   Budget* budget_;
   std::string out_;
+  ByteSpans given_;  // of out_
 };
 
 // json.dumps.
@@ -158,7 +165,7 @@ class JsonPrinter {
       case Kind::kFloat:
         return Put(Number(value));
       case Kind::kString:
-        return String(value.text());
+        return String(value.marked());
       case Kind::kList:
       case Kind::kTuple:
         return Array(value.items());
@@ -169,7 +176,7 @@ class JsonPrinter {
     }
   }
 
-  std::string Finish() { return std::move(out_); }
+  MarkedText Finish() { return {std::move(out_), std::move(given_)}; }
 
  private:
   void Put(std::string_view text) {
@@ -232,7 +239,7 @@ class JsonPrinter {
   }
 
   void Key(const Value& key) {
-    if (key.is_string()) return String(key.text());
+    if (key.is_string()) return String(key.marked());
     if (!key.is_number() && !key.is_none()) {
       Refuse("keys must be str, int, float, bool or None, not " + key.TypeName());
     }
@@ -241,13 +248,16 @@ class JsonPrinter {
     Put("\"");
   }
 
-  void String(std::string_view text) {
-    budget_->Make(static_cast<int64_t>(text.size()));
+  void String(const MarkedText& marked) {
+    const std::string_view text = marked.text;
+    const size_t begin = out_.size();
+    budget_->Make(marked.cost_bytes());
     out_.push_back('"');
     for (size_t i = 0; i < text.size(); i += CodePointBytes(text, i)) {
       Character(CodePointAt(text, i));
     }
     out_.push_back('"');
+    if (!marked.given.empty()) given_.Add(begin, out_.size());
   }
 
   void Character(char32_t c) {
@@ -276,6 +286,7 @@ class JsonPrinter {
   const JsonStyle& style_;
   Budget* budget_;
   std::string out_;
+  ByteSpans given_;  // of out_
   int level_ = 0;
 };
 
@@ -302,19 +313,19 @@ std::string FloatRepr(double value) {
   return out + digits.substr(0, exponent + 1) + "." + digits.substr(exponent + 1);
 }
 
-std::string Str(const Value& value, Budget* budget) {
-  if (value.is_string()) return value.text();
-  if (value.is_undefined()) return "";
+MarkedText Str(const Value& value, Budget* budget) {
+  if (value.is_string()) return value.marked();
+  if (value.is_undefined()) return {};
   return Repr(value, budget);
 }
 
-std::string Repr(const Value& value, Budget* budget) {
+MarkedText Repr(const Value& value, Budget* budget) {
   Printer printer(budget);
   printer.Repr(value);
   return printer.Finish();
 }
 
-std::string JsonText(const Value& value, const JsonStyle& style, Budget* budget) {
+MarkedText JsonText(const Value& value, const JsonStyle& style, Budget* budget) {
   JsonPrinter printer(style, budget);
   printer.Print(value);
   return printer.Finish();

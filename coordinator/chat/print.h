@@ -9,9 +9,10 @@
 
 namespace octet::chat {
 
-// What `{{ value }}` prints. Undefined prints nothing.
-std::string Str(const Value& value, Budget* budget);
-std::string Repr(const Value& value, Budget* budget);
+// What `{{ value }}` prints. Undefined prints nothing. A string inside a value is given as a whole
+// if any of it is.
+MarkedText Str(const Value& value, Budget* budget);
+MarkedText Repr(const Value& value, Budget* budget);
 
 struct JsonStyle {
   bool ascii = false;
@@ -20,7 +21,7 @@ struct JsonStyle {
   std::string key_separator = ": ";
   bool sort_keys = false;
 };
-std::string JsonText(const Value& value, const JsonStyle& style, Budget* budget);
+MarkedText JsonText(const Value& value, const JsonStyle& style, Budget* budget);
 
 // The shortest digits that read back as the same number, in Python's layout.
 std::string FloatRepr(double value);

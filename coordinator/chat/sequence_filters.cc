@@ -134,16 +134,16 @@ Value Reverse(const Value& subject, const Arguments& arguments, Budget* budget) 
 
 Value JoinFilter(const Value& subject, const Arguments& arguments, Budget* budget) {
   const auto bound = arguments.Bind("join", {"d", "attribute"});
-  const std::string separator = bound[0] != nullptr ? Str(*bound[0], budget) : "";
+  const MarkedText separator = bound[0] != nullptr ? Str(*bound[0], budget) : MarkedText();
   const bool by_path = bound[1] != nullptr && !bound[1]->is_none();
-  std::string text;
+  MarkedText text;
   bool first = true;
   for (const Value& item : Items(subject, budget)) {
-    const std::string part = Str(by_path ? ItemByPath(item, *bound[1], budget) : item, budget);
-    budget->Make(static_cast<int64_t>(part.size() + separator.size()));
-    if (!first) text += separator;
+    const MarkedText part = Str(by_path ? ItemByPath(item, *bound[1], budget) : item, budget);
+    budget->Make(part.cost_bytes() + separator.cost_bytes());
+    if (!first) text.Append(separator);
     first = false;
-    text += part;
+    text.Append(part);
   }
   return Value::String(std::move(text));
 }

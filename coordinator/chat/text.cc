@@ -181,12 +181,14 @@ int64_t CountOccurrences(std::string_view text, std::string_view part) {
   return count;
 }
 
-std::string Replace(std::string_view text, std::string_view part, std::string_view by,
-                    int64_t count) {
-  std::string out;
+MarkedText Replace(const MarkedText& marked, std::string_view part, const MarkedText& by,
+                   int64_t count) {
+  const std::string_view text = marked.text;
+  MarkedText out;
   size_t done = 0;
   for (size_t at = Find(text, part); at != kNotFound && count != 0; --count) {
-    out.append(text, done, at - done).append(by);
+    out.Append(marked.Part(done, at));
+    out.Append(by);
     done = at + part.size();
     size_t from = done;
     if (part.empty()) {
@@ -195,7 +197,8 @@ std::string Replace(std::string_view text, std::string_view part, std::string_vi
     }
     at = Find(text, part, from);
   }
-  return out.append(text, done);
+  out.Append(marked.Part(done, text.size()));
+  return out;
 }
 
 std::vector<std::string_view> Split(std::string_view text,

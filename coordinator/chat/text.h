@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "coordinator/chat/marked_text.h"
+
 namespace octet::chat {
 
 // No surrogates, no overlong forms, nothing above U+10FFFF.
@@ -34,8 +36,8 @@ size_t Find(std::string_view text, std::string_view part, size_t from = 0);
 size_t FindLast(std::string_view text, std::string_view part);
 int64_t CountOccurrences(std::string_view text, std::string_view part);
 // A negative `count` means all of them.
-std::string Replace(std::string_view text, std::string_view part, std::string_view by,
-                    int64_t count);
+MarkedText Replace(const MarkedText& text, std::string_view part, const MarkedText& by,
+                   int64_t count);
 
 // Without a separator: at runs of white space, none of which gives an empty piece.
 // REQUIRES: a separator that is given is not empty.

@@ -1,6 +1,7 @@
 #include "coordinator/chat/value.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "coordinator/chat/limits.h"
@@ -27,12 +28,24 @@ std::shared_ptr<ListBox> BoxOf(std::vector<Value> items) {
   return box;
 }
 
-Value CheckedString(const std::string& text) {
-  if (!IsValidUtf8(text)) Refuse("a string of the messages is not valid UTF-8");
-  return Value::String(text);
+// The roles of the protocols in use. Templates make tokens of them ('<|' + role + '|>'), which the
+// words of a request could not become if they were given ones.
+constexpr std::array<std::string_view, 6> kRoles = {"system",    "developer", "user",
+                                                    "assistant", "tool",      "function"};
+
+bool IsRole(const std::string& key, const nlohmann::ordered_json& value) {
+  return key == "role" && value.is_string() &&
+         std::find(kRoles.begin(), kRoles.end(), value.get_ref<const std::string&>()) !=
+             kRoles.end();
 }
 
-Value FromJsonAtDepth(const nlohmann::ordered_json& json, int32_t depth) {
+Value CheckedString(const std::string& text, Value::Origin origin) {
+  if (!IsValidUtf8(text)) Refuse("a string of the messages is not valid UTF-8");
+  const bool given = origin == Value::Origin::kRequest;
+  return Value::String(MarkedText{text, ByteSpans::Whole(given ? text.size() : 0)});
+}
+
+Value FromJsonAtDepth(const nlohmann::ordered_json& json, Value::Origin origin, int32_t depth) {
   switch (json.type()) {
     case nlohmann::ordered_json::value_t::boolean:
       return Value::Bool(json.get<bool>());
@@ -46,12 +59,12 @@ Value FromJsonAtDepth(const nlohmann::ordered_json& json, int32_t depth) {
     case nlohmann::ordered_json::value_t::number_float:
       return Value::Float(json.get<double>());
     case nlohmann::ordered_json::value_t::string:
-      return CheckedString(json.get_ref<const std::string&>());
+      return CheckedString(json.get_ref<const std::string&>(), origin);
     case nlohmann::ordered_json::value_t::array: {
       std::vector<Value> items;
       items.reserve(json.size());
       const int32_t below = DeeperThan(depth);
-      for (const auto& item : json) items.push_back(FromJsonAtDepth(item, below));
+      for (const auto& item : json) items.push_back(FromJsonAtDepth(item, origin, below));
       return Value::List(std::move(items));
     }
     case nlohmann::ordered_json::value_t::object: {
@@ -59,7 +72,8 @@ Value FromJsonAtDepth(const nlohmann::ordered_json& json, int32_t depth) {
       items.reserve(json.size());
       const int32_t below = DeeperThan(depth);
       for (const auto& [key, item] : json.items()) {
-        items.emplace_back(CheckedString(key), FromJsonAtDepth(item, below));
+        const auto of_item = IsRole(key, item) ? Value::Origin::kModel : origin;
+        items.emplace_back(CheckedString(key, origin), FromJsonAtDepth(item, of_item, below));
       }
       return Value::Dict(std::move(items));
     }
@@ -103,9 +117,9 @@ Value Value::Float(double real) {
   return value;
 }
 
-Value Value::String(std::string text) {
+Value Value::String(MarkedText text) {
   auto box = std::make_shared<StringBox>();
-  box->text = std::move(text);
+  box->marked = std::move(text);
   Value value;
   value.kind_ = Kind::kString;
   value.box_ = std::move(box);
@@ -205,7 +219,9 @@ Value Value::Macro(const Statement* definition, std::weak_ptr<Scope> scope) {
   return value;
 }
 
-Value Value::FromJson(const nlohmann::ordered_json& json) { return FromJsonAtDepth(json, 0); }
+Value Value::FromJson(const nlohmann::ordered_json& json, Origin origin) {
+  return FromJsonAtDepth(json, origin, 0);
+}
 
 std::vector<Value> Value::TakeFromIterator(size_t count_max) const {
   auto& box = *static_cast<IteratorBox*>(box_.get());
@@ -216,7 +232,7 @@ std::vector<Value> Value::TakeFromIterator(size_t count_max) const {
 }
 
 std::string Value::why_undefined() const {
-  return box_ ? As<StringBox>().text : std::string("the value is undefined");
+  return box_ ? text() : std::string("the value is undefined");
 }
 
 std::string Value::TypeName() const {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "coordinator/chat/error.h"
+#include "coordinator/chat/marked_text.h"
 
 namespace octet::chat {
 
@@ -46,7 +47,7 @@ struct Box {
   int32_t depth = 0;
 };
 struct StringBox : Box {
-  std::string text;
+  MarkedText marked;
 };
 struct ListBox : Box {
   std::vector<Value> items;
@@ -79,7 +80,9 @@ class Value {
   static Value Bool(bool value);
   static Value Int(int64_t value);
   static Value Float(double value);
-  static Value String(std::string text);
+  static Value String(MarkedText text);
+  // A text of which no byte came with the request.
+  static Value String(std::string text) { return String(MarkedText{std::move(text), {}}); }
   static Value String(std::string_view text) { return String(std::string(text)); }
   static Value String(const char* text) { return String(std::string(text)); }
   static Value List(std::vector<Value> items);
@@ -95,7 +98,9 @@ class Value {
   static Value Method(Value self, std::string_view name);
   static Value Macro(const Statement* definition, std::weak_ptr<Scope> scope);
   // Refuses strings that are not UTF-8, integers beyond 64 bits and nesting beyond kValueDepthMax.
-  static Value FromJson(const nlohmann::ordered_json& json);
+  // Of a request, all strings are given ones, but for the names of roles.
+  enum class Origin : uint8_t { kModel, kRequest };
+  static Value FromJson(const nlohmann::ordered_json& json, Origin origin);
 
   Kind kind() const { return kind_; }
   bool Is(Kind kind) const { return kind_ == kind; }
@@ -115,7 +120,8 @@ class Value {
   bool boolean() const { return scalar_.integer != 0; }
   int64_t integer() const { return scalar_.integer; }  // of an int or bool
   double number() const { return kind_ == Kind::kFloat ? scalar_.real : double(scalar_.integer); }
-  const std::string& text() const { return As<StringBox>().text; }
+  const MarkedText& marked() const { return As<StringBox>().marked; }
+  const std::string& text() const { return marked().text; }
   const std::vector<Value>& items() const { return As<ListBox>().items; }
   const std::vector<std::pair<Value, Value>>& pairs() const { return As<DictBox>().items; }
   const RangeBox& range() const { return As<RangeBox>(); }

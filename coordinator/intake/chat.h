@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/byte_spans.h"
 #include "base/status.h"
 
 namespace octet::intake {
@@ -45,9 +46,15 @@ struct Conversation {
   bool add_generation_prompt = true;
 };
 
-// The model's chat template: a conversation to the text of the prompt. Called from several threads
-// at once. A conversation that the template refuses is InvalidArgument.
-using ChatRenderer = std::function<Result<std::string>(const Conversation&)>;
+// A conversation as the text of a prompt. What users wrote in it spells no special token.
+struct RenderedChat {
+  std::string text;
+  ByteSpans given;  // its bytes that came from the conversation
+};
+
+// The model's chat template. Called from several threads at once. A conversation that the template
+// refuses is InvalidArgument.
+using ChatRenderer = std::function<Result<RenderedChat>(const Conversation&)>;
 
 // Of its texts, whatever they say.
 int64_t ChatBytes(const ChatRequest& chat);

@@ -171,9 +171,9 @@ Result<std::vector<int32_t>> Intake::Encode(const Prompt& prompt, bool add_speci
         "the model has no chat template, which a prompt of messages needs (chat_template in its "
         "tokenizer_config.json, or chat_template.jinja beside it)");
   OCTET_ASSIGN_OR_RETURN(const Conversation conversation, ParseChat(*chat));
-  OCTET_ASSIGN_OR_RETURN(const std::string text, chat_(conversation));
+  OCTET_ASSIGN_OR_RETURN(const RenderedChat chat_text, chat_(conversation));
   // The template has written all special tokens that there shall be.
-  return tokenizer_->Encode(text, /*add_special_tokens=*/false, /*parse_special_tokens=*/true);
+  return tokenizer_->Encode(chat_text.text, /*add_special_tokens=*/false, chat_text.given);
 }
 
 Result<std::vector<schedule::NewSequence>> Intake::MakeSequencesOf(Pending* pending) const {

@@ -57,6 +57,7 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens)
     token_of_node_[node] = static_cast<int32_t>(index);
     begins_token_[static_cast<uint8_t>(tokens_[index].content[0])] = true;
     any_single_word |= tokens_[index].single_word;
+    any_special_ |= tokens_[index].special;
   }
   if (any_single_word) {
     auto pattern = SplitPattern::CompilePcre2(kWordCharacter);
@@ -83,6 +84,23 @@ size_t AddedTokens::LongestBytesAt(std::string_view text) const {
   return index < 0 ? 0 : tokens_[static_cast<size_t>(index)].content.size();
 }
 
+AddedTokens::Match AddedTokens::MatchAt(std::string_view text, size_t at,
+                                        const ByteSpans& plain) const {
+  int32_t index = LongestAt(text.substr(at));
+  if (index < 0) return {};
+  size_t bytes = tokens_[static_cast<size_t>(index)].content.size();
+  if (!tokens_[static_cast<size_t>(index)].special) return {index, bytes};
+  const ByteSpans touched = plain.Within(at, at + bytes);
+  if (touched.empty()) return {index, bytes};
+  const ByteSpans::Span first = touched.spans().front();
+  // A match that is not taken still hides shorter ones inside it, as in the library, but none that
+  // reach out of the plain text.
+  if (first.begin == 0) return {-1, first.end == bytes ? bytes : 1};
+  index = LongestAt(text.substr(at, first.begin));
+  if (index < 0) return {};
+  return {index, tokens_[static_cast<size_t>(index)].content.size()};
+}
+
 bool AddedTokens::IsWholeWord(std::string_view text, size_t begin, size_t end,
                               const MatchScratch& scratch) const {
   const auto is_word = [&](size_t at, CodePoint c) {
@@ -95,8 +113,8 @@ bool AddedTokens::IsWholeWord(std::string_view text, size_t begin, size_t end,
   return end == text.size() || !is_word(end, FirstCodePoint(text.substr(end)));
 }
 
-void AddedTokens::Split(std::string_view text, bool parse_special_tokens,
-                        const MatchScratch& scratch, std::vector<Segment>* segments) const {
+void AddedTokens::Split(std::string_view text, const ByteSpans& plain, const MatchScratch& scratch,
+                        std::vector<Segment>* segments) const {
   size_t done = 0;       // everything before it is in a segment
   size_t space_end = 0;  // end of the white space that rstrip last walked over
   for (size_t at = 0; at < text.size();) {
@@ -104,16 +122,12 @@ void AddedTokens::Split(std::string_view text, bool parse_special_tokens,
       ++at;
       continue;
     }
-    const int32_t index = LongestAt(text.substr(at));
-    if (index < 0) {
-      ++at;
-      continue;
-    }
-    const AddedToken& token = tokens_[static_cast<size_t>(index)];
+    const Match match = MatchAt(text, at, plain);
     size_t begin = at;
-    size_t end = at + token.content.size();
-    at = end;  // a match that is not taken still hides shorter ones inside it
-    if (token.special && !parse_special_tokens) continue;
+    size_t end = at + match.bytes;
+    at = end;
+    if (match.index < 0) continue;
+    const AddedToken& token = tokens_[static_cast<size_t>(match.index)];
     if (token.single_word && !IsWholeWord(text, begin, end, scratch)) continue;
     if (token.lstrip) begin = SkipSpaceBack(text, begin, done);
     if (token.rstrip) {

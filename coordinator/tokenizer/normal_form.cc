@@ -73,6 +73,18 @@ bool IsTriviallyNormal(std::string_view text, NormalForm form) {
                       [end](char c) { return static_cast<uint8_t>(c) >= end; });
 }
 
+bool JoinsBackwards(std::string_view text, NormalForm form) {
+  const CodePoint c = FirstCodePoint(text);
+  if (c.value < 0x80) return false;
+  // What the second part of a composition can be: a mark, or a vowel or trailing consonant of
+  // Hangul. Of a character that is decomposed, its first part.
+  const int32_t first =
+      Decompose(text.substr(0, static_cast<size_t>(c.length_bytes)), form).front();
+  const utf8proc_category_t category = utf8proc_category(first);
+  return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC ||
+         category == UTF8PROC_CATEGORY_ME || (first >= 0x1160 && first <= 0x11FF);
+}
+
 std::string ToNormalForm(std::string_view text, NormalForm form) {
   std::vector<int32_t> points = Decompose(text, form);
   OrderMarks(&points);

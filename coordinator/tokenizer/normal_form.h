@@ -15,6 +15,11 @@ enum class NormalForm { kNfc, kNfkc };
 // below U+00A0 has a compatibility decomposition.
 bool IsTriviallyNormal(std::string_view text, NormalForm form);
 
+// Whether the first character of `text` may change together with what stands before it: where it
+// cannot, a text can be cut and its parts normalized for themselves. REQUIRES: valid UTF-8, not
+// empty.
+bool JoinsBackwards(std::string_view text, NormalForm form);
+
 // REQUIRES: valid UTF-8. O(n log n) in the length of the longest run of marks, O(n) otherwise. A
 // character becomes at most 18 (NFKC of U+FDFA), 33 bytes.
 std::string ToNormalForm(std::string_view text, NormalForm form);

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/byte_spans.h"
 #include "base/status.h"
 #include "coordinator/tokenizer/definition.h"
 
@@ -25,10 +26,11 @@ class Normalizer {
   Normalizer& operator=(const Normalizer&) = delete;
 
   // The normalized text, which is `text` itself or lies in `owned`. `at_start`: the whole text
-  // begins here. REQUIRES: valid UTF-8. ResourceExhausted beyond kNormalizedBytesMax. Time O(n log
-  // n) in the longest run of combining marks, else O(n).
+  // begins here. `spans`, of `text`, become those of the result, with the characters that are made
+  // of bytes inside and outside of them. REQUIRES: valid UTF-8. ResourceExhausted beyond
+  // kNormalizedBytesMax. Time O(n log n) in the longest run of combining marks, else O(n).
   Result<std::string_view> Apply(std::string_view text, bool at_start,
-                                 std::deque<std::string>* owned) const;
+                                 std::deque<std::string>* owned, ByteSpans* spans) const;
 
   // The form of an added token that is searched for in normalized text. sentencepiece changes none.
   Result<std::string> ApplyToToken(const std::string& content) const;

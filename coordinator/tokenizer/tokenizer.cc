@@ -105,6 +105,11 @@ Status Tokenizer::State::EncodeText(std::string_view text, bool at_start, Encode
 
 Result<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8, bool add_special_tokens,
                                                bool parse_special_tokens) const {
+  return Encode(utf8, add_special_tokens, ByteSpans::Whole(parse_special_tokens ? 0 : utf8.size()));
+}
+
+Result<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8, bool add_special_tokens,
+                                               const ByteSpans& plain) const {
   const State& state = *state_;
   if (static_cast<int64_t>(utf8.size()) > kEncodeBytesMax) {
     return ResourceExhausted("text: " + std::to_string(utf8.size()) + " bytes, the limit is " +
@@ -120,18 +125,23 @@ Result<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8, bool add_s
   EncodeScratch scratch;
   std::vector<Segment> raw;
   std::vector<Segment> segments;
-  state.raw_tokens.Split(utf8, parse_special_tokens, scratch.match, &raw);
+  state.raw_tokens.Split(utf8, plain, scratch.match, &raw);
   for (const Segment& segment : raw) {
     if (segment.id >= 0) {
       ids.push_back(segment.id);
       continue;
     }
     scratch.owned.clear();
-    const bool at_start = segment.text.data() == utf8.data();
-    OCTET_ASSIGN_OR_RETURN(const std::string_view text,
-                           state.normalizer.Apply(segment.text, at_start, &scratch.owned));
+    const auto offset = static_cast<size_t>(segment.text.data() - utf8.data());
+    const bool at_start = offset == 0;
+    ByteSpans plain_here;
+    if (state.normalized_tokens.any_special())
+      plain_here = plain.Within(offset, offset + segment.text.size());
+    OCTET_ASSIGN_OR_RETURN(
+        const std::string_view text,
+        state.normalizer.Apply(segment.text, at_start, &scratch.owned, &plain_here));
     segments.clear();
-    state.normalized_tokens.Split(text, parse_special_tokens, scratch.match, &segments);
+    state.normalized_tokens.Split(text, plain_here, scratch.match, &segments);
     for (const Segment& part : segments) {
       if (part.id >= 0) {
         ids.push_back(part.id);

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/byte_spans.h"
 #include "base/status.h"
 #include "coordinator/tokenizer/byte_run.h"
 #include "coordinator/tokenizer/utf8.h"
@@ -49,6 +50,11 @@ class Tokenizer {
   // ResourceExhausted. Time O(n log n) in the bytes of the longest word.
   Result<std::vector<int32_t>> Encode(std::string_view utf8, bool add_special_tokens,
                                       bool parse_special_tokens = true) const;
+  // As if special tokens were parsed, except that none is found that has a byte in `plain`: ranges
+  // of the text, whose edges are those of characters, that users wrote inside a text that others
+  // made. The ids are the same as without `plain` where nothing in it spells a special token.
+  Result<std::vector<int32_t>> Encode(std::string_view utf8, bool add_special_tokens,
+                                      const ByteSpans& plain) const;
 
   // Valid UTF-8 always: U+FFFD stands for each maximal part of a broken character. Ids that no
   // token has (a model's padded rows) give nothing.

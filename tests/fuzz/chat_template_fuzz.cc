@@ -37,7 +37,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto text =
       chat->Render({.messages = messages, .tools = tools, .extra = extra, .now = now});
   if (text.ok()) {
-    OCTET_CHECK_LE(static_cast<int64_t>(text->size()), limits.output_bytes);
+    OCTET_CHECK_LE(static_cast<int64_t>(text->text.size()), limits.output_bytes);
   } else {
     OCTET_CHECK_LE(static_cast<int64_t>(text.status().message().size()), limits.output_bytes);
   }

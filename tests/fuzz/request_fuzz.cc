@@ -80,11 +80,14 @@ class Door {
     return std::move(*made);
   }
 
-  Result<std::string> Render(const intake::Conversation& conversation) const {
-    return template_.Render({.messages = conversation.messages,
-                             .tools = conversation.tools,
-                             .add_generation_prompt = conversation.add_generation_prompt,
-                             .extra = conversation.variables});
+  Result<intake::RenderedChat> Render(const intake::Conversation& conversation) const {
+    OCTET_ASSIGN_OR_RETURN(
+        chat::MarkedText prompt,
+        template_.Render({.messages = conversation.messages,
+                          .tools = conversation.tools,
+                          .add_generation_prompt = conversation.add_generation_prompt,
+                          .extra = conversation.variables}));
+    return intake::RenderedChat{std::move(prompt.text), std::move(prompt.given)};
   }
 
   // A refusal says why, in one line, and gRPC can carry it.

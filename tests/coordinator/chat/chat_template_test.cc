@@ -31,7 +31,7 @@ class ModelFolder : public testing::Test {
     const auto chat = ChatTemplate::Load(dir_.string());
     if (!chat.ok()) return chat.status().message();
     const auto text = chat->Render({.messages = Json::array(), .tools = tools});
-    return text.ok() ? *text : text.status().message();
+    return text.ok() ? text->text : text.status().message();
   }
 
   fs::path dir_;
@@ -90,7 +90,8 @@ TEST_F(ModelFolder, FamiliesWithoutATemplateHaveTheirOwnForm) {
   const auto render = [&](const Json& messages, bool add_generation_prompt) {
     const auto chat = ChatTemplate::Load(dir_.string());
     EXPECT_TRUE(chat.ok()) << chat.status().message();
-    return *chat->Render({.messages = messages, .add_generation_prompt = add_generation_prompt});
+    return chat->Render({.messages = messages, .add_generation_prompt = add_generation_prompt})
+        ->text;
   };
 
   Write("config.json", R"({"architectures": ["QWenLMHeadModel"], "model_type": "qwen"})");
@@ -160,7 +161,7 @@ TEST(ChatTemplate, RequestsAreChecked) {
   EXPECT_FALSE(chat->Render({.messages = Json::array({1})}).ok());
   EXPECT_FALSE(chat->Render({.messages = Json::array(), .tools = 5}).ok());
   EXPECT_FALSE(chat->Render({.messages = Json::array(), .extra = {{"messages", 1}}}).ok());
-  EXPECT_EQ(*chat->Render({.messages = Json::array(), .extra = nullptr}), "0");
+  EXPECT_EQ(chat->Render({.messages = Json::array(), .extra = nullptr})->text, "0");
 }
 
 TEST(ChatTemplate, PartsBecomeOneTextUnlessTheTemplateReadsThem) {
@@ -168,7 +169,7 @@ TEST(ChatTemplate, PartsBecomeOneTextUnlessTheTemplateReadsThem) {
       R"([{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}])");
   const auto plain = ChatTemplate::Parse("{% for m in messages %}{{ m.content }}{% endfor %}");
   EXPECT_FALSE(plain->reads_content_parts());
-  EXPECT_EQ(*plain->Render({.messages = messages}), "a\nb");
+  EXPECT_EQ(plain->Render({.messages = messages})->text, "a\nb");
   const Json image =
       Json::parse(R"([{"role": "user", "content": [{"type": "image_url", "text": "x"}]}])");
   EXPECT_EQ(plain->Render({.messages = image}).status().code(), StatusCode::kInvalidArgument);
@@ -178,7 +179,7 @@ TEST(ChatTemplate, PartsBecomeOneTextUnlessTheTemplateReadsThem) {
         "{% for p in c %}<{{ p['text'] }}>{% endfor %}{% endif %}{% endfor %}"}) {
     const auto reader = ChatTemplate::Parse(source);
     EXPECT_TRUE(reader->reads_content_parts());
-    EXPECT_EQ(*reader->Render({.messages = messages}), "<a><b>");
+    EXPECT_EQ(reader->Render({.messages = messages})->text, "<a><b>");
   }
 }
 
@@ -187,7 +188,7 @@ TEST(ChatTemplate, ManyThreadsRenderAtOnce) {
   ASSERT_TRUE(chat.ok());
   const Json conversations = Json::parse(ReadTestFile("goldens/conversations.json"));
   const auto render = [&](const std::string& name) {
-    return *chat->Render({.messages = conversations[name]["messages"]});
+    return chat->Render({.messages = conversations[name]["messages"]})->text;
   };
   const std::string turns = render("turns");
   const std::string call = render("call");

@@ -36,7 +36,10 @@ inline std::tm GoldenTime() {
 inline Result<std::string> RenderSource(const std::string& source, const Json& variables,
                                         const ChatTemplateLimits& limits = {}) {
   OCTET_ASSIGN_OR_RETURN(const ChatTemplate chat, ChatTemplate::Parse(source, limits));
-  return chat.Render({.messages = Json::array(), .extra = variables, .now = GoldenTime()});
+  OCTET_ASSIGN_OR_RETURN(
+      MarkedText text,
+      chat.Render({.messages = Json::array(), .extra = variables, .now = GoldenTime()}));
+  return std::move(text.text);
 }
 
 // Empty when the result is what the golden says, else what differs. Python's own errors only have

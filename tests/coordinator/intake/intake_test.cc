@@ -152,12 +152,12 @@ TEST_F(IntakeTest, AChatNeedsATemplate) {
 // Holds the tokenizing thread in the template until it is released.
 class SlowTemplate {
  public:
-  Result<std::string> Render(const Conversation& conversation) {
+  Result<RenderedChat> Render(const Conversation& conversation) {
     std::unique_lock lock(mutex_);
     entered_ = true;
     changed_.notify_all();
     changed_.wait_for(lock, std::chrono::seconds(10), [this] { return released_; });
-    return conversation.messages[0]["content"].get<std::string>() + "<|end|>";
+    return RenderedChat{conversation.messages[0]["content"].get<std::string>() + "<|end|>", {}};
   }
   bool WaitEntered() {
     std::unique_lock lock(mutex_);
@@ -243,13 +243,18 @@ TEST_F(IntakeTest, ALongPromptDelaysNoShortOne) {
 TEST_F(IntakeTest, ARenderedChatIsTokenizedWithItsSpecialTokensAndNoOthers) {
   Intake intake(
       &tokenizer_, {}, [this](Submission submission) { Submitted(std::move(submission)); },
-      [](const Conversation& c) -> Result<std::string> {
-        return c.messages[0]["content"].get<std::string>() + "<|end|>";
+      [](const Conversation& c) -> Result<RenderedChat> {
+        const auto content = c.messages[0]["content"].get<std::string>();
+        return RenderedChat{content + "<|end|>", ByteSpans::Whole(content.size())};
       });
-  const Prompt prompt = ChatRequest{.messages = {{.role = "user", .content = "hi"}}};
-  const auto tokens = intake.Encode(prompt, true, /*parse_special_tokens=*/false);
-  ASSERT_TRUE(tokens.ok());
-  EXPECT_EQ(*tokens, (std::vector<int32_t>{'h', 'i', 256}));
+  const auto tokens = [&](const std::string& content) {
+    const Prompt prompt = ChatRequest{.messages = {{.role = "user", .content = content}}};
+    const auto encoded = intake.Encode(prompt, true, /*parse_special_tokens=*/false);
+    EXPECT_TRUE(encoded.ok());
+    return *encoded;
+  };
+  EXPECT_EQ(tokens("hi"), (std::vector<int32_t>{'h', 'i', 256}));
+  EXPECT_EQ(tokens("<|end|>"), (std::vector<int32_t>{'<', '|', 'e', 'n', 'd', '|', '>', 256}));
 }
 
 TEST_F(IntakeTest, ARequestThatIsCancelledBeforeItsTurnIsNotTokenized) {

@@ -15,9 +15,9 @@ AddedToken Token(int32_t id, std::string content) {
 }
 
 // "text|#7:<tok>|text"
-std::string Shown(const AddedTokens& tokens, std::string_view text, bool parse_special = true) {
+std::string Shown(const AddedTokens& tokens, std::string_view text, const ByteSpans& plain = {}) {
   std::vector<Segment> segments;
-  tokens.Split(text, parse_special, MatchScratch(), &segments);
+  tokens.Split(text, plain, MatchScratch(), &segments);
   std::string out;
   for (const Segment& segment : segments) {
     if (!out.empty()) out += "|";
@@ -41,8 +41,26 @@ TEST(AddedTokens, SpecialOnesStayTextWhenNotParsed) {
   AddedToken special = Token(1, "<s>");
   special.special = true;
   const AddedTokens tokens({special, Token(2, "<t>")});
-  EXPECT_EQ(Shown(tokens, "a<s>b<t>", true), "a|#1:<s>|b|#2:<t>");
-  EXPECT_EQ(Shown(tokens, "a<s>b<t>", false), "a<s>b|#2:<t>");
+  EXPECT_EQ(Shown(tokens, "a<s>b<t>"), "a|#1:<s>|b|#2:<t>");
+  EXPECT_EQ(Shown(tokens, "a<s>b<t>", ByteSpans::Whole(8)), "a<s>b|#2:<t>");
+}
+
+TEST(AddedTokens, SpecialOnesStayTextWhereAnyOfTheirBytesIsPlain) {
+  std::vector<AddedToken> all = {Token(1, "<s>"), Token(2, "<s>x"), Token(3, "y<s>"),
+                                 Token(4, "<t>")};
+  for (AddedToken& token : all) token.special = token.id != 4;
+  const AddedTokens tokens(all);
+  const auto shown = [&](std::string_view text, size_t begin, size_t end) {
+    ByteSpans plain;
+    plain.Add(begin, end);
+    return Shown(tokens, text, plain);
+  };
+  EXPECT_EQ(shown("<s><s><s>", 3, 6), "#1:<s>|<s>|#1:<s>");
+  EXPECT_EQ(shown("<s><s>", 2, 4), "<s><s>") << "one byte of each";
+  EXPECT_EQ(shown("<t><s>", 0, 2), "#4:<t>|#1:<s>") << "not special, so found all the same";
+  EXPECT_EQ(shown("<s>x", 3, 4), "#1:<s>|x") << "the longest that has no plain byte";
+  EXPECT_EQ(shown("y<s>", 0, 1), "y|#1:<s>") << "what reaches out of the plain text hides nothing";
+  EXPECT_EQ(shown("<<s>", 0, 1), "<|#1:<s>");
 }
 
 TEST(AddedTokens, StripTakesWhiteSpaceAlong) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "coordinator/tokenizer/utf8.h"
+
 namespace octet::tokenizer {
 namespace {
 
@@ -45,6 +47,33 @@ TEST(NormalForm, TrivialTextIsLeftAlone) {
   EXPECT_TRUE(IsTriviallyNormal("plain \u00E9 \u02FF", NormalForm::kNfc));
   EXPECT_FALSE(IsTriviallyNormal("e\u0300", NormalForm::kNfc));
   EXPECT_FALSE(IsTriviallyNormal("\u4ECA", NormalForm::kNfc));
+}
+
+// Every character, behind some with which others compose.
+TEST(NormalForm, WhatDoesNotJoinBackwardsIsNormalizedByItself) {
+  const char* before[] = {"a",      "E",      "<",         ">",      "\u0308", "a\u0323",
+                          "\u0627", "\u09C7", "\u0B47",    "\u0BC6", "\u0CC6", "\u0D46",
+                          "\u0DD9", "\u1025", "\u1100",    "\uAC00", "\u304B", "\u30AB",
+                          "\u03B1", "\u0915", "\U00011131"};
+  for (const NormalForm form : {NormalForm::kNfc, NormalForm::kNfkc}) {
+    int64_t joining = 0;
+    for (int32_t c = 1; c < 0x30000; ++c) {
+      if (c >= 0xD800 && c < 0xE000) continue;
+      std::string character;
+      AppendCodePoint(c, &character);
+      if (JoinsBackwards(character, form)) {
+        ++joining;
+        continue;
+      }
+      const std::string alone = ToNormalForm(character, form);
+      for (const std::string prefix : before) {
+        ASSERT_EQ(ToNormalForm(prefix + character, form), ToNormalForm(prefix, form) + alone)
+            << std::hex << c << " behind " << prefix;
+      }
+    }
+    EXPECT_GT(joining, 2000);
+    EXPECT_LT(joining, 3500) << "marks and parts of Hangul";
+  }
 }
 
 }  // namespace

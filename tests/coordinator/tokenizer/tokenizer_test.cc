@@ -9,7 +9,6 @@
 
 #include "base/check.h"
 #include "coordinator/tokenizer/base64.h"
-#include "coordinator/tokenizer/byte_alphabet.h"
 #include "coordinator/tokenizer/vocab_files.h"
 #include "tests/coordinator/tokenizer/goldens.h"
 
@@ -56,22 +55,6 @@ Tokenizer LoadGolden(const std::string& name) {
   auto tokenizer = TryLoadGolden(name);
   OCTET_CHECK_EQ(tokenizer.status().message(), "");
   return std::move(tokenizer).value();
-}
-
-nlohmann::json SmallTokenizerJson() {
-  nlohmann::json vocab = nlohmann::json::object();
-  for (int byte = 0; byte < 256; ++byte) {
-    std::string spelling;
-    AppendCodePoint(SpellingOfByte(static_cast<uint8_t>(byte)), &spelling);
-    vocab[spelling] = byte;
-  }
-  vocab["ab"] = 256;
-  nlohmann::json root;
-  root["model"] = {{"type", "BPE"}, {"vocab", vocab}, {"merges", {"a b"}}};
-  root["added_tokens"] = {{{"id", 257}, {"content", "<|end|>"}, {"special", true}}};
-  root["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
-  root["decoder"] = {{"type", "ByteLevel"}};
-  return root;
 }
 
 namespace {
@@ -184,6 +167,46 @@ TEST(Tokenizer, ConfigNamesBosAndEosAndMayAddThem) {
   const auto unknown = Tokenizer::FromJson(json, R"({"eos_token": "</s>"})");
   EXPECT_EQ(unknown.status().message(),
             "tokenizer_config.json: eos_token is `</s>`, which tokenizer.json does not have");
+}
+
+// Of texts in brackets, which are plain. They are normalized with what stands beside them.
+TEST(Tokenizer, PlainTextSpellsNoSpecialToken) {
+  nlohmann::json json = SmallTokenizerJson();
+  const auto ids = [&](const std::string& marked) {
+    const auto tokenizer = Tokenizer::FromJson(json.dump());
+    EXPECT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+    std::string text;
+    ByteSpans plain;
+    for (size_t at = 0; at < marked.size(); ++at) {
+      const size_t end = marked[at] == '[' ? marked.find(']', at) : at;
+      if (marked[at] == '[') plain.Add(text.size(), text.size() + end - at - 1);
+      text += marked[at] == '[' ? marked.substr(at + 1, end - at - 1) : marked.substr(at, 1);
+      at = end;
+    }
+    const Result<std::vector<int32_t>> found = tokenizer->Encode(text, false, plain);
+    EXPECT_TRUE(found.ok());
+    std::string shown;  // what is not a special token as its bytes
+    for (const int32_t id : *found)
+      shown += id == 257 ? std::string("#") : std::string(tokenizer->TokenBytes(id));
+    return shown;
+  };
+  const std::string end = "<|end|>";
+  EXPECT_EQ(ids(end + "[a" + end + "b]" + end), "#a<|end|>b#");
+  EXPECT_EQ(ids(end + "[<|e]nd|>[]" + end), "#<|end|>#");
+
+  json["added_tokens"][0]["normalized"] = true;
+  EXPECT_EQ(ids(end + "[a" + end + "b]" + end), "#a<|end|>b#");
+  json["normalizer"] = {{"type", "NFC"}};
+  EXPECT_EQ(ids("e[\u0301" + end + "]" + end), "\u00E9<|end|>#");
+  EXPECT_EQ(ids("e[\u0301\u0302a\u0301" + end + "e]\u0301" + end + "[\u0301]"),
+            "\u00E9\u0302\u00E1<|end|>\u00E9#\u0301");
+  EXPECT_EQ(ids("\u1100[\u1161]\u11A8" + end + "[" + end + "]"), "\uAC01#<|end|>");
+  json["normalizer"] = {{"type", "Strip"}, {"strip_left", true}, {"strip_right", false}};
+  EXPECT_EQ(ids(" [ " + end + "]" + end), "<|end|>#");
+  json["normalizer"] = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "--"}};
+  EXPECT_EQ(ids("aa[a" + end + "a]" + end), "------<|end|>--#");
+  json["normalizer"] = {{"type", "Prepend"}, {"prepend", "--"}};
+  EXPECT_EQ(ids("[" + end + "]"), "--<|end|>") << "the searched form is --<|end|>";
 }
 
 // The class of Llama rebuilds its template from the keys; others ignore them.
