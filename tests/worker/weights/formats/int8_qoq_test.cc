@@ -2,6 +2,9 @@
 // f32.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <random>
+
 #include "tests/support/one_sentence.h"
 #include "tests/worker/weights/decode_linear.h"
 #include "tests/worker/weights/formats/int8_qoq_cases.h"
@@ -45,6 +48,79 @@ TEST(Int8AndQoq, EveryRankHoldsItsCutExactly) {
       }
     }
   }
+}
+
+// Rows as norms give them: of different magnitudes, some channels larger than the others.
+std::vector<float> Activations(int64_t rows, int64_t inputs) {
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal(0, 1);
+  std::vector<float> x(rows * inputs);
+  for (int64_t row = 0; row < rows; ++row) {
+    const float magnitude = std::exp(normal(random));
+    for (int64_t input = 0; input < inputs; ++input)
+      x[row * inputs + input] = normal(random) * magnitude * (input % 100 == 3 ? 4.0f : 1.0f);
+  }
+  return x;
+}
+
+// Squared error over squared length of `y` against weights times x in double.
+double ErrorOf(const std::vector<float>& y, const std::vector<float>& weights,
+               const std::vector<float>& x, int64_t rows, int64_t inputs) {
+  const auto outputs = static_cast<int64_t>(weights.size()) / inputs;
+  double error = 0;
+  double length = 0;
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t output = 0; output < outputs; ++output) {
+      double exact = 0;
+      for (int64_t i = 0; i < inputs; ++i)
+        exact += double{weights[output * inputs + i]} * x[row * inputs + i];
+      error += std::pow(y[row * outputs + output] - exact, 2);
+      length += exact * exact;
+    }
+  }
+  return error / length;
+}
+
+// The decision of worker/weights/formats/README.md: a checkpoint's static scales are not used,
+// since a scale for each row and 128 inputs is never coarser than one that covers all rows. Even
+// one that was calibrated on these very rows, which clips none of them, is several times worse.
+TEST(Int8AndQoq, ScalesOfEachRowAreFinerThanAStaticOne) {
+  const Made made(Int8("channel", true, true, DType::kF32));
+  made.Write();
+  const auto loaded = Load(made.folder.path(), made.spec, 1, 0);
+  ASSERT_TRUE(loaded.ok()) << loaded.status().message();
+  const kernels::LinearShape& shape = loaded->shapes.gate_up;
+  const std::byte* packed = loaded->layers[0].gate_up;
+  const std::vector<float> weights = DecodeLinear(shape, packed);
+  constexpr int64_t kRows = 64;
+  const std::vector<float> x = Activations(kRows, shape.inputs);
+
+  ThreadPool pool(1);
+  Stream stream(&pool);
+  const auto run = [&](const std::vector<float>& rows, kernels::ActivationFormat activation) {
+    const Buffer workspace(kernels::LinearWorkspaceBytes(shape, activation, kRows));
+    std::vector<float> out(kRows * shape.outputs);
+    kernels::Linear({.shape = &shape,
+                     .weights = packed,
+                     .x = rows.data(),
+                     .x_stride = shape.inputs,
+                     .rows = kRows,
+                     .out = out.data(),
+                     .activation = activation,
+                     .workspace = workspace.data()},
+                    stream);
+    return ErrorOf(out, weights, x, kRows, shape.inputs);
+  };
+  float largest = 0;
+  for (const float value : x) largest = std::max(largest, std::fabs(value));
+  std::vector<float> rounded = x;
+  for (float& value : rounded) value = std::nearbyint(value / (largest / 127)) * (largest / 127);
+
+  const double ours = run(x, kernels::ActivationFormat::kInt8);
+  const double with_static = run(rounded, kernels::ActivationFormat::kF32);
+  EXPECT_LT(run(x, kernels::ActivationFormat::kF32), 1e-10) << "sums in float32";
+  std::printf("squared error: ours %.3g, static %.3g\n", ours, with_static);
+  EXPECT_LT(ours, with_static / 4);
 }
 
 struct Fault {
