@@ -64,6 +64,9 @@ MpiRuntime::MpiRuntime(int* argc, char*** argv) {
   OCTET_CHECK_GE(provided, static_cast<int>(MPI_THREAD_FUNNELED));
   OCTET_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &rank_));
   OCTET_MPI(MPI_Comm_size(MPI_COMM_WORLD, &size_));
+  const HostRanks host;
+  host_rank_ = host.rank();
+  host_size_ = host.size();
 }
 
 MpiRuntime::~MpiRuntime() { OCTET_MPI(MPI_Finalize()); }

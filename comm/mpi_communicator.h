@@ -24,6 +24,9 @@ class MpiRuntime {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
+  // Among the ranks that share this host's memory, in the order of the job's ranks.
+  int host_rank() const { return host_rank_; }
+  int host_size() const { return host_size_; }
 
   // Whether `ok` holds on every rank; all ranks call it. For start-up, when ranks still fail alone.
   bool AllAgree(bool ok) const;
@@ -31,6 +34,8 @@ class MpiRuntime {
  private:
   int rank_ = 0;
   int size_ = 1;
+  int host_rank_ = 0;
+  int host_size_ = 1;
 };
 
 struct MpiOptions {

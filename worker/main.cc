@@ -85,8 +85,9 @@ struct LoadedModel {
 };
 
 // `gpu` is null on the CPU.
-Result<LoadedModel> LoadModel(const RankOptions& options, Gpu* gpu, int rank, int ranks,
+Result<LoadedModel> LoadModel(const RankOptions& options, Gpu* gpu, const comm::MpiRuntime& mpi,
                               CoordinatorLink* link) {
+  const int rank = mpi.rank();
   LoadedModel model;
   OCTET_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(options.model_dir));
   OCTET_ASSIGN_OR_RETURN(const ModelSpec spec, SpecFromConfig(checkpoint.config_json(),
@@ -98,7 +99,7 @@ Result<LoadedModel> LoadModel(const RankOptions& options, Gpu* gpu, int rank, in
           checkpoint, spec,
           {.layers = chosen.weights, .head = chosen.head, .group = chosen.group_size}));
   OCTET_ASSIGN_OR_RETURN(model.config,
-                         MakeEngineConfig(chosen, spec, weights, ranks, rank, Describe(gpu)));
+                         MakeEngineConfig(chosen, spec, weights, mpi.size(), rank, Describe(gpu)));
   if (gpu != nullptr) {
     OCTET_RETURN_IF_ERROR(CheckPlanFits(MemoryPlan::Make(model.config), gpu->info(), rank));
   }
@@ -110,7 +111,8 @@ Result<LoadedModel> LoadModel(const RankOptions& options, Gpu* gpu, int rank, in
   ThreadPool pool(model.config.threads);
   OCTET_ASSIGN_OR_RETURN(
       LoadedWeights loaded,
-      LoadPackedWeights({options.packed_dir, SharedReserveBytes(model.config)},
+      LoadPackedWeights({options.packed_dir, SharedReserveBytes(model.config),
+                         HostPlace{mpi.host_rank(), mpi.host_size()}},
                         {checkpoint, spec, model.config.shard, model.config.weights}, pool,
                         LoadProgress(rank, link)));
   if (gpu == nullptr) {
@@ -236,7 +238,7 @@ int Run(const RankOptions& options, int* argc, char*** argv) {
   OCTET_CHECK_EQ(mpi->size(), place->size);
   if (!AllGoOn(device.status(), *mpi, link)) return kExitRefused;
 
-  Result<LoadedModel> model = LoadModel(options, gpu, mpi->rank(), mpi->size(), &link);
+  Result<LoadedModel> model = LoadModel(options, gpu, *mpi, &link);
   if (!AllGoOn(model.status(), *mpi, link)) return kExitRefused;
   return Serve(std::move(*model), gpu, options.worker.share_gpu, *mpi, link);
 }

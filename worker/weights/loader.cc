@@ -28,14 +28,14 @@ int64_t BatchRows(int64_t columns) {
 class Loader {
  public:
   Loader(const Checkpoint& checkpoint, const StoredModules& modules, const WeightAssembly& assembly,
-         ThreadPool& pool, const std::function<void(double)>& progress)
+         ThreadPool& pool, const std::function<void(double)>& progress, SharedReads* shared)
       : checkpoint_(checkpoint),
         modules_(modules),
         assembly_(assembly),
         pool_(pool),
         progress_(progress),
         packer_(pool),
-        stored_(checkpoint, modules, pool),
+        stored_(checkpoint, modules, pool, shared),
         staging_(pool.threads()) {
     for (const LinearPiece& piece : assembly.linears) {
       const kernels::LinearShape& shape = ShapeOf(piece);
@@ -215,7 +215,7 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
                                           const ShardPlan& shard, const WeightOptions& options,
                                           ThreadPool& pool,
                                           const std::function<void(double)>& progress,
-                                          Buffer memory) {
+                                          Buffer memory, SharedReads* shared) {
   OCTET_ASSIGN_OR_RETURN(const StoredModules modules, StoredModules::Open(checkpoint, spec));
   const StoredTypes stored = StoredTypesOf(checkpoint, modules, spec);
   const DType embedding = stored.embedding;
@@ -246,7 +246,7 @@ Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const Mo
   }
   if (memory.bytes() == 0) memory = Buffer(WeightPlan::Make(spec, shard, options).bytes());
   WeightAssembly assembly = WeightAssembly::Make(spec, shard, options, std::move(memory));
-  OCTET_RETURN_IF_ERROR(Loader(checkpoint, modules, assembly, pool, progress).LoadAll());
+  OCTET_RETURN_IF_ERROR(Loader(checkpoint, modules, assembly, pool, progress, shared).LoadAll());
   for (size_t layer = 0; layer < assembly.key_guards.size(); ++layer) {
     FillKeyGuard(spec, shard, assembly.weights.layers[layer].qkv_bias, assembly.key_guards[layer]);
   }

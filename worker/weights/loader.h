@@ -14,6 +14,7 @@
 #include "worker/model/model_spec.h"
 #include "worker/model/shard_plan.h"
 #include "worker/weights/checkpoint.h"
+#include "worker/weights/shared_reads.h"
 #include "worker/weights/stored_modules.h"
 
 namespace octet::worker {
@@ -62,12 +63,13 @@ inline constexpr int64_t kLoadBatchElements = int64_t{1}
 // Checks all tensors before it takes memory. `progress` may be null; it is called with a growing
 // fraction, 1 at last, from the calling thread, after every batch that this thread reads: silence
 // is a read that does not come back. `memory` is where the weights are to lie, zeroed and of
-// WeightPlan's bytes; empty: new memory.
+// WeightPlan's bytes; empty: new memory. `shared` may be null: then modules that all ranks need
+// whole are read by each.
 Result<DecoderWeights> LoadDecoderWeights(const Checkpoint& checkpoint, const ModelSpec& spec,
                                           const ShardPlan& shard, const WeightOptions& options,
                                           ThreadPool& pool,
                                           const std::function<void(double)>& progress,
-                                          Buffer memory = {});
+                                          Buffer memory = {}, SharedReads* shared = nullptr);
 
 // Made-up weights in true shapes, for benchmarks without a checkpoint. A weight depends on seed,
 // tensor, row and column alone, so that all TP degrees have the same model. Magnitudes are such

@@ -1,6 +1,7 @@
 #include "worker/weights/stored_piece.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <utility>
 
@@ -77,7 +78,8 @@ StoredPieceLoader::Module StoredPieceLoader::Describe(const LinearPiece& piece) 
                    .tensors = {},
                    .outputs = found.outputs,
                    .inputs = found.inputs,
-                   .output_order = modules_.OutputOrder(piece.module)};
+                   .output_order = modules_.OutputOrder(piece.module),
+                   .is_row_parallel = found.kind == LinearKind::kDown};
   for (const StoredTensorSpec& spec : module.specs) {
     module.tensors.push_back(checkpoint_.Find(StoredTensorName(piece.module, spec.suffix)));
   }
@@ -108,15 +110,9 @@ Status StoredPieceLoader::Load(const LinearPiece& piece, const kernels::LinearSh
     block.weights.col_begin = 0;
     block.weights.col_end = module.inputs;
   }
-  if (module.output_order != nullptr) {
-    block.weights.row_begin = 0;
-    block.weights.row_end = module.outputs;
-    const int64_t bytes = StagedBytes(module.format, module.tensors, block);
-    if (bytes <= kWholeStagedBytesMax) return LoadBlock(module, block, piece, shape, advance);
-    return ResourceExhausted("module " + Quoted(module.name) + ": " + std::to_string(bytes) +
-                             " bytes to be read whole because of act-order, the limit is " +
-                             std::to_string(kWholeStagedBytesMax));
-  }
+  const bool is_dealt = module.input_order != nullptr && module.is_row_parallel;
+  if (module.output_order != nullptr || (is_dealt && shared_ != nullptr))
+    return LoadWhole(module, block, piece, shape, advance);
   const int64_t chunk_bytes = StagedBytes(module.format, module.tensors, block);
   const int64_t chunk = std::max<int64_t>(1, kStagedBytesMax / chunk_bytes) * kChunkRows;
   for (int64_t row = piece.row_begin; row < piece.row_end; row += chunk) {
@@ -131,12 +127,42 @@ Status StoredPieceLoader::Load(const LinearPiece& piece, const kernels::LinearSh
   return {};
 }
 
+Status StoredPieceLoader::LoadWhole(const Module& module, StoredBlock block,
+                                    const LinearPiece& piece, const kernels::LinearShape& shape,
+                                    const std::function<void(int64_t)>& advance) {
+  block.weights.row_begin = 0;
+  block.weights.row_end = module.outputs;
+  const int64_t bytes = StagedBytes(module.format, module.tensors, block);
+  if (bytes > kWholeStagedBytesMax) {
+    return ResourceExhausted("module " + Quoted(module.name) + ": " + std::to_string(bytes) +
+                             " bytes to be read whole because of act-order, the limit is " +
+                             std::to_string(kWholeStagedBytesMax));
+  }
+  if (shared_ == nullptr) return LoadBlock(module, block, piece, shape, advance);
+  const auto no_news = [](int64_t) {};
+  OCTET_ASSIGN_OR_RETURN(const std::byte* const whole,
+                         shared_->Next(bytes, [&](int part, int parts, std::byte* to) {
+                           return ReadPart(module, block, part, parts, to, no_news);
+                         }));
+  if (whole == nullptr) return LoadBlock(module, block, piece, shape, advance);
+  PlaceStaged(module, block, whole);
+  advance((piece.row_end - piece.row_begin) * shape.inputs);
+  Status status = PackStaged(module, block, piece, shape);
+  shared_->Release();
+  return status;
+}
+
 // The piece's rows are in the block.
 Status StoredPieceLoader::LoadBlock(const Module& module, const StoredBlock& block,
                                     const LinearPiece& piece, const kernels::LinearShape& shape,
                                     const std::function<void(int64_t)>& advance) {
   const int64_t weights = (piece.row_end - piece.row_begin) * shape.inputs;
-  OCTET_RETURN_IF_ERROR(Stage(module, block, weights, advance));
+  OCTET_RETURN_IF_ERROR(Stage(module, block, advance, weights));
+  return PackStaged(module, block, piece, shape);
+}
+
+Status StoredPieceLoader::PackStaged(const Module& module, const StoredBlock& block,
+                                     const LinearPiece& piece, const kernels::LinearShape& shape) {
   const bool is_float = !kernels::IsQuantized(shape.format);
   const int64_t inputs = block.weights.cols();
   const int64_t groups = block.groups();
@@ -178,34 +204,58 @@ Status StoredPieceLoader::LoadBlock(const Module& module, const StoredBlock& blo
       });
 }
 
-Status StoredPieceLoader::Stage(const Module& module, const StoredBlock& block, int64_t weights,
-                                const std::function<void(int64_t)>& advance) {
+// `advance` hears of `weights` in the end.
+Status StoredPieceLoader::Stage(const Module& module, const StoredBlock& block,
+                                const std::function<void(int64_t)>& advance, int64_t weights) {
   bytes_.resize(StagedBytes(module.format, module.tensors, block));
+  PlaceStaged(module, block, bytes_.data());
+  // The first tensor has the codes: its rows stand for the weights.
+  const int64_t rows = module.format.SliceOf(0, block).rows();
+  std::atomic<int64_t> read_rows = 0;
+  return ReadPart(module, block, 0, 1, bytes_.data(), [&](int64_t more) {
+    const int64_t before = read_rows.fetch_add(more);
+    advance(weights * (before + more) / rows - weights * before / rows);
+  });
+}
+
+// Where the parts of the block's tensors lie, one after the other.
+void StoredPieceLoader::PlaceStaged(const Module& module, const StoredBlock& block,
+                                    const std::byte* bytes) {
   staged_.assign(module.specs.size(), StagedTensor());
-  int64_t at = 0;
+  for (size_t i = 0; i < module.specs.size(); ++i) {
+    if (module.tensors[i] == nullptr) continue;
+    const DType type = *module.tensors[i]->info->dtype();
+    const MatrixSlice slice = module.format.SliceOf(i, block);
+    const int64_t count = slice.rows() * slice.cols() * DTypeBytes(type);
+    if (count == 0) continue;
+    staged_[i] = {type, slice, bytes};
+    bytes += AlignUp(count);
+  }
+}
+
+// Of each tensor its part of the rows; `advance` hears of those of the first.
+Status StoredPieceLoader::ReadPart(const Module& module, const StoredBlock& block, int part,
+                                   int parts, std::byte* whole,
+                                   const std::function<void(int64_t)>& advance) const {
   for (size_t i = 0; i < module.specs.size(); ++i) {
     if (module.tensors[i] == nullptr) continue;
     const Checkpoint::Tensor& tensor = *module.tensors[i];
-    const DType type = *tensor.info->dtype();
     const MatrixSlice slice = module.format.SliceOf(i, block);
-    std::byte* const to = bytes_.data() + at;
-    const int64_t row_bytes = slice.cols() * DTypeBytes(type);
+    const int64_t row_bytes = slice.cols() * DTypeBytes(*tensor.info->dtype());
     if (slice.rows() == 0 || row_bytes == 0) continue;
+    const int64_t first = slice.rows() * part / parts;
     FirstFailure failure;
     pool_.ParallelFor(
-        slice.rows(), std::max<int64_t>(1, kReadBytes / row_bytes),
+        slice.rows() * (part + 1) / parts - first, std::max<int64_t>(1, kReadBytes / row_bytes),
         [&](int64_t begin, int64_t end) {
-          Status status = checkpoint_.ReadRows(
-              tensor,
-              {slice.row_begin + begin, slice.row_begin + end, slice.col_begin, slice.col_end},
-              to + begin * row_bytes);
+          const MatrixSlice rows = {slice.row_begin + first + begin, slice.row_begin + first + end,
+                                    slice.col_begin, slice.col_end};
+          Status status = checkpoint_.ReadRows(tensor, rows, whole + (first + begin) * row_bytes);
           if (!status.ok()) failure.Report(begin, std::move(status));
-          // The first tensor has the codes: its rows stand for the weights.
-          if (i == 0) advance(weights * end / slice.rows() - weights * begin / slice.rows());
+          if (i == 0) advance(end - begin);
         });
     OCTET_RETURN_IF_ERROR(failure.status());
-    staged_[i] = {type, slice, to};
-    at += AlignUp(slice.rows() * row_bytes);
+    whole += AlignUp(slice.rows() * row_bytes);
   }
   return {};
 }

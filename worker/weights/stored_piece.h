@@ -14,6 +14,7 @@
 #include "kernels/linear/linear.h"
 #include "worker/weights/checkpoint.h"
 #include "worker/weights/piece_packer.h"
+#include "worker/weights/shared_reads.h"
 #include "worker/weights/stored_modules.h"
 #include "worker/weights/weight_assembly.h"
 
@@ -21,15 +22,19 @@ namespace octet::worker {
 
 // Read before it is unpacked, of all tensors of a module together, or what 48 outputs need.
 inline constexpr int64_t kStagedBytesMax = int64_t{64} << 20;
-// A module whose outputs are kept in another order is staged whole.
+// A module whose outputs are kept in another order, or whose inputs are dealt to ranks in another,
+// is staged whole: once for all ranks of the host where they share their reads.
 inline constexpr int64_t kWholeStagedBytesMax = int64_t{768} << 20;
 
 class StoredPieceLoader {
  public:
-  StoredPieceLoader(const Checkpoint& checkpoint, const StoredModules& modules, ThreadPool& pool)
+  // `shared` may be null: modules that are staged whole are then read by this rank alone.
+  StoredPieceLoader(const Checkpoint& checkpoint, const StoredModules& modules, ThreadPool& pool,
+                    SharedReads* shared)
       : checkpoint_(checkpoint),
         modules_(modules),
         pool_(pool),
+        shared_(shared),
         packer_(pool),
         scratch_(pool.threads()) {}
 
@@ -61,19 +66,28 @@ class StoredPieceLoader {
     const std::vector<int32_t>* input_order = nullptr;
     const std::vector<int32_t>* output_order = nullptr;
     const std::vector<int32_t>* group_numbers = nullptr;  // of inputs that are kept as they lie
+    bool is_row_parallel = false;                         // and so each rank has some of the inputs
   };
 
   Module Describe(const LinearPiece& piece) const;
+  Status LoadWhole(const Module& module, StoredBlock block, const LinearPiece& piece,
+                   const kernels::LinearShape& shape, const std::function<void(int64_t)>& advance);
   Status LoadBlock(const Module& module, const StoredBlock& block, const LinearPiece& piece,
                    const kernels::LinearShape& shape, const std::function<void(int64_t)>& advance);
-  Status Stage(const Module& module, const StoredBlock& block, int64_t weights,
-               const std::function<void(int64_t)>& advance);
+  Status PackStaged(const Module& module, const StoredBlock& block, const LinearPiece& piece,
+                    const kernels::LinearShape& shape);
+  Status Stage(const Module& module, const StoredBlock& block,
+               const std::function<void(int64_t)>& advance, int64_t weights);
+  void PlaceStaged(const Module& module, const StoredBlock& block, const std::byte* bytes);
+  Status ReadPart(const Module& module, const StoredBlock& block, int part, int parts,
+                  std::byte* whole, const std::function<void(int64_t)>& advance) const;
   Status Unpack(const Module& module, const StoredBlock& block, int64_t row_begin, int64_t row_end,
                 Scratch* scratch) const;
 
   const Checkpoint& checkpoint_;
   const StoredModules& modules_;
   ThreadPool& pool_;
+  SharedReads* const shared_;
   PiecePacker packer_;
   std::vector<Scratch> scratch_;  // of each thread
   std::vector<std::byte> bytes_;

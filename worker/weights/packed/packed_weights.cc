@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -60,9 +61,12 @@ class PackedStore {
     }
     const bool in_file = memory.bytes() > 0;
     if (in_file) UseHugePages(memory, pool_);
-    OCTET_ASSIGN_OR_RETURN(DecoderWeights weights,
-                           LoadDecoderWeights(wanted_.checkpoint, wanted_.spec, wanted_.shard,
-                                              wanted_.options, pool_, progress, std::move(memory)));
+    std::unique_ptr<SharedReads> shared = JoinReads();
+    OCTET_ASSIGN_OR_RETURN(
+        DecoderWeights weights,
+        LoadDecoderWeights(wanted_.checkpoint, wanted_.spec, wanted_.shard, wanted_.options, pool_,
+                           progress, std::move(memory), shared.get()));
+    shared.reset();
     if (kept.ok()) kept = Keep(weights, in_file, *created);
     if (!kept.ok()) WarnNotKept(kept);
     weights.arena.Seal();
@@ -70,6 +74,15 @@ class PackedStore {
   }
 
  private:
+  // What the ranks of a host have in common: a checkpoint, a degree and a way to keep it.
+  std::unique_ptr<SharedReads> JoinReads() const {
+    ShardPlan first = wanted_.shard;
+    first.rank = 0;
+    const std::string key = PackedKeyOf(wanted_.checkpoint, first, wanted_.options).Hex() + "-" +
+                            std::to_string(folder_.host.ranks);
+    return SharedReads::Join(folder_.path, key, folder_.host, folder_.reserve_bytes);
+  }
+
   PackedHeader Expected(std::vector<WeightPart> parts) const {
     return {.key = key_, .data_bytes = layout_.data_bytes, .parts = std::move(parts)};
   }

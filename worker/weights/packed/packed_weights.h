@@ -21,6 +21,8 @@ namespace octet::worker {
 struct PackedFolder {
   std::string path;           // empty: nothing is kept
   int64_t reserve_bytes = 0;  // of the file system, for others
+  // In a folder in memory, the ranks of this host read together what all of them need whole.
+  HostPlace host;
 };
 
 // What LoadDecoderWeights is told. All outlive the call.
