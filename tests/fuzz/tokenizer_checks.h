@@ -1,6 +1,7 @@
 // What must hold of any tokenizer that loads, whatever its files say.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -25,6 +26,26 @@ inline void CheckDecoding(const tokenizer::Tokenizer& tokenizer, const std::vect
   OCTET_CHECK(joined + detokenizer.Finish() == text);
 }
 
+// With plain ranges, the ids are the same where there is no special token.
+inline void CheckPlainText(const tokenizer::Tokenizer& tokenizer, const std::string& text) {
+  const auto all = tokenizer.Encode(text, false, true);
+  if (!all.ok()) return;
+  const auto specials = [&](const std::vector<int32_t>& ids) {
+    return std::count_if(ids.begin(), ids.end(),
+                         [&](int32_t id) { return tokenizer.IsSpecial(id); });
+  };
+  ByteSpans plain;
+  for (size_t at = 2; at + 9 <= text.size(); at += 17) {
+    size_t end = at + 9;
+    while (at < end && (text[at] & 0xC0) == 0x80) ++at;
+    while (end < text.size() && (text[end] & 0xC0) == 0x80) ++end;
+    plain.Add(at, end);
+  }
+  const auto some = tokenizer.Encode(text, false, plain);
+  OCTET_CHECK(some.ok());
+  if (specials(*all) == 0) OCTET_CHECK(*some == *all);
+}
+
 // A refusal has a sentence; a tokenizer turns a fixed text into ids inside its vocabulary, and any
 // ids into valid UTF-8, in pieces as in one.
 inline void CheckTokenizer(const Result<tokenizer::Tokenizer>& tokenizer) {
@@ -44,6 +65,7 @@ inline void CheckTokenizer(const Result<tokenizer::Tokenizer>& tokenizer) {
     }
     CheckDecoding(*tokenizer, *ids, false);
   }
+  CheckPlainText(*tokenizer, text);
   std::vector<int32_t> odd = {-1, 0, 1, 2, 255, 256, 1 << 30};
   for (int32_t id = 3; id < 300; ++id) odd.push_back(id);
   CheckDecoding(*tokenizer, odd, true);
