@@ -72,23 +72,30 @@ std::byte* MapFile(int fd, int64_t bytes) {
   return mapped == MAP_FAILED ? nullptr : static_cast<std::byte*>(mapped);
 }
 
-// Whoever has all places is alone, and nobody can take one until the table is gone.
-bool HasAllPlaces(int fd) { return TryLock(fd, 0, kHostRanksMax); }
+// Whoever has all places is alone, and nobody can take one until the table is gone. Removes the
+// table and its files then.
+void RemoveIfAlone(const fs::path& table, int table_fd) {
+  if (!TryLock(table_fd, 0, kHostRanksMax)) return;
+  std::error_code error;
+  for (fs::directory_iterator it(table.parent_path(), error), end; !error && it != end;
+       it.increment(error)) {
+    if (it->path().stem() == table.stem()) unlink(it->path().c_str());
+  }
+}
 
-// Tables at which nobody sits, and their files: what a group that was killed has left.
+// What a group that was killed has left.
 void RemoveAbandoned(const std::string& folder) {
   std::error_code error;
-  std::vector<fs::path> all;
+  std::vector<fs::path> tables;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    if (it->path().filename().string().starts_with(kPrefix)) all.push_back(it->path());
+    const fs::path& path = it->path();
+    if (path.filename().string().starts_with(kPrefix) && path.extension() == kTableEnding)
+      tables.push_back(path);
   }
-  for (const fs::path& table : all) {
-    if (table.extension() != kTableEnding) continue;
+  for (const fs::path& table : tables) {
     const int fd = open(table.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) continue;
-    for (const fs::path& path : all) {
-      if (path.stem() == table.stem() && HasAllPlaces(fd)) unlink(path.c_str());
-    }
+    RemoveIfAlone(table, fd);
     close(fd);
   }
 }
@@ -145,8 +152,10 @@ SharedReads::SharedReads(std::string path, const HostPlace& place, int64_t reser
 
 SharedReads::~SharedReads() {
   Close();
-  if (HasAllPlaces(table_fd_)) unlink((path_ + kTableEnding).c_str());
   munmap(table_, kHeaderBytes);
+  // Its own place first: of two that leave at once, the second finds all of them free.
+  Unlock(table_fd_, place_.rank);
+  RemoveIfAlone(path_ + kTableEnding, table_fd_);
   close(table_fd_);
 }
 
