@@ -115,12 +115,13 @@ void Divide(const InspectOptions& options, const worker::WeightOptions& weights,
     report->ranks.push_back({std::move(*shard), bytes});
   }
   const auto shapes = worker::DecoderShapes::Make(spec, report->ranks[0].shard, weights);
-  report->kept = {{"q, k, v", Describe(shapes.qkv)},
-                  {"attention output", Describe(shapes.o)},
-                  {"gate, up", Describe(shapes.gate_up)},
-                  {"down", Describe(shapes.down)},
-                  {"head", Describe(shapes.head)},
-                  {"embedding", std::string(DTypeName(weights.embedding))}};
+  report->kept = {
+      {"q, k, v", Describe(shapes.qkv)},
+      {"attention output", Describe(shapes.o) + (shapes.o_in_runs ? " (act-order)" : "")},
+      {"gate, up", Describe(shapes.gate_up)},
+      {"down", Describe(shapes.down)},
+      {"head", Describe(shapes.head)},
+      {"embedding", std::string(DTypeName(weights.embedding))}};
 }
 
 // Loads every rank, one after the other: NaN, infinity, zero scales and the like.

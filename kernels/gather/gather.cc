@@ -11,6 +11,7 @@ void GatherColumns(const GatherColumnsArgs& args, Stream& stream) {
   OCTET_CHECK(args.x != nullptr && args.order != nullptr && args.y != nullptr);
   OCTET_CHECK(args.x != args.y);
   OCTET_CHECK_GE(args.y_stride, args.width);
+  OCTET_CHECK_GE(args.x_width, 1);
   Dispatch(cpu::GatherColumns, cuda::GatherColumns, args, stream);
 }
 
@@ -21,11 +22,14 @@ void GatherColumns(const GatherColumnsArgs& args, Stream& stream) {
   const int64_t spans = (args.width + kSpan - 1) / kSpan;
   stream.pool().ParallelFor(args.rows * spans, 1, [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
-      const float* x = args.x + item / spans * args.width;
+      const float* x = args.x + item / spans * args.x_width;
       float* y = args.y + item / spans * args.y_stride;
       const int64_t first = item % spans * kSpan;
       const int64_t last = first + kSpan < args.width ? first + kSpan : args.width;
-      for (int64_t i = first; i < last; ++i) y[i] = x[args.order[i]];
+      for (int64_t i = first; i < last; ++i) {
+        const int32_t from = args.order[i];
+        y[i] = from < 0 ? 0.0f : x[from];
+      }
     }
   });
 }

@@ -17,7 +17,7 @@ __global__ void __launch_bounds__(kThreads) GatherColumnsKernel(const GatherColu
   const int64_t first = int64_t{blockIdx.x} * kRows;
   const int64_t last = min(first + kRows, p.rows);
   for (int64_t row = first; row < last; ++row) {
-    p.y[row * p.y_stride + column] = p.x[row * p.width + from];
+    p.y[row * p.y_stride + column] = from < 0 ? 0.0f : p.x[row * p.x_width + from];
   }
 }
 

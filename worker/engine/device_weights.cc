@@ -22,6 +22,7 @@ class Mover {
     MoveNorm(layer.mlp_norm);
     Move(layer.qkv_order);
     Move(layer.gate_up_order);
+    Move(layer.o_order);
     Move(layer.qkv);
     Move(layer.qkv_bias);
     Move(layer.key_guard);

@@ -56,6 +56,7 @@ DecoderBuffers MakeDecoderBuffers(const EngineConfig& config, const DecoderShape
     b.ordered.values = memory.Of<float>(kOrdered);
     b.ordered.inputs = config.spec.hidden;
     b.attention.values = memory.Of<float>(kAttention);
+    b.attention_places = memory.Of<float>(kAttentionPlaces);
     b.gated.values = memory.Of<float>(kGated);
     b.attention_workspace = b.workspace;
   } else {

@@ -42,7 +42,8 @@ void PlanForHost(const EngineConfig& c, const DecoderShapes& shapes, MemoryPlan*
   const int64_t rows = c.step_rows;
   const int64_t floats = sizeof(float);
   if (shapes.ordered_inputs) plan[kOrdered] = rows * c.spec.hidden * floats;
-  plan[kAttention] = rows * shapes.o.inputs * floats;
+  plan[kAttention] = rows * c.shard.heads() * c.spec.head_dim * floats;
+  if (shapes.o_in_runs) plan[kAttentionPlaces] = rows * shapes.o.inputs * floats;
   plan[kGated] = rows * shapes.down.inputs * floats;
   plan[kWorkspace] = std::max(plan[kWorkspace], kernels::AttentionWorkspaceBytes(
                                                     c.shard.heads(), c.spec.head_dim, c.threads));
@@ -168,6 +169,7 @@ std::string_view ActivationBufferName(ActivationBuffer buffer) {
                                                 "roots",
                                                 "qkv",
                                                 "attention",
+                                                "attention_places",
                                                 "gate_up",
                                                 "gated",
                                                 "cos",

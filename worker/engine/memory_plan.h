@@ -21,6 +21,7 @@ enum class ActivationBuffer {
   kRoots,
   kQkv,
   kAttention,
+  kAttentionPlaces,
   kGateUp,
   kGated,
   kCos,

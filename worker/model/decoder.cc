@@ -67,9 +67,25 @@ const LinearInput& Decoder::Ordered(const int32_t* order, int64_t rows) {
                           .y = ordered.values,
                           .rows = rows,
                           .width = spec_.hidden,
-                          .y_stride = ordered.values_stride()},
+                          .y_stride = ordered.values_stride(),
+                          .x_width = spec_.hidden},
                          *stream_);
   return ordered;
+}
+
+void Decoder::ProjectAttention(const LayerWeights& layer, int64_t rows) {
+  const DecoderBuffers& b = buffers_;
+  const kernels::LinearShape& o = weights_.shapes.o;
+  if (layer.o_order == nullptr) return Project(o, layer.o, nullptr, b.attention, rows, b.roots);
+  kernels::GatherColumns({.x = b.attention.values,
+                          .order = layer.o_order,
+                          .y = b.attention_places,
+                          .rows = rows,
+                          .width = o.inputs,
+                          .y_stride = o.inputs,
+                          .x_width = shard_.heads() * spec_.head_dim},
+                         *stream_);
+  Project(o, layer.o, nullptr, b.attention_places, {}, rows, b.roots);
 }
 
 const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
@@ -123,7 +139,7 @@ const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBat
                       .block_tables = batch.block_tables,
                       .y = b.attention.Rows(batch.rows)},
                      *stream_);
-  Project(weights_.shapes.o, layer.o, nullptr, b.attention, batch.rows, b.roots);
+  ProjectAttention(layer, batch.rows);
   return SumOfRoots(shard_.attention_exchange, batch.rows);
 }
 

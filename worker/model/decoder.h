@@ -47,6 +47,7 @@ struct DecoderBuffers {
   float* roots = nullptr;              // [most roots of any row-parallel linear, rows, hidden]
   float* qkv = nullptr;                // [rows, (heads + 2 kv_heads) * head_dim] of this rank
   LinearInput attention;               // of o: [rows, heads * head_dim] of this rank
+  float* attention_places = nullptr;   // of o where it is kept in runs: [rows, inputs of o]
   float* gate_up = nullptr;            // [rows, 2 * ffn] of this rank
   LinearInput gated;                   // of down: [rows, ffn] of this rank
   float* cos = nullptr;                // [rows, head_dim / 2]
@@ -92,6 +93,7 @@ class Decoder {
   const float* MlpBlock(const LayerWeights& layer, int64_t rows);
   // The normed rows in this order, or as they are where there is none.
   const LinearInput& Ordered(const int32_t* order, int64_t rows);
+  void ProjectAttention(const LayerWeights& layer, int64_t rows);
   const float* SumOfRoots(const ExchangeTree& tree, int64_t rows);
   // Empty `rows` have the linear read f32 values instead.
   void Project(const kernels::LinearShape& shape, const std::byte* weights, const float* bias,

@@ -25,6 +25,18 @@ kernels::LinearShape MakeShape(kernels::WeightLayout layout, const KeptLinear& k
   return shape;
 }
 
+// As MakeShape, over places instead of inputs.
+kernels::LinearShape MakeRunsShape(const KeptRuns& runs, int64_t outputs, const SumTree& tree,
+                                   LeafRange leaves) {
+  kernels::LinearShape shape =
+      MakeShape(kernels::WeightLayout::kCpuPanels, runs.linear, outputs, tree, leaves);
+  for (size_t leaf = 0; leaf < shape.leaf_bounds.size(); ++leaf)
+    shape.leaf_bounds[leaf] = static_cast<int64_t>(leaf) * runs.leaf_places;
+  shape.input_begin = leaves.begin * runs.leaf_places;
+  shape.inputs = shape.leaf_bounds.back();
+  return shape;
+}
+
 // What is asked of the arena, one part after the other.
 struct Parts {
   int64_t bytes = 0;
@@ -50,6 +62,7 @@ Parts PartsOfLayer(const ModelSpec& spec, const DecoderShapes& shapes) {
     parts.Add(PackedBytes(*shape));
   }
   if (spec.qkv_bias) parts.AddFloats(shapes.qkv.outputs);
+  if (shapes.o_in_runs) parts.Add(shapes.o.inputs * int64_t{sizeof(int32_t)});
   if (spec.output_bias) parts.AddFloats(spec.hidden);
   if (spec.gate_up_bias) parts.AddFloats(shapes.gate_up.outputs);
   if (spec.down_bias) parts.AddFloats(spec.hidden);
@@ -64,6 +77,7 @@ Parts PartsOfLayer(const ModelSpec& spec, const DecoderShapes& shapes) {
 
 std::string StoredLinears::Digest() const {
   std::string text = ordered_inputs ? "ordered;" : "";
+  if (o_runs.has_value()) text += "runs of " + std::to_string(o_runs->leaf_places) + ";";
   for (const std::optional<KeptLinear>* linear : {&qkv, &o, &gate_up, &down, &head}) {
     text += linear == &qkv ? "" : ";";
     if (!linear->has_value()) continue;
@@ -90,8 +104,11 @@ DecoderShapes DecoderShapes::Make(const ModelSpec& spec, const ShardPlan& shard,
   shapes.qkv =
       MakeShape(layout, stored.qkv.value_or(layers),
                 (shard.heads() + 2 * shard.kv_heads()) * spec.head_dim, shard.hidden_tree, whole);
-  shapes.o = MakeShape(layout, stored.o.value_or(layers), spec.hidden, shard.attention_tree,
-                       shard.attention_leaves);
+  shapes.o_in_runs = stored.o_runs.has_value() && layout == kernels::WeightLayout::kCpuPanels;
+  shapes.o = shapes.o_in_runs ? MakeRunsShape(*stored.o_runs, spec.hidden, shard.attention_tree,
+                                              shard.attention_leaves)
+                              : MakeShape(layout, stored.o.value_or(layers), spec.hidden,
+                                          shard.attention_tree, shard.attention_leaves);
   shapes.gate_up = MakeShape(layout, stored.gate_up.value_or(layers),
                              (spec.has_gate() ? 2 : 1) * shard.ffn(), shard.hidden_tree, whole);
   shapes.down = MakeShape(layout, stored.down.value_or(layers), spec.hidden, shard.ffn_tree,

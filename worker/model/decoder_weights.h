@@ -25,6 +25,16 @@ struct KeptLinear {
   bool operator==(const KeptLinear&) const = default;
 };
 
+// A row-parallel linear whose inputs are in any group, on the CPU: each leaf keeps its inputs,
+// sorted by group, and every run of one group is filled up to whole groups of `linear.group`
+// places. A leaf has `leaf_places` of them, the most that any leaf of any layer needs; places
+// without an input read 0.
+struct KeptRuns {
+  KeptLinear linear;
+  int64_t leaf_places = 0;
+  bool operator==(const KeptRuns&) const = default;
+};
+
 // The linears of a checkpoint that is quantized already, as they are kept: exactly what it stores.
 // An empty one is as the rest of WeightOptions says. Those of the layers are all empty or all
 // there.
@@ -34,6 +44,8 @@ struct StoredLinears {
   // Act-order: the inputs of qkv and gate_up are kept sorted by group, in another order for each
   // layer, and those of down by the order of the outputs of gate_up.
   bool ordered_inputs = false;
+  // Of the attention output with act-order; `o` is what a device keeps, which has no such form.
+  std::optional<KeptRuns> o_runs;
   bool has_layers() const { return qkv.has_value(); }
   std::string Digest() const;  // equal texts: equal linears
   bool operator==(const StoredLinears&) const = default;
@@ -60,6 +72,7 @@ struct DecoderShapes {
   kernels::LinearShape down;     // inputs ffn, leaves of the ffn tree
   kernels::LinearShape head;     // outputs vocab
   bool ordered_inputs = false;   // of qkv and gate_up: LayerWeights has their orders
+  bool o_in_runs = false;        // inputs are the places of KeptRuns: LayerWeights has their order
   static DecoderShapes Make(const ModelSpec& spec, const ShardPlan& shard,
                             const WeightOptions& options);
 };
@@ -75,6 +88,8 @@ struct LayerWeights {
   // Where qkv and gate_up find their inputs in the normed rows, [hidden]; null: in order.
   const int32_t* qkv_order = nullptr;
   const int32_t* gate_up_order = nullptr;
+  // Where o finds its inputs in the rows of attention, [inputs of o], -1: nowhere; null: in order.
+  const int32_t* o_order = nullptr;
   const std::byte* qkv = nullptr;   // packed
   const float* qkv_bias = nullptr;  // [(heads + 2 kv_heads) * head_dim] f32 or null
   const float* q_norm = nullptr;    // [head_dim] f32 or null

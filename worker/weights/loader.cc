@@ -53,9 +53,7 @@ class Loader {
   Status LoadAll() {
     for (const VectorPiece& piece : assembly_.vectors) OCTET_RETURN_IF_ERROR(LoadVector(piece));
     for (const OrderPiece& piece : assembly_.orders) {
-      const bool is_qkv = piece.shape == &DecoderShapes::qkv;
-      const auto order =
-          modules_.OrderOf(is_qkv ? LinearKind::kQkv : LinearKind::kGateUp, piece.layer);
+      const std::vector<int32_t> order = OrderOf(piece);
       std::copy(order.begin(), order.end(), piece.out);
     }
     for (const TablePiece& piece : assembly_.tables) OCTET_RETURN_IF_ERROR(LoadTable(piece));
@@ -85,6 +83,13 @@ class Loader {
 
   const kernels::LinearShape& ShapeOf(const LinearPiece& piece) const {
     return assembly_.weights.shapes.*piece.shape;
+  }
+
+  std::vector<int32_t> OrderOf(const OrderPiece& piece) const {
+    if (piece.shape == &DecoderShapes::qkv) return modules_.OrderOf(LinearKind::kQkv, piece.layer);
+    if (piece.shape == &DecoderShapes::gate_up)
+      return modules_.OrderOf(LinearKind::kGateUp, piece.layer);
+    return modules_.RunsOf(piece.layer).LocalOrder(assembly_.weights.shapes.o);
   }
 
   // Reads a slice into `stored` and refuses infinity and NaN.

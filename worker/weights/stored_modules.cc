@@ -6,6 +6,7 @@
 
 #include "base/json/json.h"
 #include "worker/model/families/families.h"
+#include "worker/model/shard_plan.h"
 #include "worker/weights/float_rows.h"
 #include "worker/weights/static_kv_scales.h"
 #include "worker/weights/weight_assembly.h"
@@ -319,6 +320,35 @@ Status StoredModules::CheckOrders() {
   return {};
 }
 
+// The form of the attention output on the CPU, where it takes less than floats.
+void StoredModules::FindRuns(const ModelSpec& spec, const KeptLinear& kept) {
+  const SumTree tree = ShardPlan::Make(spec, 1, 0)->attention_tree;
+  const std::vector<int64_t> bounds(tree.bounds().begin(), tree.bounds().end());
+  std::vector<std::vector<int32_t>> groups;  // of each layer
+  KeptRuns runs = {.linear = kept};
+  runs.linear.group = kRunInputs;
+  for (int64_t layer = 0; layer < spec.layers; ++layer) {
+    const LinearModule& module = Find(first_part_.at({LinearKind::kO, layer}));
+    if (const std::vector<int32_t>* numbers = GroupNumbers(module.name)) {
+      groups.push_back(*numbers);
+    } else {
+      const int64_t group = format_->group_inputs(module.inputs);
+      std::vector<int32_t>& in_order = groups.emplace_back(module.inputs);
+      for (int64_t i = 0; i < module.inputs; ++i) in_order[i] = static_cast<int32_t>(i / group);
+    }
+    runs.leaf_places = std::max(runs.leaf_places, LeafPlaces(groups.back(), bounds));
+  }
+  const int64_t scale_bytes =
+      (kept.scale_format == kernels::ScaleFormat::kF32 ? 4 : 2) * (kept.asymmetric ? 2 : 1);
+  const int64_t places = tree.leaf_count() * runs.leaf_places;
+  const int64_t code_bytes = kept.format == kernels::WeightFormat::kInt4 ? places / 2 : places;
+  if (code_bytes + places / kRunInputs * scale_bytes >= tree.inputs() * int64_t{sizeof(float)})
+    return;
+  for (const std::vector<int32_t>& of_layer : groups)
+    o_runs_.push_back(MakeInputRuns(of_layer, bounds, runs.leaf_places));
+  linears_.o_runs = runs;
+}
+
 const std::vector<int32_t>* StoredModules::InputOrder(const std::string& module) const {
   const auto found = groups_.find(module);
   return found == groups_.end() ? nullptr : &found->second.order;
@@ -371,7 +401,10 @@ Result<StoredModules> StoredModules::Open(const Checkpoint& checkpoint, const Mo
   OCTET_RETURN_IF_ERROR(stored.FindLinears(checkpoint));
   if (!stored.any_packed()) return stored;
   OCTET_RETURN_IF_ERROR(stored.ReadGroupNumbers(checkpoint));
+  const std::optional<KeptLinear> o = stored.linears_.o;
   OCTET_RETURN_IF_ERROR(stored.CheckOrders());
+  // With act-order it became one of floats.
+  if (o.has_value() && stored.linears_.o != o) stored.FindRuns(spec, *o);
   return stored;
 }
 

@@ -16,6 +16,7 @@
 #include "worker/model/model_spec.h"
 #include "worker/weights/checkpoint.h"
 #include "worker/weights/formats/stored_format.h"
+#include "worker/weights/input_runs.h"
 
 namespace octet::worker {
 
@@ -59,6 +60,8 @@ class StoredModules {
   const std::vector<int32_t>* OutputOrder(const std::string& module) const;
   // The order of the inputs of a linear that is kept sorted, [inputs].
   std::vector<int32_t> OrderOf(LinearKind kind, int64_t layer) const;
+  // Of the attention output of a layer, where linears().o_runs is there.
+  const InputRuns& RunsOf(int64_t layer) const { return o_runs_[static_cast<size_t>(layer)]; }
   // How the linears are kept, where any of the layers (or the head) is packed.
   const StoredLinears& linears() const { return linears_; }
 
@@ -68,6 +71,7 @@ class StoredModules {
   Status FindLinears(const Checkpoint& checkpoint);
   Status ReadGroupNumbers(const Checkpoint& checkpoint);
   Status CheckOrders();
+  void FindRuns(const ModelSpec& spec, const KeptLinear& kept);
   Status CheckFullGroups(const LinearModule& module) const;
 
   std::unique_ptr<StoredFormat> format_;
@@ -79,6 +83,7 @@ class StoredModules {
     std::vector<int32_t> order;
   };
   std::map<std::string, InputGroups> groups_;          // of modules whose inputs are not in order
+  std::vector<InputRuns> o_runs_;                      // [layers] or empty
   std::map<std::string, std::string> behind_outputs_;  // module -> whose inputs its outputs become
   std::map<std::pair<LinearKind, int64_t>, std::string> first_part_;  // of a linear
 };

@@ -35,10 +35,17 @@ struct ToNeutral {
   int64_t stored_group;
   const int32_t* input_order;    // of the local inputs, or null
   const int32_t* group_numbers;  // of the local inputs, or null
+  const InputRuns* runs;         // or null
   kernels::NeutralRows* rows;
 
   void Codes(const uint8_t* codes, int64_t row) const {
     uint8_t* const to = rows->codes.data() + row * shape.inputs;
+    if (runs != nullptr) {
+      const int32_t* inputs = runs->inputs.data() + shape.input_begin;
+      for (int64_t i = 0; i < shape.inputs; ++i)
+        to[i] = inputs[i] < 0 ? 0 : codes[inputs[i] - block.weights.col_begin];
+      return;
+    }
     if (input_order == nullptr) {
       std::memcpy(to, codes, shape.inputs);
       return;
@@ -48,7 +55,11 @@ struct ToNeutral {
   // Each group of the shape lies in one of the stored groups, or is one.
   void Scales(const float* from, int64_t row, float* to) const {
     const int64_t kept = shape.group_count();
-    for (int64_t g = 0; g < kept; ++g) {
+    for (int64_t g = 0; g < kept && runs != nullptr; ++g) {
+      const int32_t group = runs->groups[shape.group_begin() + g];
+      to[row * kept + g] = group < 0 ? 0.0f : from[group - block.group_begin];
+    }
+    for (int64_t g = 0; g < kept && runs == nullptr; ++g) {
       to[row * kept + g] =
           from[(shape.group_begin() + g) * shape.group / stored_group - block.group_begin];
     }
@@ -68,7 +79,8 @@ struct ToNeutral {
 
 }  // namespace
 
-StoredPieceLoader::Module StoredPieceLoader::Describe(const LinearPiece& piece) const {
+StoredPieceLoader::Module StoredPieceLoader::Describe(const LinearPiece& piece,
+                                                      const kernels::LinearShape& shape) const {
   const StoredFormat& format = *modules_.format();
   const LinearModule& found = modules_.Find(piece.module);
   OCTET_CHECK_EQ(found.inputs, piece.inputs);
@@ -84,7 +96,10 @@ StoredPieceLoader::Module StoredPieceLoader::Describe(const LinearPiece& piece) 
     module.tensors.push_back(checkpoint_.Find(StoredTensorName(piece.module, spec.suffix)));
   }
   // The attention output keeps its inputs where they are.
-  if (found.kind == LinearKind::kO) {
+  const bool in_runs = kernels::IsQuantized(shape.format) && modules_.linears().o_runs.has_value();
+  if (found.kind == LinearKind::kO && in_runs) {
+    module.runs = &modules_.RunsOf(found.layer);
+  } else if (found.kind == LinearKind::kO) {
     module.group_numbers = modules_.GroupNumbers(piece.module);
   } else {
     module.input_order = modules_.InputOrder(piece.module);
@@ -95,14 +110,18 @@ StoredPieceLoader::Module StoredPieceLoader::Describe(const LinearPiece& piece) 
 Status StoredPieceLoader::Load(const LinearPiece& piece, const kernels::LinearShape& shape,
                                const std::function<void(int64_t)>& advance) {
   if (shape.inputs == 0 || piece.row_begin == piece.row_end) return {};
-  const Module module = Describe(piece);
+  const Module module = Describe(piece, shape);
   const int64_t group = module.format.group_inputs(module.inputs);
   const int64_t input_end = shape.input_begin + shape.inputs;
   StoredBlock block;
   block.weights = {piece.row_begin, piece.row_begin + kChunkRows, shape.input_begin, input_end};
   block.group_begin = shape.input_begin / group;
   block.group_end = (input_end - 1) / group + 1;
-  if (module.input_order != nullptr || module.group_numbers != nullptr) {
+  if (module.runs != nullptr) {
+    block.weights.col_begin = module.runs->InputBegin(shape);
+    block.weights.col_end = module.runs->InputEnd(shape);
+  }
+  if (module.input_order != nullptr || module.group_numbers != nullptr || module.runs != nullptr) {
     block.group_begin = 0;
     block.group_end = module.format.group_count(module.inputs);
   }
@@ -178,6 +197,7 @@ Status StoredPieceLoader::PackStaged(const Module& module, const StoredBlock& bl
                               module.format.group_inputs(module.inputs),
                               local(module.input_order),
                               local(module.group_numbers),
+                              module.runs,
                               rows};
         const bool together = module.output_order == nullptr;
         if (together) OCTET_RETURN_IF_ERROR(Unpack(module, block, begin, end, &scratch));

@@ -66,10 +66,11 @@ class StoredPieceLoader {
     const std::vector<int32_t>* input_order = nullptr;
     const std::vector<int32_t>* output_order = nullptr;
     const std::vector<int32_t>* group_numbers = nullptr;  // of inputs that are kept as they lie
+    const InputRuns* runs = nullptr;                      // of a linear that is kept so
     bool is_row_parallel = false;                         // and so each rank has some of the inputs
   };
 
-  Module Describe(const LinearPiece& piece) const;
+  Module Describe(const LinearPiece& piece, const kernels::LinearShape& shape) const;
   Status LoadWhole(const Module& module, StoredBlock block, const LinearPiece& piece,
                    const kernels::LinearShape& shape, const std::function<void(int64_t)>& advance);
   Status LoadBlock(const Module& module, const StoredBlock& block, const LinearPiece& piece,

@@ -56,6 +56,9 @@ class Assembler {
       weights.kv_scales = assembly_.kv_scales.back();
     }
     weights.o = AddLinear("o", &DecoderShapes::o, {o}, spec_.heads * hd);
+    if (shapes_.o_in_runs) {
+      weights.o_order = AddOrder("o_order", &DecoderShapes::o, layer, shapes_.o.inputs);
+    }
     if (spec_.output_bias) weights.o_bias = AddBias("o_bias", {o});
     weights.mlp_norm = AddNorm("mlp_norm", name(names_.mlp_norm));
     const std::vector<Rows> gate_up =
@@ -65,8 +68,8 @@ class Assembler {
     weights.down = AddLinear("down", &DecoderShapes::down, {down}, spec_.ffn);
     if (spec_.down_bias) weights.down_bias = AddBias("down_bias", {down});
     if (!shapes_.ordered_inputs) return;
-    weights.qkv_order = AddOrder("qkv_order", &DecoderShapes::qkv, layer);
-    weights.gate_up_order = AddOrder("gate_up_order", &DecoderShapes::gate_up, layer);
+    weights.qkv_order = AddOrder("qkv_order", &DecoderShapes::qkv, layer, spec_.hidden);
+    weights.gate_up_order = AddOrder("gate_up_order", &DecoderShapes::gate_up, layer, spec_.hidden);
   }
 
   void AddEnds() {
@@ -144,9 +147,8 @@ class Assembler {
   }
 
   const int32_t* AddOrder(const char* part, kernels::LinearShape DecoderShapes::*shape,
-                          int64_t layer) {
-    auto* const out =
-        reinterpret_cast<int32_t*>(TakePart(part, spec_.hidden * int64_t{sizeof(int32_t)}));
+                          int64_t layer, int64_t inputs) {
+    auto* const out = reinterpret_cast<int32_t*>(TakePart(part, inputs * int64_t{sizeof(int32_t)}));
     assembly_.orders.push_back({shape, layer, out});
     return out;
   }

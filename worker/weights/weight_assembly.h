@@ -47,7 +47,7 @@ struct TablePiece {
   std::byte* out = nullptr;
 };
 
-// In which order a linear of a layer finds its inputs, [hidden].
+// In which order a linear of a layer finds its inputs: [hidden], or of o [places of this rank].
 struct OrderPiece {
   kernels::LinearShape DecoderShapes::*shape = nullptr;
   int64_t layer = 0;

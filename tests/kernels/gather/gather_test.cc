@@ -24,7 +24,7 @@ TEST(GatherColumns, TakesEveryColumnFromItsPlace) {
       std::iota(x.begin(), x.end(), 0.0f);
       const int64_t stride = width + 3;
       std::vector<float> y(rows * stride, -1.0f);
-      GatherColumns({x.data(), order.data(), y.data(), rows, width, stride}, stream);
+      GatherColumns({x.data(), order.data(), y.data(), rows, width, stride, width}, stream);
       for (int64_t i = 0; i < rows * stride; ++i) {
         const int64_t column = i % stride;
         const float expected = column < width ? x[i / stride * width + order[column]] : -1.0f;
@@ -32,6 +32,16 @@ TEST(GatherColumns, TakesEveryColumnFromItsPlace) {
       }
     }
   }
+}
+
+TEST(GatherColumns, PutsZerosWhereNothingIsTaken) {
+  ThreadPool pool(2);
+  Stream stream(&pool);
+  const std::vector<float> x = {1, 2, 3, 4, 5, 6};  // two rows of three
+  const std::vector<int32_t> order = {2, -1, 0, 0, -1};
+  std::vector<float> y(10, 7.0f);
+  GatherColumns({x.data(), order.data(), y.data(), 2, 5, 5, 3}, stream);
+  EXPECT_EQ(y, (std::vector<float>{3, 0, 1, 1, 0, 6, 0, 4, 4, 0}));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <array>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "tests/worker/weights/decode_linear.h"
 #include "worker/model/families/families.h"
@@ -56,15 +57,20 @@ TEST_P(StoredGolden, HoldsWhatThePackagesDequantize) {
     if (!modules->IsPacked(module.name)) continue;
     const auto kind = static_cast<size_t>(module.kind);
     const std::vector<float> kept = DecodeLinear(*linears[kind].first, linears[kind].second);
-    const std::vector<int32_t>* inputs =
-        module.kind == LinearKind::kO ? nullptr : modules->InputOrder(module.name);
+    const bool is_o = module.kind == LinearKind::kO;
+    const int64_t places = linears[kind].first->inputs;
+    std::vector<int32_t> inputs(places);  // of each place; -1: none
+    std::iota(inputs.begin(), inputs.end(), 0);
+    if (is_o && layer.o_order != nullptr) inputs.assign(layer.o_order, layer.o_order + places);
+    const std::vector<int32_t>* order = is_o ? nullptr : modules->InputOrder(module.name);
+    if (order != nullptr) inputs = *order;
     const std::vector<int32_t>* outputs = modules->OutputOrder(module.name);
     std::vector<float> weights(module.outputs * module.inputs);
     for (int64_t n = 0; n < module.outputs; ++n) {
-      const float* from = kept.data() + (rows_before[kind] + n) * module.inputs;
+      const float* from = kept.data() + (rows_before[kind] + n) * places;
       const int64_t output = outputs == nullptr ? n : (*outputs)[n];
-      for (int64_t k = 0; k < module.inputs; ++k) {
-        weights[output * module.inputs + (inputs == nullptr ? k : (*inputs)[k])] = from[k];
+      for (int64_t k = 0; k < places; ++k) {
+        if (inputs[k] >= 0) weights[output * module.inputs + inputs[k]] = from[k];
       }
     }
     rows_before[kind] += module.outputs;

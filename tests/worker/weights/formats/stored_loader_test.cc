@@ -58,6 +58,35 @@ void ExpectLinear(const StoredCheckpoint& made, const kernels::LinearShape& shap
   EXPECT_EQ(value, found.data() + found.size());
 }
 
+// The attention output in runs: each input of the rank has one place, inside of its leaf, and its
+// weights there; places of one group of eight are of one stored group.
+void ExpectRuns(const StoredCheckpoint& made, const kernels::LinearShape& shape,
+                const LayerWeights& layer, const std::string& module, const ShardPlan& shard) {
+  if (shape.inputs == 0) return;
+  const StoredLinear& linear = made.linears.at(module);
+  const auto& bounds = shard.attention_tree.bounds();
+  const int64_t first = bounds[shard.attention_leaves.begin];
+  const std::vector<float> found = DecodeLinear(shape, layer.o);
+  std::vector<int> seen(bounds[shard.attention_leaves.end] - first, 0);
+  int64_t leaf = 0;
+  for (int64_t place = 0; place < shape.inputs; ++place) {
+    while (place >= shape.leaf_bounds[leaf + 1]) ++leaf;
+    const int32_t own = layer.o_order[place];
+    if (own < 0) continue;
+    const int64_t input = first + own;
+    ++seen[own];
+    EXPECT_GE(input, bounds[shard.attention_leaves.begin + leaf]);
+    EXPECT_LT(input, bounds[shard.attention_leaves.begin + leaf + 1]);
+    for (int64_t n = 0; n < shape.outputs; ++n)
+      ASSERT_EQ(found[n * shape.inputs + place], linear.Weight(n, input)) << n << " " << input;
+    const int32_t before = place % 8 == 0 ? -1 : layer.o_order[place - 1];
+    if (before >= 0) {
+      EXPECT_EQ(linear.group_of[first + before], linear.group_of[input]);
+    }
+  }
+  for (const int count : seen) EXPECT_EQ(count, 1);
+}
+
 void ExpectRank(const StoredCheckpoint& made, int64_t ranks, int64_t rank) {
   SCOPED_TRACE(made.stored.Name() + ", rank " + std::to_string(rank) + " of " +
                std::to_string(ranks));
@@ -94,7 +123,11 @@ void ExpectRank(const StoredCheckpoint& made, int64_t ranks, int64_t rank) {
                   {attention + "k_proj", shard.kv_head_begin * hd, shard.kv_head_end * hd},
                   {attention + "v_proj", shard.kv_head_begin * hd, shard.kv_head_end * hd}},
                  {.inputs = of_attention});
-    ExpectLinear(made, loaded->shapes.o, layer.o, {{attention + "o_proj", 0, made.spec.hidden}});
+    if (layer.o_order == nullptr) {
+      ExpectLinear(made, loaded->shapes.o, layer.o, {{attention + "o_proj", 0, made.spec.hidden}});
+    } else {
+      ExpectRuns(made, loaded->shapes.o, layer, attention + "o_proj", shard);
+    }
     ExpectLinear(made, loaded->shapes.gate_up, layer.gate_up,
                  {{prefix + "mlp.gate_proj", shard.ffn_begin, shard.ffn_end},
                   {prefix + "mlp.up_proj", shard.ffn_begin, shard.ffn_end}},
