@@ -85,6 +85,7 @@ StoredTypes StoredTypesOf(const std::optional<QuantizationConfig>& config, DType
   linears.format = kept.format;
   linears.ordered_inputs = config->act_order;
   linears.qkv = linears.o = linears.gate_up = linears.down = kept;
+  // The most that it takes: whether it is kept in runs, and how long they are, its groups decide.
   if (config->act_order) linears.o = {.format = WeightFormat::kF32};
   if (config->head) linears.head = kept;
   stored.quantization = config->Describe();
