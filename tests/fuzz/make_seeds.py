@@ -138,6 +138,19 @@ def config():
     packed = {"quant_method": "compressed-tensors", "format": "pack-quantized"}
     groups = {"config_groups": {"group_0": {"weights": weights | {"symmetric": False}}}}
     seed("packed", {"quantization_config": packed | groups})
+    int8 = {"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": True}
+    inputs = {"num_bits": 8, "type": "int", "strategy": "tensor", "dynamic": False}
+    of_both = {"targets": ["Linear"], "weights": int8, "input_activations": inputs}
+    w8a8 = {"quant_method": "compressed-tensors", "format": "int-quantized",
+            "config_groups": {"group_0": of_both}}
+    seed("int8_static", {"quantization_config": w8a8})
+    kv = {"num_bits": 8, "type": "int", "strategy": "tensor", "symmetric": True, "dynamic": False}
+    kv_alone = {"quant_method": "compressed-tensors", "config_groups": {}, "kv_cache_scheme": kv}
+    seed("kv_scheme", {"quantization_config": kv_alone})
+    seed("smooth_quant", {
+        "quantization_config": {"quant_method": "smooth_quant", "quant_dtype": "int8"},
+    })  # fmt: skip
+    seed("qoq", {"quantization_config": {"quant_method": "qoq", "bits": 4, "group_size": 128}})
     seed("layers_1e9", {"num_hidden_layers": 10**9})
     write("config", "nan", json.dumps(base).replace("512", "NaN"))
     write("config", "deep", '{"a":' + "[" * 200 + "]" * 200 + "}")
