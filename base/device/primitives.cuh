@@ -39,6 +39,8 @@
 // OCTET_LAUNCH(kernel, grid, block, shared_bytes, stream, args...): the arguments are converted to
 // the kernel's parameters and copied. shared_bytes is dynamic shared memory, see hw::SmemPlan.
 #define OCTET_LAUNCH(...) ::octet::hw::Launch(__FILE__, __LINE__, __VA_ARGS__)
+// The same for a kernel that calls hw::wait_for_past().
+#define OCTET_LAUNCH_EARLY(...) ::octet::hw::LaunchEarly(__FILE__, __LINE__, __VA_ARGS__)
 
 namespace octet::hw {
 

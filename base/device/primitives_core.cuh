@@ -24,8 +24,8 @@ void CheckCuda(cudaError_t error, const char* call, const char* file, int line);
 inline constexpr int64_t kSharedBytesUnasked = 48 * 1024;
 
 template <typename... Parameters, typename... Args>
-void Launch(const char* file, int line, void (*kernel)(Parameters...), dim3 grid, dim3 block,
-            int64_t shared_bytes, Stream& stream, Args&&... args) {
+void LaunchWith(bool early, const char* file, int line, void (*kernel)(Parameters...), dim3 grid,
+                dim3 block, int64_t shared_bytes, Stream& stream, Args&&... args) {
   static_assert(sizeof...(Parameters) == sizeof...(Args), "one argument for each parameter");
   // The static part, which counts too, is not known here: any dynamic part is asked for.
   if (shared_bytes > 0) {
@@ -38,8 +38,21 @@ void Launch(const char* file, int line, void (*kernel)(Parameters...), dim3 grid
   config.blockDim = block;
   config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
   config.stream = static_cast<cudaStream_t>(stream.handle());
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &attribute;
+  config.numAttrs = early ? 1 : 0;
   CheckCuda(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(args)...), "a launch", file,
             line);
+}
+template <typename... Args>
+void Launch(const char* file, int line, Args&&... args) {
+  LaunchWith(false, file, line, static_cast<Args&&>(args)...);
+}
+template <typename... Args>
+void LaunchEarly(const char* file, int line, Args&&... args) {
+  LaunchWith(true, file, line, static_cast<Args&&>(args)...);
 }
 
 // The address of shared memory as the hardware counts it, from 0.
@@ -71,6 +84,20 @@ OCTET_DEVICE void bar_sync(int barrier, int threads) {
 }
 OCTET_DEVICE void bar_arrive(int barrier, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
+// Of a kernel launched early (sm_90; OCTET_LAUNCH_EARLY), whose blocks may start as soon as every
+// block of the kernel before has called let_next_begin() or ended: before wait_for_past() it may
+// touch only what no kernel before it writes or reads. All threads call it.
+OCTET_DEVICE void wait_for_past() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+OCTET_DEVICE void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
 }
 
 // The only ways to talk to another block of the same launch: count, and spin until counted.
