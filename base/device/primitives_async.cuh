@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/device/primitives_core.cuh"
+#include "base/device/tensor_map.h"
 
 namespace octet::hw {
 
@@ -74,6 +75,18 @@ OCTET_DEVICE void bulk_load(void* shared, const void* global, uint32_t bytes, ui
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint "
       "[%0], [%1], %2, [%3], %4;" ::"r"(smem_addr(shared)),
       "l"(global), "r"(bytes), "r"(smem_addr(barrier)), "l"(policy.bits)
+      : "memory");
+}
+
+// One thread copies a box of a matrix (sm_90): rows [row, row + box rows), inputs [input, input +
+// 64), as rows of 128 bytes with the swizzle k128 of hw::smem_desc. `shared` is aligned to 1024.
+// The barrier must expect all bytes of the box, of zeros too. `map` is a parameter of the kernel.
+OCTET_DEVICE void tensor_load(void* shared, const TensorMap& map, int32_t input, int32_t row,
+                              uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%2, %3}], [%4];" ::"r"(smem_addr(shared)),
+      "l"(&map), "r"(input), "r"(row), "r"(smem_addr(barrier))
       : "memory");
 }
 

@@ -21,7 +21,8 @@ OCTET_DEVICE void wgmma_wait() {
 }
 
 // Keeps the compiler from moving what uses d across this place: after wgmma_wait, before the first
-// use of d that is not a wgmma.
+// use of d that is not a wgmma. Of a fragment of A in registers: so that they are not given to
+// anything else before.
 template <int kCount>
 OCTET_DEVICE void wgmma_hold(float (&d)[kCount]) {
 #pragma unroll
@@ -31,6 +32,11 @@ template <int kCount>
 OCTET_DEVICE void wgmma_hold(int32_t (&d)[kCount]) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+r"(d[i])::"memory");
+}
+template <int kCount>
+OCTET_DEVICE void wgmma_hold(uint32_t (&a)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+r"(a[i])::"memory");
 }
 
 // Registers 8i..8i+7 of d as operands, and their names.

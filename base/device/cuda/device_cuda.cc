@@ -1,5 +1,6 @@
 // Devices over the CUDA runtime. Opening one fails with a sentence; after that, a call that fails
 // ends the process with its place.
+#include <cuda.h>
 #include <cuda_runtime.h>
 
 #include <cstring>
@@ -7,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/device/backend.h"
+#include "base/device/tensor_map.h"
 
 namespace octet {
 
@@ -17,6 +19,42 @@ void CheckCuda(cudaError_t error, const char* call, const char* file, int line) 
   CheckFailed(
       file, line,
       std::string(call) + " failed: " + cudaGetErrorName(error) + ", " + cudaGetErrorString(error));
+}
+
+namespace {
+
+using Encode = decltype(&cuTensorMapEncodeTiled);
+
+// The driver's, found at run time: the binary does not link it.
+Encode FindEncode() {
+  void* found = nullptr;
+  cudaDriverEntryPointQueryResult result = {};
+  CheckCuda(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000,
+                                             cudaEnableDefault, &result),
+            "cudaGetDriverEntryPointByVersion(cuTensorMapEncodeTiled)", __FILE__, __LINE__);
+  OCTET_CHECK(found != nullptr);
+  return reinterpret_cast<Encode>(found);
+}
+
+}  // namespace
+
+TensorMap MakeTensorMap(const void* values, int64_t rows, int64_t inputs, int64_t stride,
+                        int32_t box_rows) {
+  static const Encode encode = FindEncode();
+  static_assert(sizeof(CUtensorMap) == sizeof(TensorMap));
+  const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(inputs), static_cast<cuuint64_t>(rows)};
+  const cuuint64_t strides[1] = {static_cast<cuuint64_t>(stride) * 2};
+  const cuuint32_t box[2] = {kTensorBoxInputs, static_cast<cuuint32_t>(box_rows)};
+  const cuuint32_t each[2] = {1, 1};
+  CUtensorMap made = {};
+  const CUresult result =
+      encode(&made, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(values), sizes, strides,
+             box, each, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  OCTET_CHECK_EQ(static_cast<int>(result), 0);
+  TensorMap map;
+  std::memcpy(&map, &made, sizeof(map));
+  return map;
 }
 
 }  // namespace hw

@@ -51,5 +51,12 @@ void MultiplyWarpgroup(const WarpgroupProduct& shape, const void* a, const void*
                        Stream& stream);
 // A ring of two stages, filled by one warp, read by another. in, out [rounds, 256]
 void BulkRing(const uint32_t* in, uint32_t* out, int rounds, Stream& stream);
+inline constexpr int kBoxRows = 24;
+// The box of in [rows, stride] (the first `inputs` of each row) that begins at (row, input), as it
+// lies in shared memory. out [kBoxRows, 64]
+struct TensorBoxPlace {
+  int rows, inputs, stride, row, input;
+};
+void LoadTensorBox(const TensorBoxPlace& at, const uint16_t* in, uint16_t* out, Stream& stream);
 
 }  // namespace octet::conformance

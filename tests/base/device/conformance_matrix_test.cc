@@ -165,5 +165,28 @@ TEST_F(ConformanceMatrixTest, BulkRing) {
   EXPECT_EQ(test::ToHost<uint32_t>(device_out, stream()), expected);
 }
 
+TEST_F(ConformanceMatrixTest, TensorBox) {
+  if (!has_wgmma()) GTEST_SKIP() << "tensor copies are tested on 9.0";
+  constexpr int kRows = 45, kInputs = 165, kStride = 176;
+  std::vector<uint16_t> in(kRows * kStride, 0xFFFF);  // behind the inputs: NaN
+  for (int row = 0; row < kRows; ++row) {
+    for (int k = 0; k < kInputs; ++k) in[row * kStride + k] = static_cast<uint16_t>(row * 200 + k);
+  }
+  const DeviceBuffer device_in = test::ToDevice(in, stream());
+  // Whole; cut below; cut at the side, and not at 16 bytes; an odd place; nothing there at all.
+  for (const auto& [row, input] : std::vector<std::pair<int, int>>{
+           {0, 0}, {40, 64}, {8, 128}, {3, 24}, {44, 160}, {48, 0}, {0, 192}}) {
+    const DeviceBuffer out = test::ToDevice(std::vector<uint16_t>(kBoxRows * 64, 1), stream());
+    LoadTensorBox({kRows, kInputs, kStride, row, input}, device_in.as<uint16_t>(),
+                  out.as<uint16_t>(), stream());
+    std::vector<uint16_t> expected(kBoxRows * 64, 0);
+    for (int r = 0; r < kBoxRows && row + r < kRows; ++r) {
+      for (int k = 0; k < 64 && input + k < kInputs; ++k)
+        expected[r * 64 + (k ^ r % 8 * 8)] = in[(row + r) * kStride + input + k];
+    }
+    EXPECT_EQ(test::ToHost<uint16_t>(out, stream()), expected) << row << ", " << input;
+  }
+}
+
 }  // namespace
 }  // namespace octet::conformance

@@ -148,7 +148,32 @@ __global__ void BulkRingKernel(const uint32_t* in, uint32_t* out, int rounds) {
   }
 }
 
+__global__ void TensorBoxKernel(const OCTET_GRID_CONSTANT hw::TensorMap map, int input, int row,
+                                uint16_t* out) {
+  hw::Smem shared;
+  auto* box = shared.take<uint16_t>(kBoxRows * hw::kTensorBoxInputs, 1024);
+  auto* full = shared.take<uint64_t>(1);
+  if (threadIdx.x == 0) {
+    hw::mbar_init(full, 1);
+    hw::fence_mbar_init();
+    hw::mbar_arrive_expect_tx(full, kBoxRows * hw::kTensorBoxInputs * 2);
+    hw::tensor_load(box, map, input, row, full);
+  }
+  __syncthreads();
+  hw::mbar_wait(full, 0);
+  for (int i = static_cast<int>(threadIdx.x); i < kBoxRows * hw::kTensorBoxInputs; i += 64) {
+    out[i] = box[i];
+  }
+}
+
 }  // namespace
+
+void LoadTensorBox(const TensorBoxPlace& at, const uint16_t* in, uint16_t* out, Stream& stream) {
+  const hw::TensorMap map = hw::MakeTensorMap(in, at.rows, at.inputs, at.stride, kBoxRows);
+  const int64_t bytes =
+      hw::SmemPlan().add<uint16_t>(kBoxRows * hw::kTensorBoxInputs, 1024).add<uint64_t>(1).bytes();
+  OCTET_LAUNCH(TensorBoxKernel, 1, 64, bytes, stream, map, at.input, at.row, out);
+}
 
 void MultiplyWarpgroup(const WarpgroupProduct& shape, const void* a, const void* b, void* d,
                        Stream& stream) {

@@ -174,6 +174,27 @@ __global__ void __launch_bounds__(160, 1)
     out[(row + 8 * (k / 2 % 2)) * 16 + 8 * (k / 4) + 2 * t + k % 2] = sums[k];
 }
 
+__global__ void BoxKernel(Bug bug, const OCTET_GRID_CONSTANT hw::TensorMap map, uint32_t* out) {
+  hw::Smem shared;
+  auto* box = shared.take<uint16_t>(40 * 64, 1024);
+  auto* full = shared.take<uint64_t>(1);
+  const auto i = static_cast<int>(threadIdx.x);
+  if (bug == Bug::kBoxNotAligned) box += 64;
+  if (i == 0) {
+    hw::mbar_init(full, 1);
+    hw::fence_mbar_init();
+  }
+  __syncthreads();
+  if (i == 0) {
+    hw::mbar_arrive_expect_tx(full, 32 * 128);
+    hw::tensor_load(box, map, 0, 0, full);
+  }
+  if (bug != Bug::kNoWaitForBox) hw::mbar_wait(full, 0);
+  uint32_t sum = 0;
+  for (int row = 0; row < 32; ++row) sum += box[row * 64 + (i ^ row % 8 * 8)];
+  out[i] = sum;
+}
+
 __global__ void SpinKernel(Bug bug, uint32_t* counter) {
   if (threadIdx.x != 0) return;
   if (blockIdx.x == 0) {
@@ -207,6 +228,12 @@ void GroupProduct(Bug bug, const int8_t* a, const int8_t* b, int rounds, int32_t
   const int64_t bytes =
       hw::SmemPlan().add<uint64_t>(2).add<uint64_t>(2).add<int8_t>(1024, 128).bytes();
   OCTET_LAUNCH(GroupProductKernel, 1, 160, bytes, stream, bug, a, b, rounds, out);
+}
+void Box(Bug bug, const uint16_t* in, uint32_t* out, Stream& stream) {
+  const int64_t rows = bug == Bug::kMapPastEnd ? 34 : 32;
+  const hw::TensorMap map = hw::MakeTensorMap(in + (rows - 32) * 64, rows, 64, 64, 32);
+  const int64_t bytes = hw::SmemPlan().add<uint16_t>(40 * 64, 1024).add<uint64_t>(1).bytes();
+  OCTET_LAUNCH(BoxKernel, 1, 64, bytes, stream, bug, map, out);
 }
 void Spin(Bug bug, uint32_t* counter, Stream& stream) {
   OCTET_LAUNCH(SpinKernel, 4, 32, 0, stream, bug, counter);

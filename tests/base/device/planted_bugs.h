@@ -48,6 +48,10 @@ enum class Bug {
   kReleasedBeforeWait,
   kNoProxyFence,
   kWrongStride,
+  // Box: tensor copies
+  kNoWaitForBox,
+  kBoxNotAligned,
+  kMapPastEnd,
   // Spin
   kNeverReleased,
 };
@@ -63,6 +67,8 @@ void Ring(Bug bug, const uint32_t* in, int rounds, uint32_t* out, Stream& stream
 // a [64, 32] s8, b [rounds, 16, 32] s8 -> out [64, 16]: the sum of a * b^T.
 void GroupProduct(Bug bug, const int8_t* a, const int8_t* b, int rounds, int32_t* out,
                   Stream& stream);
+// in [32, 64] of 16 bits -> out [64]: sums over the rows.
+void Box(Bug bug, const uint16_t* in, uint32_t* out, Stream& stream);
 void Spin(Bug bug, uint32_t* counter, Stream& stream);
 
 }  // namespace octet::planted

@@ -77,6 +77,19 @@ bool RunGroupProduct(Bug bug) {
   return test::ToHost<int32_t>(out, TestStream()) == expected;
 }
 
+bool RunBox(Bug bug) {
+  std::vector<uint16_t> in(32 * 64);
+  std::vector<uint32_t> expected(64);
+  for (uint32_t i = 0; i < in.size(); ++i) {
+    in[i] = static_cast<uint16_t>(3 * i + 1);
+    expected[i % 64] += in[i];
+  }
+  const DeviceBuffer device_in = test::ToDevice(in, TestStream());
+  const DeviceBuffer out = test::ToDevice(std::vector<uint32_t>(64), TestStream());
+  Box(bug, device_in.as<uint16_t>(), out.as<uint32_t>(), TestStream());
+  return test::ToHost<uint32_t>(out, TestStream()) == expected;
+}
+
 bool RunSpin(Bug bug) {
   const DeviceBuffer counter = test::ToDevice(std::vector<uint32_t>(1), TestStream());
   Spin(bug, counter.as<uint32_t>(), TestStream());
@@ -133,6 +146,9 @@ const Case kCases[] = {
     {Bug::kReleasedBeforeWait, RunGroupProduct, "still reads|race"},
     {Bug::kNoProxyFence, RunGroupProduct, "without a fence_proxy_async"},
     {Bug::kWrongStride, RunGroupProduct, kWrongResult},
+    {Bug::kNoWaitForBox, RunBox, "in flight|no one has written|race"},
+    {Bug::kBoxNotAligned, RunBox, "tensor_load: shared memory is not aligned to 1024"},
+    {Bug::kMapPastEnd, RunBox, "tensor_load: out of bounds of a device buffer"},
     {Bug::kNeverReleased, RunSpin, "livelock|deadlock"},
 };
 
@@ -167,6 +183,7 @@ TEST(CleanKernelTest, NothingIsFoundUnderAnySeed) {
     EXPECT_TRUE(RunTileProduct(Bug::kNone)) << seed;
     EXPECT_TRUE(RunRing(Bug::kNone)) << seed;
     EXPECT_TRUE(RunGroupProduct(Bug::kNone)) << seed;
+    EXPECT_TRUE(RunBox(Bug::kNone)) << seed;
     EXPECT_TRUE(RunSpin(Bug::kNone)) << seed;
   }
   emulator::SetSeed(1);

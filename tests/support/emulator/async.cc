@@ -1,5 +1,6 @@
 // Copies that run on, barriers in shared memory, and the words of global memory by which blocks
 // talk.
+#include <algorithm>
 #include <cstring>
 
 #include "tests/support/emulator/scheduler.h"
@@ -89,10 +90,58 @@ void Release(Thread& self) {
   self.block->global_clock.known[self.index] = current_scheduler->NextTime() - 1;
 }
 
+// What hw::TensorMap holds here.
+struct EmulatedTensorMap {
+  uint64_t magic;
+  const std::byte* values;
+  int64_t rows;
+  int64_t inputs;
+  int64_t stride;  // bytes
+  int64_t box_rows;
+};
+static_assert(sizeof(EmulatedTensorMap) <= sizeof(hw::TensorMap));
+constexpr uint64_t kTensorMapMagic = 0x4F63746574546E73u;
+constexpr int kBoxRowBytes = 2 * hw::kTensorBoxInputs;
+
+EmulatedTensorMap ReadTensorMap(const hw::TensorMap& map, const Place& place) {
+  EmulatedTensorMap read;
+  std::memcpy(&read, &map, sizeof(read));
+  if (read.magic != kTensorMapMagic)
+    Fail("tensor_load: the map was not made by MakeTensorMap", place);
+  return read;
+}
+
+// In 128-byte rows, chunk c of row r at c ^ (r % 8).
+void CopyBox(const BulkCopy& copy, std::byte* to) {
+  std::memset(to, 0, static_cast<size_t>(copy.bytes));
+  for (int row = 0; row < copy.box.rows; ++row) {
+    for (int at = 0; at < copy.box.row_bytes; at += 16) {
+      std::memcpy(to + row * kBoxRowBytes + (at ^ row % 8 * 16),
+                  copy.source + row * copy.box.stride + at,
+                  static_cast<size_t>(std::min(16, copy.box.row_bytes - at)));
+    }
+  }
+}
+
+// Takes the copy off: until it lands, no one may touch where it goes.
+void IssueBulkCopy(const BulkCopy& copy, Thread& self, const Place& place) {
+  Report(self.block->arena->words.TakeOff(
+             copy.offset, copy.bytes, AccessBy(self.index, AccessKind::kWrite, copy.place, false),
+             self.clock, current_scheduler->now()),
+         place);
+  std::memset(self.block->arena->data + copy.offset, 0xFF, static_cast<size_t>(copy.bytes));
+  self.block->bulk_copies.push_back(copy);
+}
+
 }  // namespace
 
 void DeliverBulkCopy(Block& block, const BulkCopy& copy) {
-  std::memcpy(block.arena->data + copy.offset, copy.source, static_cast<size_t>(copy.bytes));
+  std::byte* to = block.arena->data + copy.offset;
+  if (copy.is_box) {
+    CopyBox(copy, to);
+  } else {
+    std::memcpy(to, copy.source, static_cast<size_t>(copy.bytes));
+  }
   block.arena->words.Land(copy.offset, copy.bytes,
                           AccessBy(block.bulk_actor(), AccessKind::kWrite, copy.place, false),
                           current_scheduler->now());
@@ -231,17 +280,51 @@ void bulk_load(void* shared, const void* global, uint32_t bytes, uint64_t* barri
   CheckGlobal(global, bytes, "bulk_load", place);
   uint32_t barrier_offset = 0;
   FindBarrier(barrier, &barrier_offset, "bulk_load", place);
-  Report(self.block->arena->words.TakeOff(
-             offset, bytes, AccessBy(self.index, AccessKind::kWrite, IdOf(place), false),
-             self.clock, current_scheduler->now()),
-         place);
-  std::memset(shared, 0xFF, bytes);
-  self.block->bulk_copies.push_back(
-      {offset, static_cast<const std::byte*>(global), bytes, barrier_offset, IdOf(place)});
+  IssueBulkCopy({offset, static_cast<const std::byte*>(global), bytes, barrier_offset, IdOf(place)},
+                self, place);
 }
 void bulk_load(void* shared, const void* global, uint32_t bytes, uint64_t* barrier, CachePolicy,
                Place place) {
   bulk_load(shared, global, bytes, barrier, place);
+}
+
+TensorMap MakeTensorMap(const void* values, int64_t rows, int64_t inputs, int64_t stride,
+                        int32_t box_rows) {
+  const Place place = Place::current();
+  const auto bad = [&](const char* what) { Fail(std::string("MakeTensorMap: ") + what, place); };
+  if (reinterpret_cast<uintptr_t>(values) % 16 != 0) bad("the values are not aligned to 16");
+  if (rows < 1 || inputs < 1 || rows > INT32_MAX || inputs > INT32_MAX) bad("no rows or inputs");
+  if (stride % 8 != 0 || stride < inputs) bad("rows do not lie at multiples of 16 bytes");
+  if (box_rows < 1 || box_rows > kTensorBoxRowsMax) bad("a box has 1 to 256 rows");
+  const EmulatedTensorMap made = {
+      kTensorMapMagic, static_cast<const std::byte*>(values), rows, inputs, 2 * stride, box_rows};
+  TensorMap map = {};
+  std::memcpy(&map, &made, sizeof(made));
+  return map;
+}
+
+void tensor_load(void* shared, const TensorMap& map, int32_t input, int32_t row, uint64_t* barrier,
+                 Place place) {
+  Thread& self = Self(place);
+  current_scheduler->MaybeGiveWay();
+  const EmulatedTensorMap from = ReadTensorMap(map, place);
+  const int64_t bytes = from.box_rows * kBoxRowBytes;
+  const uint32_t offset = CheckShared(shared, bytes, 16, "tensor_load", place);
+  if (offset % 1024 != 0) Fail("tensor_load: shared memory is not aligned to 1024", place);
+  if (input < 0 || row < 0) Fail("tensor_load: the box begins before the matrix", place);
+  uint32_t barrier_offset = 0;
+  FindBarrier(barrier, &barrier_offset, "tensor_load", place);
+  TensorBox box;
+  box.stride = from.stride;
+  box.rows = static_cast<int32_t>(std::clamp<int64_t>(from.rows - row, 0, from.box_rows));
+  box.row_bytes =
+      static_cast<int32_t>(2 * std::clamp<int64_t>(from.inputs - input, 0, hw::kTensorBoxInputs));
+  if (box.row_bytes == 0) box.rows = 0;
+  const std::byte* first = from.values + row * from.stride + int64_t{2} * input;
+  for (int i = 0; i < box.rows; ++i) {
+    CheckGlobalBytes(first + i * box.stride, box.row_bytes, "tensor_load", place);
+  }
+  IssueBulkCopy({offset, first, bytes, barrier_offset, IdOf(place), true, box}, self, place);
 }
 
 void fence_proxy_async(Place place) {

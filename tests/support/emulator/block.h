@@ -85,12 +85,21 @@ struct MemoryBarrier {
   Clock clock;
 };
 
+// What a copy of a box of a matrix reads: of each of the box's rows, as many bytes as there are.
+struct TensorBox {
+  int64_t stride = 0;  // bytes
+  int32_t rows = 0;
+  int32_t row_bytes = 0;
+};
+
 struct BulkCopy {
   uint32_t offset;
   const std::byte* source;
   int64_t bytes;
   uint32_t barrier;
   PlaceId place;
+  bool is_box = false;  // else a run of bytes
+  TensorBox box = {};
 };
 
 struct SharedPart {

@@ -17,7 +17,7 @@ set(OCTET_EMULATOR ON)
 if(CMAKE_CXX_FLAGS MATCHES "fsanitize=thread" OR NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(OCTET_EMULATOR OFF)
 endif()
-set(OCTET_EMULATED_OPTIONS -O1 -g -fno-strict-aliasing -fno-omit-frame-pointer -Wno-unknown-pragmas
+set(OCTET_EMULATED_OPTIONS -O1 -g -fno-strict-aliasing -fno-omit-frame-pointer -Wno-unknown-pragmas -Wno-psabi
     -fsanitize=address,undefined -fno-sanitize-recover=undefined
     # Every load and store becomes a call, which the emulator answers.
     --param=asan-instrumentation-with-call-threshold=0)

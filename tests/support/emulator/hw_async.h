@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "base/device/tensor_map.h"
 #include "tests/support/emulator/cuda_names.h"
 
 namespace octet::hw {
@@ -46,6 +47,8 @@ void bulk_load(void* shared, const void* global, uint32_t bytes, uint64_t* barri
                Place place = Place::current());
 void bulk_load(void* shared, const void* global, uint32_t bytes, uint64_t* barrier,
                CachePolicy policy, Place place = Place::current());
+void tensor_load(void* shared, const TensorMap& map, int32_t input, int32_t row, uint64_t* barrier,
+                 Place place = Place::current());
 void fence_proxy_async(Place place = Place::current());
 
 template <int kRegisters>

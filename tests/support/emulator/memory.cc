@@ -132,7 +132,7 @@ void* DynamicShared(int index, int64_t bytes, int64_t alignment, const Place& pl
   return block.arena->data + block.dynamics.back().offset;
 }
 
-void CheckGlobal(const void* address, int64_t bytes, const char* what, const Place& place) {
+void CheckGlobalBytes(const void* address, int64_t bytes, const char* what, const Place& place) {
   Thread& thread = Self(place);
   if (Within(address, 1, thread.block->arena->data, Arena::kBytes))
     Fail(std::string(what) + ": the address is in shared memory, not global", place);
@@ -144,6 +144,10 @@ void CheckGlobal(const void* address, int64_t bytes, const char* what, const Pla
              Number(static_cast<std::byte*>(bad) - static_cast<const std::byte*>(address)) +
              " of " + Number(bytes),
          place);
+}
+
+void CheckGlobal(const void* address, int64_t bytes, const char* what, const Place& place) {
+  CheckGlobalBytes(address, bytes, what, place);
   if (reinterpret_cast<uintptr_t>(address) % static_cast<uintptr_t>(std::min<int64_t>(bytes, 16)) !=
       0)
     Fail(std::string(what) + ": the global address is not aligned", place);

@@ -99,7 +99,9 @@ using GroupMeeting = void (*)(Block& block, int warpgroup, const Place& place);
 void MeetWarpgroup(const char* what, void* arguments, GroupMeeting compute, const Place& place);
 
 // Memory of a running thread. Fails when [address, bytes) is not device memory the thread may
-// touch. The address is checked for alignment too.
+// touch.
+void CheckGlobalBytes(const void* address, int64_t bytes, const char* what, const Place& place);
+// The same, of an access that must be aligned to its size, or 16.
 void CheckGlobal(const void* address, int64_t bytes, const char* what, const Place& place);
 // The offset in the arena. Fails when it is not in a part that was taken.
 uint32_t CheckShared(const void* address, int64_t bytes, int64_t alignment, const char* what,
