@@ -50,6 +50,8 @@ struct Inputs {
 // Blocks: a row in x, kSteps * kThreads runs of it in y.
 template <int kWidth, bool kGated>
 __global__ void __launch_bounds__(kThreads) ActivateRows(const ActivateParams p) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   const int64_t row = blockIdx.x;
   const int64_t begin = (int64_t{blockIdx.y} * kSteps * kThreads + threadIdx.x) * kWidth;
   Inputs<kWidth, kGated> inputs[kSteps];
@@ -74,6 +76,8 @@ __global__ void __launch_bounds__(kThreads) ActivateRows(const ActivateParams p)
 // Blocks: a row in x, kThreads / 32 of its segments in y. Writes p.y too, where it is wanted.
 template <bool kGated>
 __global__ void __launch_bounds__(kThreads, 8) ActivateSegments(const ActivateParams p, bool wide) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   const int64_t row = blockIdx.x;
   const int64_t segment = int64_t{blockIdx.y} * (kThreads / 32) + threadIdx.x / 32;
   if (segment >= p.out.segments) return;
@@ -105,14 +109,14 @@ void LaunchActivate(const ActivateParams& p, Stream& stream) {
       p.width % 4 == 0 && IsAligned16(p.x) && IsAligned16(p.y) && IsAligned16(p.out.values);
   if (p.out.format == ActivationFormat::kInt8) {
     const int64_t blocks = (p.out.segments + kThreads / 32 - 1) / (kThreads / 32);
-    OCTET_LAUNCH(ActivateSegments<kGated>, dim3(rows, static_cast<unsigned>(blocks)),
-                 dim3(kThreads), 0, stream, p, wide);
+    OCTET_LAUNCH_EARLY(ActivateSegments<kGated>, dim3(rows, static_cast<unsigned>(blocks)),
+                       dim3(kThreads), 0, stream, p, wide);
     return;
   }
   const int64_t per_block = int64_t{kThreads} * kSteps * (wide ? 4 : 1);
   const int64_t blocks = (p.width + per_block - 1) / per_block;
-  OCTET_LAUNCH((wide ? ActivateRows<4, kGated> : ActivateRows<1, kGated>),
-               dim3(rows, static_cast<unsigned>(blocks)), dim3(kThreads), 0, stream, p);
+  OCTET_LAUNCH_EARLY((wide ? ActivateRows<4, kGated> : ActivateRows<1, kGated>),
+                     dim3(rows, static_cast<unsigned>(blocks)), dim3(kThreads), 0, stream, p);
 }
 
 }  // namespace

@@ -12,6 +12,8 @@ namespace octet::kernels {
 template <class Shape>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
     NarrowAttentionKernel(AttentionKernelArgs args) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   OCTET_SHARED(float[kAttentionWarps * kNarrowVectors * Shape::kPartialTail], tails);
   OCTET_SHARED(int32_t[kAttentionWarps], slots);
   OCTET_SHARED(uint32_t[1], last);
@@ -29,6 +31,8 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
 template <class Shape>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
     WideAttentionKernel(AttentionKernelArgs args) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   OCTET_SHARED(uint32_t[1], last);
   hw::Smem smem;
   WideShared shared;
@@ -79,7 +83,8 @@ void LaunchAttention(const AttentionArgs& args, Stream& stream) {
     OCTET_CHECK_GT(launch.stages, 0);
     kernel.begin = reinterpret_cast<const int32_t*>(plan.bytes + begin);
     kernel.stages = launch.stages;
-    OCTET_LAUNCH(function, grid, dim3(kAttentionThreads), launch.shared_bytes, stream, kernel);
+    OCTET_LAUNCH_EARLY(function, grid, dim3(kAttentionThreads), launch.shared_bytes, stream,
+                       kernel);
   };
   if (plan.narrow_tiles) {
     run(NarrowAttentionKernel<Shape>, NarrowLaunch<Shape>(room), plan.narrow_begin());

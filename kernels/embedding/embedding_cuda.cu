@@ -29,6 +29,8 @@ OCTET_DEVICE Floats<kWidth> LoadElements(DType dtype, const std::byte* row, int6
 // Blocks: a row in x, kSteps * kThreads runs of it in y.
 template <int kWidth>
 __global__ void __launch_bounds__(kThreads) LookUp(const EmbeddingArgs p, int element_bytes) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   const int64_t row = blockIdx.x;
   const int64_t begin = (int64_t{blockIdx.y} * kSteps * kThreads + threadIdx.x) * kWidth;
   const int32_t token = p.tokens[row];
@@ -54,6 +56,8 @@ __global__ void __launch_bounds__(kThreads) LookUp(const EmbeddingArgs p, int el
 // Blocks: a row in x, kThreads runs of it in y.
 template <int kWidth>
 __global__ void __launch_bounds__(kThreads) AddRows(const AddPositionsArgs p, int element_bytes) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   const int64_t row = blockIdx.x;
   const int64_t index = (int64_t{blockIdx.y} * kThreads + threadIdx.x) * kWidth;
   if (index >= p.hidden) return;
@@ -73,8 +77,8 @@ void AddPositions(const AddPositionsArgs& args, Stream& stream) {
   const int64_t per_block = int64_t{kThreads} * (wide ? 4 : 1);
   const dim3 grid(static_cast<unsigned>(args.rows),
                   static_cast<unsigned>((args.hidden + per_block - 1) / per_block));
-  OCTET_LAUNCH(wide ? AddRows<4> : AddRows<1>, grid, dim3(kThreads), 0, stream, args,
-               static_cast<int>(DTypeBytes(args.dtype)));
+  OCTET_LAUNCH_EARLY(wide ? AddRows<4> : AddRows<1>, grid, dim3(kThreads), 0, stream, args,
+                     static_cast<int>(DTypeBytes(args.dtype)));
 }
 
 void Embedding(const EmbeddingArgs& args, Stream& stream) {
@@ -82,8 +86,8 @@ void Embedding(const EmbeddingArgs& args, Stream& stream) {
   const int64_t per_block = int64_t{kThreads} * kSteps * (wide ? 4 : 1);
   const dim3 grid(static_cast<unsigned>(args.rows),
                   static_cast<unsigned>((args.hidden + per_block - 1) / per_block));
-  OCTET_LAUNCH(wide ? LookUp<4> : LookUp<1>, grid, dim3(kThreads), 0, stream, args,
-               static_cast<int>(DTypeBytes(args.dtype)));
+  OCTET_LAUNCH_EARLY(wide ? LookUp<4> : LookUp<1>, grid, dim3(kThreads), 0, stream, args,
+                     static_cast<int>(DTypeBytes(args.dtype)));
 }
 
 }  // namespace octet::kernels::cuda

@@ -9,6 +9,8 @@ constexpr int kThreads = 128;
 constexpr int64_t kRows = 8;
 
 __global__ void __launch_bounds__(kThreads) GatherColumnsKernel(const GatherColumnsArgs p) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   const int64_t column = int64_t{blockIdx.y} * kThreads + threadIdx.x;
 #if OCTET_PLANTED_BUG != 1
   if (column >= p.width) return;
@@ -24,10 +26,10 @@ __global__ void __launch_bounds__(kThreads) GatherColumnsKernel(const GatherColu
 }  // namespace
 
 void GatherColumns(const GatherColumnsArgs& args, Stream& stream) {
-  OCTET_LAUNCH(GatherColumnsKernel,
-               dim3(static_cast<unsigned>((args.rows + kRows - 1) / kRows),
-                    static_cast<unsigned>((args.width + kThreads - 1) / kThreads)),
-               dim3(kThreads), 0, stream, args);
+  OCTET_LAUNCH_EARLY(GatherColumnsKernel,
+                     dim3(static_cast<unsigned>((args.rows + kRows - 1) / kRows),
+                          static_cast<unsigned>((args.width + kThreads - 1) / kThreads)),
+                     dim3(kThreads), 0, stream, args);
 }
 
 }  // namespace octet::kernels::cuda

@@ -64,6 +64,8 @@ OCTET_DEVICE void Guard(const AppendParams& p, int item, int index, Floats<kWidt
 
 template <int kWidth, int kLanes, int kRuns>
 __global__ void __launch_bounds__(kThreads) Append(const AppendParams p) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   const int lane = static_cast<int>(threadIdx.x) % kLanes;
   const int item = static_cast<int>(blockIdx.y * kThreads + threadIdx.x) / kLanes;
   const int64_t row = blockIdx.x;
@@ -116,7 +118,7 @@ void LaunchAppend(const AppendParams& p, int64_t rows, Stream& stream) {
   const int64_t threads = (p.heads + 2 * p.kv_heads) * kLanes;
   const dim3 grid(static_cast<unsigned>(rows),
                   static_cast<unsigned>((threads + kThreads - 1) / kThreads));
-  OCTET_LAUNCH((Append<kWidth, kLanes, kRuns>), grid, dim3(kThreads), 0, stream, p);
+  OCTET_LAUNCH_EARLY((Append<kWidth, kLanes, kRuns>), grid, dim3(kThreads), 0, stream, p);
 }
 
 void LaunchByShape(const AppendParams& p, int64_t rows, Stream& stream) {

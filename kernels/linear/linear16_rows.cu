@@ -49,6 +49,8 @@ OCTET_DEVICE uint16_t Rounded(const ActivationRows& rows, int64_t at) {
 // One thread per row and step. Moves rows * inputs * (2 or 4, and 2) bytes.
 __global__ void __launch_bounds__(kThreads)
     ByStepsKernel(const OCTET_GRID_CONSTANT Linear16RowsArgs k) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   const int64_t steps = int64_t{k.inputs.leaf_block[k.inputs.leaves]} * kCuda16BlockSteps;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
 #if OCTET_PLANTED_BUG != 4
@@ -69,6 +71,8 @@ __global__ void __launch_bounds__(kThreads)
 // One warp per row and segment: lane l adds inputs l, l + 32, ...; then lanes are added in pairs.
 __global__ void __launch_bounds__(kThreads)
     SumsKernel(const OCTET_GRID_CONSTANT Linear16RowsArgs k) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   const int64_t segments = k.inputs.leaf_segment[k.inputs.leaves];
   const int64_t i = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -96,13 +100,13 @@ void Linear16Rows(const Linear16RowsArgs& args, Stream& stream) {
   const int32_t leaves = args.inputs.leaves;
   if (args.by_steps != nullptr) {
     const int64_t steps = int64_t{args.inputs.leaf_block[leaves]} * kCuda16BlockSteps;
-    OCTET_LAUNCH(ByStepsKernel, Blocks(args.rows * steps, kThreads), dim3(kThreads), 0, stream,
-                 args);
+    OCTET_LAUNCH_EARLY(ByStepsKernel, Blocks(args.rows * steps, kThreads), dim3(kThreads), 0,
+                       stream, args);
   }
   if (args.sums != nullptr) {
     const int64_t segments = args.inputs.leaf_segment[leaves];
-    OCTET_LAUNCH(SumsKernel, Blocks(args.rows * segments, kThreads / 32), dim3(kThreads), 0, stream,
-                 args);
+    OCTET_LAUNCH_EARLY(SumsKernel, Blocks(args.rows * segments, kThreads / 32), dim3(kThreads), 0,
+                       stream, args);
   }
 }
 

@@ -253,6 +253,8 @@ struct WarpTile {
 
 template <typename T, bool kInt4, bool kAsymmetric>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks) MultiplyMma(const Linear8Params p) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   const Shared<T, kAsymmetric> shared(p);
   for (int32_t i = static_cast<int32_t>(blockIdx.x); i < p.items;
        i += static_cast<int32_t>(gridDim.x)) {
@@ -316,8 +318,8 @@ void LaunchTiling(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
     blocks = std::min({blocks, int64_t{plan.waiting_blocks},
                        int64_t{stream.info().sm_count} * kPerMultiprocessor});
   }
-  OCTET_LAUNCH((MultiplyMma<T, kInt4, kAsymmetric>), dim3(static_cast<unsigned>(blocks)),
-               dim3(T::kThreads), (SharedPlan<T, kAsymmetric>(p).bytes()), stream, p);
+  OCTET_LAUNCH_EARLY((MultiplyMma<T, kInt4, kAsymmetric>), dim3(static_cast<unsigned>(blocks)),
+                     dim3(T::kThreads), (SharedPlan<T, kAsymmetric>(p).bytes()), stream, p);
 }
 
 template <typename T, typename Narrow, bool kInt4, bool kAsymmetric>

@@ -267,6 +267,8 @@ OCTET_DEVICE void Consume(const Linear8Params& p, const Shared<T, kAsymmetric>& 
 
 template <typename T, bool kInt4, bool kAsymmetric>
 __global__ void __launch_bounds__(T::kThreads, 1) MultiplyWgmma(const Linear8Params p) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   const Shared<T, kAsymmetric> shared(p);
   if (threadIdx.x == 0) {
     for (int i = 0; i < p.stages; ++i) {
@@ -301,8 +303,8 @@ void LaunchWgmma(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
   if (!fits()) --p.stages;
   int64_t blocks = std::min<int64_t>(p.items, stream.info().sm_count);
   if (p.shared_slots < plan.waiting_max) blocks = std::min<int64_t>(blocks, plan.waiting_blocks);
-  OCTET_LAUNCH((MultiplyWgmma<T, kInt4, kAsymmetric>), dim3(static_cast<unsigned>(blocks)),
-               dim3(T::kThreads), SharedPlan<T, kAsymmetric>(p).bytes(), stream, p);
+  OCTET_LAUNCH_EARLY((MultiplyWgmma<T, kInt4, kAsymmetric>), dim3(static_cast<unsigned>(blocks)),
+                     dim3(T::kThreads), SharedPlan<T, kAsymmetric>(p).bytes(), stream, p);
 }
 
 }  // namespace

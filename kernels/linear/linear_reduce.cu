@@ -28,6 +28,8 @@ OCTET_DEVICE float Add(float a, float b) { return a + b; }
 
 template <typename Vector>
 __global__ void __launch_bounds__(kThreads) ReduceKernel(const OCTET_GRID_CONSTANT Kernel k) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   hw::Smem shared;
   Vector* stack = shared.take<Vector>(kThreads * k.program.depth) + threadIdx.x;
   constexpr int64_t kWidth = sizeof(Vector) / sizeof(float);
@@ -79,10 +81,10 @@ void LinearReduce(const LinearReduceArgs& args, Stream& stream) {
   const int64_t slots = int64_t{kThreads} * args.program.depth;
   if (by_four) {
     const int64_t bytes = hw::SmemPlan().add<float4>(slots).bytes();
-    OCTET_LAUNCH(ReduceKernel<float4>, grid, dim3(kThreads), bytes, stream, k);
+    OCTET_LAUNCH_EARLY(ReduceKernel<float4>, grid, dim3(kThreads), bytes, stream, k);
   } else {
     const int64_t bytes = hw::SmemPlan().add<float>(slots).bytes();
-    OCTET_LAUNCH(ReduceKernel<float>, grid, dim3(kThreads), bytes, stream, k);
+    OCTET_LAUNCH_EARLY(ReduceKernel<float>, grid, dim3(kThreads), bytes, stream, k);
   }
 }
 

@@ -25,6 +25,8 @@ struct Run {
 };
 
 __global__ void __launch_bounds__(32 * kWarps) QuantizeSegments(const QuantizeParams p) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   const int32_t segment =
       static_cast<int32_t>(blockIdx.x) * kWarps + static_cast<int32_t>(threadIdx.x) / 32;
   if (segment >= p.walk.segments) return;
@@ -64,7 +66,7 @@ void QuantizeActivations(const QuantizeActivationsArgs& args, Stream& stream) {
   OCTET_CHECK_EQ(args.out.segments, p.walk.segments);
   const dim3 grid(static_cast<unsigned>((p.walk.segments + kWarps - 1) / kWarps),
                   static_cast<unsigned>(args.rows));
-  OCTET_LAUNCH(QuantizeSegments, grid, dim3(32 * kWarps), 0, stream, p);
+  OCTET_LAUNCH_EARLY(QuantizeSegments, grid, dim3(32 * kWarps), 0, stream, p);
 }
 
 }  // namespace octet::kernels::cuda

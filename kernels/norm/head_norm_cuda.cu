@@ -16,6 +16,8 @@ constexpr int kHeadDimMax = 32 * kRuns;
 
 // Blocks: a row in x, kThreads / 32 of its heads in y.
 __global__ void __launch_bounds__(kThreads) NormHeads(const HeadNormArgs p) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int head = static_cast<int>(blockIdx.y * kThreads + threadIdx.x) / 32;
   if (head >= static_cast<int>(p.heads + p.kv_heads)) return;  // the whole warp
@@ -44,8 +46,9 @@ __global__ void __launch_bounds__(kThreads) NormHeads(const HeadNormArgs p) {
 void HeadNorm(const HeadNormArgs& args, Stream& stream) {
   OCTET_CHECK_LE(args.head_dim, kHeadDimMax);
   const int64_t blocks = ((args.heads + args.kv_heads) * 32 + kThreads - 1) / kThreads;
-  OCTET_LAUNCH(NormHeads, dim3(static_cast<unsigned>(args.rows), static_cast<unsigned>(blocks)),
-               dim3(kThreads), 0, stream, args);
+  OCTET_LAUNCH_EARLY(NormHeads,
+                     dim3(static_cast<unsigned>(args.rows), static_cast<unsigned>(blocks)),
+                     dim3(kThreads), 0, stream, args);
 }
 
 }  // namespace octet::kernels::cuda

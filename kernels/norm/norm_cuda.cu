@@ -137,6 +137,8 @@ OCTET_DEVICE void StoreNormed(const NormParams& p, int64_t row, float mean, floa
 // and the result reads x (or the residual) again.
 template <int kWidth, int kHeld, bool kAdd, bool kCentered>
 __global__ void __launch_bounds__(kRowThreadsMax) NormRows(const NormParams p) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   OCTET_SHARED(float[kWarpsMax], warp_sums);
   OCTET_SHARED(float[kWarpsMax], warp_values);
   const int thread = static_cast<int>(threadIdx.x) % p.row_threads;
@@ -221,9 +223,9 @@ void LaunchNorm(NormParams p, Stream& stream) {
   if (p.out.format == ActivationFormat::kInt8) {
     shared.add<float>(int64_t{p.block_rows} * p.hidden);
   }
-  OCTET_LAUNCH((NormRows<kWidth, kHeld, kAdd, kCentered>), dim3(static_cast<unsigned>(blocks)),
-               dim3(static_cast<unsigned>(p.row_threads * p.block_rows)), shared.bytes(), stream,
-               p);
+  OCTET_LAUNCH_EARLY(
+      (NormRows<kWidth, kHeld, kAdd, kCentered>), dim3(static_cast<unsigned>(blocks)),
+      dim3(static_cast<unsigned>(p.row_threads * p.block_rows)), shared.bytes(), stream, p);
 }
 
 template <bool kAdd, bool kCentered>

@@ -21,6 +21,8 @@ OCTET_DEVICE int ItemOfThread() {
 }
 
 __global__ void __launch_bounds__(kThreads) Angles(const RopeAnglesArgs p) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   const int half = static_cast<int>(p.rotary_dim / 2);
   const int item = ItemOfThread();
   if (item >= half) return;
@@ -35,6 +37,8 @@ __global__ void __launch_bounds__(kThreads) Angles(const RopeAnglesArgs p) {
 
 template <int kWidth>
 __global__ void __launch_bounds__(kThreads) Rotate(const RopeArgs p) {
+  hw::let_next_begin();
+  hw::wait_for_past();
   const int half = static_cast<int>(p.rotary_dim / 2);
   const int runs = half / kWidth;  // of one head
   const int item = ItemOfThread();
@@ -52,7 +56,8 @@ __global__ void __launch_bounds__(kThreads) Rotate(const RopeArgs p) {
 }  // namespace
 
 void RopeAngles(const RopeAnglesArgs& args, Stream& stream) {
-  OCTET_LAUNCH(Angles, GridOf(args.rows, args.rotary_dim / 2), dim3(kThreads), 0, stream, args);
+  OCTET_LAUNCH_EARLY(Angles, GridOf(args.rows, args.rotary_dim / 2), dim3(kThreads), 0, stream,
+                     args);
 }
 
 void Rope(const RopeArgs& args, Stream& stream) {
@@ -60,7 +65,7 @@ void Rope(const RopeArgs& args, Stream& stream) {
   const bool wide = half % 4 == 0 && args.head_dim % 4 == 0 && args.x_stride % 4 == 0 &&
                     IsAligned16(args.x) && IsAligned16(args.cos) && IsAligned16(args.sin);
   const dim3 grid = GridOf(args.rows, args.heads * (wide ? half / 4 : half));
-  OCTET_LAUNCH(wide ? Rotate<4> : Rotate<1>, grid, dim3(kThreads), 0, stream, args);
+  OCTET_LAUNCH_EARLY(wide ? Rotate<4> : Rotate<1>, grid, dim3(kThreads), 0, stream, args);
 }
 
 }  // namespace octet::kernels::cuda
