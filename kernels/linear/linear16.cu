@@ -37,7 +37,8 @@ void PrepareRows(const LinearArgs& args, const Cuda16Layout& layout, const Linea
   rows.input_begin = args.shape->input_begin;
   rows.inputs = layout.inputs;
   rows.by_steps = plan.x_bytes > 0 ? workspace.x : nullptr;
-  rows.sums = plan.x_sums_bytes > 0 ? workspace.x_sums : nullptr;
+  const bool sums_itself = plan.tile.warps > 0 && plan.few.whole;
+  rows.sums = plan.x_sums_bytes > 0 && !sums_itself ? workspace.x_sums : nullptr;
   rows.sums_stride = plan.x_sums_stride;
   Linear16Rows(rows, stream);
 }
@@ -54,7 +55,9 @@ Linear16Kernel MakeKernel(const LinearArgs& args, const Cuda16Layout& layout,
   k.bias = args.bias;
   k.out = args.out;
   k.partials = workspace.partials;
-  k.arrivals = plan.items <= kLinearArrivals * plan.parts.parts ? args.arrivals : nullptr;
+  // A counter for each tile; the kernel for few rows has two for fewer columns than that.
+  const int64_t counters = (plan.tile.warps > 0 ? 2 : 1) * plan.items / plan.parts.parts;
+  k.arrivals = counters <= kLinearArrivals ? args.arrivals : nullptr;
   k.spill = workspace.spill;
   k.panel_bytes = layout.panel_bytes;
   k.outputs = args.shape->outputs;
@@ -71,8 +74,12 @@ Linear16Kernel MakeKernel(const LinearArgs& args, const Cuda16Layout& layout,
   k.spill_levels = plan.spill_levels;
   k.asymmetric = IsQuantized(args.shape->format) && args.shape->asymmetric;
   k.scales_f32 = args.shape->scale_format == ScaleFormat::kF32;
+  k.few = plan.few;
   k.parts = plan.parts;
   k.inputs = layout.inputs;
+  if (IsWide(plan.tile.name) && plan.items * kWideArrivals > kLinearArrivals * plan.parts.parts) {
+    k.arrivals = nullptr;
+  }
   return k;
 }
 
@@ -81,9 +88,13 @@ void Launch(WeightFormat format, MatrixFamily family, const Linear16Plan& plan,
   const bool wgmma = family == MatrixFamily::kWgmma;
   switch (format) {
     case WeightFormat::kInt4:
+      if (plan.tile.warps > 0) return LaunchLinear16FewInt4(plan, k, stream);
+      if (IsWide(plan.tile.name)) return LaunchLinear16WideInt4(plan, k, stream);
       return wgmma ? LaunchLinear16WgmmaInt4(plan, k, stream)
                    : LaunchLinear16MmaInt4(plan, k, stream);
     case WeightFormat::kInt8:
+      if (plan.tile.warps > 0) return LaunchLinear16FewInt8(plan, k, stream);
+      if (IsWide(plan.tile.name)) return LaunchLinear16WideInt8(plan, k, stream);
       return wgmma ? LaunchLinear16WgmmaInt8(plan, k, stream)
                    : LaunchLinear16MmaInt8(plan, k, stream);
     default:

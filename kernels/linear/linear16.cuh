@@ -53,6 +53,7 @@ struct Linear16Kernel {
   bool x_by_steps;  // x holds whole stages, padding included (cuda16_layout.h: not in_place)
   bool asymmetric;
   bool scales_f32;
+  Linear16Few few;
   LeafParts parts;
   Cuda16Inputs inputs;
 };
@@ -157,7 +158,7 @@ struct LaneScales {
 };
 
 // `scales` is what follows the codes in a stage; `place` the first of the two outputs in its panel.
-template <WeightFormat kFormat>
+template <WeightFormat kFormat, bool kAreF16 = false>
 OCTET_DEVICE LaneScales ReadScales(const Linear16Kernel& k, const std::byte* scales, int slots,
                                    int slot, int place) {
   constexpr float kMiddle = kFormat == WeightFormat::kInt4 ? 8.0f : 128.0f;
@@ -169,7 +170,7 @@ OCTET_DEVICE LaneScales ReadScales(const Linear16Kernel& k, const std::byte* sca
     if (part == 1 && !k.asymmetric) break;
     const int from = part == 0 ? at : offset_at;
     float(&to)[2] = part == 0 ? lane.scale : lane.offset;
-    if (k.scales_f32) {
+    if (!kAreF16 && k.scales_f32) {
       const auto pair = *reinterpret_cast<const float2*>(scales + from * 4);
       to[0] = pair.x;
       to[1] = pair.y;

@@ -6,12 +6,6 @@ namespace octet::kernels::cuda {
 
 void LaunchLinear16WgmmaInt4(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
   switch (plan.tile.name) {
-    case Linear16TileName::k64x8:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 1, 1, 8, 8>>(plan, k, stream);
-    case Linear16TileName::k128x8:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 1, 2, 8, 6>>(plan, k, stream);
-    case Linear16TileName::k128x16:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 1, 2, 16, 6>>(plan, k, stream);
     case Linear16TileName::k256x32:
       return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt4, 2, 2, 32, 6>>(plan, k, stream);
     case Linear16TileName::k256x64:

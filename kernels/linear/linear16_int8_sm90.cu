@@ -6,10 +6,6 @@ namespace octet::kernels::cuda {
 
 void LaunchLinear16WgmmaInt8(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
   switch (plan.tile.name) {
-    case Linear16TileName::k64x8:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt8, 1, 1, 8, 8>>(plan, k, stream);
-    case Linear16TileName::k128x16:
-      return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt8, 1, 2, 16, 6>>(plan, k, stream);
     case Linear16TileName::k256x64:
       return LaunchLinear16Wgmma<WgmmaTile<WeightFormat::kInt8, 2, 2, 64, 5>>(plan, k, stream);
     default:

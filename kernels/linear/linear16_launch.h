@@ -19,6 +19,14 @@ OCTET_CUDA_OP void LaunchLinear16MmaInt8(const Linear16Plan& plan, const Linear1
                                          Stream& stream);
 OCTET_CUDA_OP void LaunchLinear16MmaFloat(WeightFormat format, const Linear16Plan& plan,
                                           const Linear16Kernel& k, Stream& stream);
+OCTET_CUDA_OP void LaunchLinear16FewInt4(const Linear16Plan& plan, const Linear16Kernel& k,
+                                         Stream& stream);
+OCTET_CUDA_OP void LaunchLinear16FewInt8(const Linear16Plan& plan, const Linear16Kernel& k,
+                                         Stream& stream);
+OCTET_CUDA_OP void LaunchLinear16WideInt4(const Linear16Plan& plan, const Linear16Kernel& k,
+                                          Stream& stream);
+OCTET_CUDA_OP void LaunchLinear16WideInt8(const Linear16Plan& plan, const Linear16Kernel& k,
+                                          Stream& stream);
 OCTET_CUDA_OP void LaunchLinear16WgmmaInt4(const Linear16Plan& plan, const Linear16Kernel& k,
                                            Stream& stream);
 OCTET_CUDA_OP void LaunchLinear16WgmmaInt8(const Linear16Plan& plan, const Linear16Kernel& k,

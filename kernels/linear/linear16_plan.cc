@@ -1,6 +1,8 @@
 #include "kernels/linear/linear16_plan.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 
 #include "base/buffer.h"
 #include "base/check.h"
@@ -28,14 +30,15 @@ constexpr Linear16Tile kMmaFloat[] = {
     {Name::k64x32, 64, 32, 4, 2},
 };
 constexpr Linear16Tile kWgmmaInt4[] = {
-    {Name::k64x8, 64, 8, 8, 4, 1},     {Name::k128x8, 128, 8, 6, 3, 2},
-    {Name::k128x16, 128, 16, 6, 2, 2}, {Name::k256x32, 256, 32, 6, 1, 2},
-    {Name::k256x64, 256, 64, 5, 1, 2},
+    {Name::kFew8, 64, 8, 2, 1, 1, 16}, {Name::kFew16, 64, 16, 2, 1, 1, 12},
+    {Name::k256x32, 256, 32, 6, 1, 2}, {Name::k256x64, 256, 64, 5, 1, 2},
+    {Name::kWide64, 128, 64, 0, 1},    {Name::kWide128, 128, 128, 0, 1},
 };
 constexpr Linear16Tile kWgmmaInt8[] = {
-    {Name::k64x8, 64, 8, 8, 4, 1},
-    {Name::k128x16, 128, 16, 6, 2, 2},
+    {Name::kFew8, 64, 8, 2, 1, 1, 8},
+    {Name::kFew16, 64, 16, 2, 1, 1, 8},
     {Name::k256x64, 256, 64, 5, 1, 2},
+    {Name::kWide64, 128, 64, 0, 1},
 };
 constexpr Linear16Tile kWgmmaBf16[] = {
     {Name::k64x8, 64, 8, 5, 3},
@@ -60,18 +63,55 @@ struct Machine {
   double panel_clocks;   // from one stage to the next, of a panel by itself
   double token_clocks;   // the same, more for each token
   double reduce_clocks;  // a second launch and its latency
+  double measured;       // time over what Cost() says, tiles of linear16_{mma,wgmma}.cuh
   int64_t block_shared_bytes;
   int64_t shared_bytes;
 };
 constexpr Machine kMachines[] = {
-    {108, 11.8, 1100, 28, 1024, 128, 8, 300, 6, 2500, 99 << 10, 164 << 10},
-    {132, 18.6, 1500, 30, 2048, 128, 16, 250, 2, 2500, 227 << 10, 228 << 10},
+    {108, 11.8, 1100, 28, 1024, 128, 8, 300, 6, 2500, 1.0, 99 << 10, 164 << 10},
+    {132, 18.6, 1500, 30, 2048, 128, 16, 250, 2, 2500, 2.0, 227 << 10, 228 << 10},
 };
+
+// The same for linear16_few.cuh: what its busiest block has to do. Fitted to what an H100 and an
+// H200 took for the layers of a 72B model at TP 1 and 8, 1 to 16 rows (2026-11-26).
+double CostOfFew(const LinearShape& shape, const Linear16Plan& plan, const Machine& machine,
+                 double weight_bytes) {
+  constexpr double kBeginAndEnd = 7000;
+  constexpr double kBlock = 1300;     // a warp's next block of inputs, when few others are busy
+  constexpr double kBlockToken = 40;  // the same, more for each token
+  constexpr double kBusyBlock = 240;  // a block's next block of inputs, when all its warps are busy
+  constexpr double kBusyToken = 7.5;
+  constexpr double kMeet = 3800;       // blocks of a column wait for each other
+  constexpr double kFourParts = 1200;  // loads of four parts' sums, which are under way together
+  constexpr double kAddFour = 4200;    // a thread's next four sums of parts
+  const int64_t parts = plan.parts.parts;
+  const int64_t columns = std::clamp<int64_t>(static_cast<int64_t>(machine.multiprocessors) / parts,
+                                              1, plan.output_tiles);
+  const int64_t panels = (plan.output_tiles + columns - 1) / columns;
+  const auto turns = static_cast<double>((panels + plan.few.groups[0] - 1) / plan.few.groups[0]);
+  const double inputs = static_cast<double>(shape.inputs) / static_cast<double>(parts);
+  const double memory = static_cast<double>(panels * kCuda16PanelOutputs) * inputs * weight_bytes /
+                        machine.memory_bytes;
+  const double leaf_blocks = static_cast<double>(shape.inputs) / kCuda16BlockInputs /
+                             static_cast<double>(shape.merges.size());
+  const double in_turn = std::max(0.0, turns * leaf_blocks - plan.tile.stages) *
+                         (kBlock + plan.tile.tokens * kBlockToken);
+  const double busy = static_cast<double>(panels) * inputs / kCuda16BlockInputs *
+                      (kBusyBlock + plan.tile.tokens * kBusyToken);
+  double clocks = kBeginAndEnd + std::max({memory, in_turn, busy});
+  if (parts > 1) {
+    const auto sums = static_cast<double>(panels * plan.tile.tokens * kCuda16PanelOutputs / 4);
+    clocks += kMeet + std::ceil(static_cast<double>(parts) / 4) * kFourParts +
+              sums / (plan.tile.warps * 32.0 * 4) * kAddFour;
+  }
+  return clocks * static_cast<double>(plan.row_tiles);
+}
 
 // Clocks that one candidate takes: a rough roofline, enough to compare.
 double Cost(const LinearShape& shape, const Linear16Plan& plan, int64_t rows,
             const Machine& machine, double weight_bytes) {
   const Linear16Tile& tile = plan.tile;
+  if (tile.warps > 0) return CostOfFew(shape, plan, machine, weight_bytes);
   const auto sms = static_cast<int64_t>(machine.multiprocessors);
   const int64_t turns = (plan.items + sms - 1) / sms;  // of the busiest multiprocessor
   const int64_t at_once = std::min<int64_t>(turns, tile.resident);
@@ -98,7 +138,7 @@ double Cost(const LinearShape& shape, const Linear16Plan& plan, int64_t rows,
     const double moved = 8.0 * plan.parts.rest.count * static_cast<double>(rows * shape.outputs);
     clocks += machine.reduce_clocks + moved / (machine.memory_bytes * machine.multiprocessors);
   }
-  return clocks;
+  return clocks * machine.measured;
 }
 
 void PlanWorkspace(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
@@ -113,13 +153,111 @@ void PlanWorkspace(const LinearShape& shape, const Cuda16Layout& layout, int64_t
   }
   if (plan->parts.parts > 1) {
     plan->partial_bytes = AlignUp(plan->parts.rest.count * rows * shape.outputs * 4);
+    if (IsWide(plan->tile.name)) {
+      plan->partial_bytes = plan->items * plan->tile.outputs * plan->tile.tokens * 4;
+    }
   }
   plan->spill_bytes =
       plan->grid_max * plan->spill_levels * plan->tile.outputs * plan->tile.tokens * 4;
 }
 
+// Every block of inputs is one segment, with f16 scales.
+bool IsWhole(const LinearShape& shape, const Cuda16Layout& layout) {
+  const uint8_t* ends = layout.inputs.segment_ends;
+  return shape.scale_format == ScaleFormat::kF16 && layout.inputs.slots[0] == 0 &&
+         std::all_of(ends, ends + layout.blocks(), [](uint8_t end) { return end == 0x80; });
+}
+
+// A program over `count` sums is that of a whole binary tree: after sum i as many additions as i
+// ends in ones.
+bool IsWholeTree(const uint8_t* merges, int64_t count) {
+  if (!std::has_single_bit(static_cast<uint64_t>(count))) return false;
+  for (int64_t i = 0; i < count; ++i) {
+    if (merges[i] != std::countr_one(static_cast<uint64_t>(i))) return false;
+  }
+  return true;
+}
+
+// Whether linear16_wide.cuh can do it: whole blocks, of which x has the inputs one after the other,
+// and whole trees over the leaves of each part, two at least, and over at most 8 parts.
+bool FitsWide(const LinearShape& shape, const Cuda16Layout& layout, ActivationFormat rows_format,
+              const LeafParts& parts) {
+  constexpr int32_t kPartsMax = 8;
+  const Cuda16Inputs& inputs = layout.inputs;
+  if (rows_format != ActivationFormat::kBF16 || !layout.in_place || !IsWhole(shape, layout)) {
+    return false;
+  }
+  for (int32_t leaf = 0; leaf < inputs.leaves; ++leaf) {
+    if (inputs.leaf_input[leaf] != inputs.leaf_block[leaf] * kCuda16BlockInputs) return false;
+    if (inputs.leaf_block[leaf] == inputs.leaf_block[leaf + 1]) return false;
+  }
+  if (parts.parts > kPartsMax || parts.rest.count != parts.parts ||
+      !IsWholeTree(parts.rest.merges, parts.parts)) {
+    return false;
+  }
+  for (int32_t part = 0; part < parts.parts; ++part) {
+    const int32_t begin = parts.leaf_begin[part];
+    const int32_t leaves = parts.leaf_begin[part + 1] - begin;
+    if (leaves < 2 || !IsWholeTree(parts.merges + begin, leaves)) return false;
+  }
+  return true;
+}
+
+// Clocks that a tile of linear16_wide.cuh takes: what prototypes of it took on an H100 for 10240 x
+// 8192, 59136 x 8192 and 8192 x 29568 int4, 64 to 4096 rows (2026-11-26). Of 96 cases in 1 to 8
+// parts 76 are within 10 %, the rest, where many parts are far from best, within 21 %.
+double CostOfWide(const Linear16Plan& plan, const Cuda16Layout& layout, const Machine& machine) {
+  constexpr double kBeginAndEnd = 2500;
+  const bool is_128 = plan.tile.name == Name::kWide128;
+  const double block = is_128 ? 1790 : 1260;
+  const double add_part = is_128 ? 4560 : 1930;  // of each part, for each item
+  const double parts = plan.parts.parts;
+  const double item =
+      static_cast<double>(layout.blocks()) / parts * block + (parts > 1 ? parts * add_part : 0);
+  return kBeginAndEnd + std::ceil(static_cast<double>(plan.items) / machine.multiprocessors) * item;
+}
+
+// Fills plan->few; false if a part takes more shared memory, or leaves, than a block has.
+bool FitFew(const LinearShape& shape, const Cuda16Layout& layout, const Machine& machine,
+            Linear16Plan* plan) {
+  const Cuda16Inputs& inputs = layout.inputs;
+  const LeafParts& parts = plan->parts;
+  int64_t leaves = 0;
+  int64_t blocks = 0;
+  int64_t segments = 0;
+  for (int32_t part = 0; part < parts.parts; ++part) {
+    const int begin = parts.leaf_begin[part];
+    const int end = parts.leaf_begin[part + 1];
+    leaves = std::max<int64_t>(leaves, end - begin);
+    blocks = std::max<int64_t>(blocks, inputs.leaf_block[end] - inputs.leaf_block[begin]);
+    segments = std::max<int64_t>(segments, inputs.leaf_segment[end] - inputs.leaf_segment[begin]);
+  }
+  if (leaves > plan->tile.warps) return false;
+  Linear16Few& few = plan->few;
+  // Rows 16 bytes beyond a multiple of 128 apart: ldmatrix meets no bank twice.
+  few.x_stride = static_cast<int32_t>(blocks * kCuda16BlockInputs * 2 + 16);
+  few.segments = shape.asymmetric ? static_cast<int32_t>(segments) : 0;
+  few.stage_bytes = static_cast<int32_t>(AlignUp(layout.block_bytes(), 128));
+  few.whole = IsWhole(shape, layout);
+  const int64_t panel_sums = int64_t{kCuda16PanelOutputs} * 8 * 4;
+  constexpr int64_t kRest = 2048;  // barriers, alignment, and what the driver keeps
+  const int64_t left = machine.block_shared_bytes - kRest - plan->tile.tokens * few.x_stride -
+                       few.segments * plan->tile.tokens * 4 -
+                       int64_t{plan->tile.warps} * plan->tile.stages * few.stage_bytes;
+  const int64_t groups = left < 0 ? 0 : left / (leaves * panel_sums);
+  if (groups == 0) return false;
+  for (int32_t part = 0; part < parts.parts; ++part) {
+    const int own = parts.leaf_begin[part + 1] - parts.leaf_begin[part];
+    few.groups[part] = static_cast<uint8_t>(std::min<int64_t>(plan->tile.warps / own, groups));
+    few.leaf_inverse[part] = static_cast<uint16_t>(((1 << 15) + own - 1) / own);
+    few.slots = std::max(few.slots, few.groups[part] * own);
+  }
+  return true;
+}
+
 Linear16Plan Consider(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
-                      const Linear16Tile& tile, int64_t parts, const Machine& machine) {
+                      ActivationFormat rows_format, const Linear16Tile& tile, int64_t parts,
+                      const Machine& machine) {
   Linear16Plan plan;
   plan.tile = tile;
   plan.parts = DealLeaves(shape.merges, parts);
@@ -128,6 +266,19 @@ Linear16Plan Consider(const LinearShape& shape, const Cuda16Layout& layout, int6
   plan.items = plan.output_tiles * plan.row_tiles * plan.parts.parts;
   plan.stage_bytes = Linear16StageBytes(layout.stage_bytes, layout.inputs.slots, shape.asymmetric,
                                         tile.outputs / kCuda16PanelOutputs, tile.tokens);
+  plan.grid_max = kLinear16GridMax;
+  if (tile.warps > 0) {
+    if (!FitFew(shape, layout, machine, &plan)) plan.items = 0;
+    return plan;
+  }
+  if (IsWide(tile.name)) {
+    if (!FitsWide(shape, layout, rows_format, plan.parts)) plan.items = 0;
+    // Level 1 is that of a pair of leaves; the topmost sum is in registers.
+    plan.shared_levels = 2;
+    plan.spill_levels = std::max(plan.parts.depth - 2 - plan.shared_levels, 0);
+    if (plan.spill_levels > 0) plan.grid_max = kLinear16SpillGrid;
+    return plan;
+  }
   const int64_t level_bytes = int64_t{tile.outputs} * tile.tokens * 4;
   // The topmost sum is in registers.
   const int32_t levels = std::max(plan.parts.depth, plan.parts.rest.depth) - 1;
@@ -160,8 +311,12 @@ std::span<const Linear16Tile> Linear16Tiles(WeightFormat format, MatrixFamily fa
 Linear16Plan PlanLinear16With(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
                               ActivationFormat rows_format, MatrixFamily family,
                               const Linear16Tile& tile, int64_t parts) {
-  Linear16Plan plan =
-      Consider(shape, layout, rows, tile, parts, kMachines[static_cast<int>(family)]);
+  const Machine& machine = kMachines[static_cast<int>(family)];
+  Linear16Plan plan = Consider(shape, layout, rows, rows_format, tile, parts, machine);
+  while (plan.items == 0 && parts < layout.inputs.leaves) {
+    plan = Consider(shape, layout, rows, rows_format, tile, parts *= 2, machine);
+  }
+  if (plan.items == 0) return plan;
   PlanWorkspace(shape, layout, rows, rows_format, &plan);
   return plan;
 }
@@ -175,10 +330,12 @@ Linear16Plan PlanLinear16(const LinearShape& shape, const Cuda16Layout& layout, 
   double least = 0;
   for (const Linear16Tile& tile : Linear16Tiles(shape.format, family)) {
     for (int64_t parts = 1; parts <= layout.inputs.leaves; parts *= 2) {
-      const Linear16Plan plan = Consider(shape, layout, rows, tile, parts, machine);
+      const Linear16Plan plan = Consider(shape, layout, rows, rows_format, tile, parts, machine);
+      if (plan.items == 0) continue;
       const int64_t partial_bytes = plan.parts.rest.count * rows * shape.outputs * 4;
       if (parts > 1 && partial_bytes > kLinear16PartialBytesMax) break;
-      const double cost = Cost(shape, plan, rows, machine, weight_bytes);
+      const double cost = IsWide(tile.name) ? CostOfWide(plan, layout, machine)
+                                            : Cost(shape, plan, rows, machine, weight_bytes);
       if (best.items != 0 && cost >= least) continue;
       best = plan;
       least = cost;
@@ -197,8 +354,8 @@ int64_t Linear16WorkspaceBytes(const LinearShape& shape, int64_t rows,
     // A choice may change with every tile of rows, and takes the most at the tile's last row.
     for (int64_t some = 8;; some += 8) {
       const int64_t now = std::min(some, rows);
-      // Beyond this many rows what is left of the choice grows with the rows.
-      if (now < rows && now > 1024) continue;
+      // Beyond this many rows it changes with tiles of 64 and 128.
+      if (now < rows && now > 1024 && now % 64 != 0) continue;
       most =
           std::max(most, PlanLinear16(shape, layout, now, rows_format, family).workspace_bytes());
       if (now == rows) break;

@@ -19,31 +19,56 @@ enum class MatrixFamily : uint8_t { kMma, kWgmma };
 // The .cu files instantiate kernels by these names.
 enum class Linear16TileName : uint8_t {
   k64x8,
-  k128x8,
   k128x16,
   k64x32,
   k128x32,
   k256x32,
   k128x64,
   k256x64,
-  k256x128
+  k256x128,
+  kFew8,  // of linear16_few.cuh
+  kFew16,
+  kWide64,  // of linear16_wide.cuh
+  kWide128,
 };
+
+// A kernel that takes regular shapes only: FitsWide() in linear16_plan.cc.
+constexpr bool IsWide(Linear16TileName name) {
+  return name == Linear16TileName::kWide64 || name == Linear16TileName::kWide128;
+}
+inline constexpr int64_t kWideArrivals = 8;  // counters of a tile: each warp has one
 
 struct Linear16Tile {
   Linear16TileName name = Linear16TileName::k64x8;
   int32_t outputs = 0;
   int32_t tokens = 0;
-  int32_t stages = 0;    // of the ring in shared memory
+  int32_t stages = 0;    // of the ring in shared memory; kWide: it has its own
   int32_t resident = 0;  // blocks that one multiprocessor holds at once
   int32_t in_turn = 1;   // panels of one warpgroup, one after the other
+  int32_t warps = 0;     // of a block of linear16_few.cuh; 0: another kernel's
 };
 
 inline constexpr int64_t kLinear16GridMax = 1024;   // blocks of a launch; each does many tiles
 inline constexpr int64_t kLinear16SpillGrid = 160;  // the same where sums of leaves are spilled
 inline constexpr int64_t kLinear16PartialBytesMax = int64_t{32} << 20;  // else there is one part
 
+// What linear16_few.cuh needs to know of its shared memory.
+struct Linear16Few {
+  int32_t stage_bytes = 0;  // from one stage of a ring to the next
+  int32_t x_stride = 0;     // bytes from one token to the next
+  int32_t segments = 0;     // the most of one part; asymmetric only
+  int32_t slots = 0;        // leaves of all groups of warps
+  // Panels of a column, and how many columns have one more: by the device, when launched.
+  int32_t column_panels = 0;
+  int32_t longer_columns = 0;
+  bool whole = false;                   // every block of inputs is a segment, with f16 scales
+  uint8_t groups[kPartLeavesMax] = {};  // of a part's warps, a warp for each of its leaves
+  uint16_t leaf_inverse[kPartLeavesMax] = {};  // 2^15 / leaves of a part, rounded up
+};
+
 struct Linear16Plan {
   Linear16Tile tile;
+  Linear16Few few;
   LeafParts parts;
   int64_t output_tiles = 0;
   int64_t row_tiles = 0;
@@ -55,7 +80,7 @@ struct Linear16Plan {
   // Parts of the workspace, in this order, each a multiple of 64 bytes.
   int64_t x_bytes = 0;        // activations laid out by steps
   int64_t x_sums_bytes = 0;   // [segments, x_sums_stride] f32
-  int64_t partial_bytes = 0;  // [sums, rows, outputs] f32, with several parts
+  int64_t partial_bytes = 0;  // [sums, rows, outputs] f32, or whole tiles; with several parts
   int64_t spill_bytes = 0;    // [grid_max, spill_levels, tile] f32
   int64_t x_sums_stride = 0;
 
@@ -73,7 +98,9 @@ constexpr int64_t Linear16StageBytes(const int32_t (&stage_bytes)[2], const int3
 // The tiles that there are kernels for.
 std::span<const Linear16Tile> Linear16Tiles(WeightFormat format, MatrixFamily family);
 
-// With that tile and at most so many parts. REQUIRES: rows, outputs and inputs are not 0.
+// With that tile and at most so many parts, or the fewest that the tile can do with; no
+// items where it cannot take the shape. REQUIRES:
+// rows, outputs and inputs are not 0.
 Linear16Plan PlanLinear16With(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
                               ActivationFormat rows_format, MatrixFamily family,
                               const Linear16Tile& tile, int64_t parts);

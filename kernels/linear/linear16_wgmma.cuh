@@ -32,10 +32,6 @@ struct WgmmaTile {
   static constexpr int kOutputs = kPanels * kCuda16PanelOutputs;
   static constexpr int kValues = kTokens / 2;  // of one panel in one lane
   static constexpr int kTerms = TermsOf(kFormat);
-  // Blocks that registers must allow for: the more of them, the more bytes are under way.
-  static constexpr int kResident = !IsQuantized(kFormat) || kGroups > 1 ? 1
-                                   : kM* kValues > 8                    ? 2
-                                                                        : 3;
   using Stack = SumStack<kM, kValues, kComputing>;
   static_assert(kStages >= 4);  // kCopiesBehind + 2
 };
@@ -198,12 +194,14 @@ struct WgmmaGroup {
       if (folds) own = Scales(kHalf, kPanel, slot);
       hw::wgmma_wait<0>();
       hw::wgmma_hold(segment[kPanel]);
+      HoldFragments<kUnit>();
       if (folds) {
         Fold(own, Sums(kHalf, slot), k.asymmetric, thread % 4, segment[kPanel], leaf[kPanel]);
       }
     } else {
       hw::wgmma_wait<0>();
       hw::wgmma_hold(leaf[kPanel]);
+      HoldFragments<kUnit>();
     }
 #if OCTET_PLANTED_BUG != 2
     if constexpr (kPanel == Tile::kM - 1) GiveBack(kHalf);
@@ -211,6 +209,17 @@ struct WgmmaGroup {
   }
 
  private:
+  // The matrix unit reads fragments until it is waited for.
+  template <int kUnit>
+  OCTET_DEVICE void HoldFragments() {
+#pragma unroll
+    for (int s = 0; s < kCuda16StageSteps; ++s) {
+#pragma unroll
+      for (int term = 0; term < Tile::kTerms; ++term) {
+        hw::wgmma_hold(fragments[kUnit % 2][s][term]);
+      }
+    }
+  }
   OCTET_DEVICE void GiveBack(int half) {
     __syncwarp();
     if (thread % 32 == 0) hw::mbar_arrive(&ring.empty[slots[half]]);
@@ -338,7 +347,7 @@ OCTET_DEVICE void WgmmaItem(WgmmaGroup<Tile>& own, float* shared_sums, uint32_t*
 }
 
 template <typename Tile>
-__global__ void __launch_bounds__(Tile::kThreads, Tile::kResident)
+__global__ void __launch_bounds__(Tile::kThreads, 1)
     Linear16WgmmaKernel(const OCTET_GRID_CONSTANT Linear16Kernel k) {
   const Linear16Stage layout = Linear16Stage::Of(k, Tile::kPanels, Tile::kTokens);
   hw::Smem shared;

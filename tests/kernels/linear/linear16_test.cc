@@ -2,6 +2,8 @@
 // promises on bits. Runs on the emulator with either instruction family, and on a GPU.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/kernels/linear/linear16_cases.h"
 
 namespace octet::kernels {
@@ -40,26 +42,96 @@ TEST(Linear16, IsTheProduct) {
 }
 
 // Every tile and every way to deal the leaves gives the bits of every other.
+void ExpectTilesAgree(const LinearShape& shape, int64_t rows, std::mt19937& random) {
+  Problem p = RandomProblem(shape, rows, random);
+  // Products of all sizes beside each other: what a matrix instruction cuts off differs then, if
+  // anything does.
+  for (float& x : p.x) x = std::ldexp(x, static_cast<int>(random() % 25) - 12);
+  const std::vector<float> expected = OnDevice(p);
+  const Buffer packed = Pack(p.shape, p.weights);
+  const Cuda16Layout layout = Cuda16Layout::Of(p.shape);
+  for (const Linear16Tile& tile : Linear16Tiles(shape.format, DeviceFamily())) {
+    for (const int64_t parts : {1, 3}) {
+      const Linear16Plan plan = PlanLinear16With(p.shape, layout, rows, ActivationFormat::kBF16,
+                                                 DeviceFamily(), tile, parts);
+      if (plan.items == 0) continue;  // does not fit
+      const std::vector<float> out = RunOnCuda({.shape = p.shape,
+                                                .packed = packed,
+                                                .x = p.x,
+                                                .rows = p.rows,
+                                                .bias = p.bias,
+                                                .with = CudaTile{tile, parts, tile.tokens > 8}});
+      EXPECT_TRUE(SameBits(out, expected))
+          << Describe(p.shape, ActivationFormat::kBF16, Isa::kPlain) << " tile " << tile.outputs
+          << "x" << tile.tokens << " parts " << parts;
+    }
+  }
+}
+
 TEST(Linear16, TilesAgree) {
   OCTET_REQUIRE_GPU();
   std::mt19937 random(32);
   for (const WeightFormat format : kFormats) {
     const SumTree tree =
         format == WeightFormat::kInt4 ? SumTree::OverInputs(616) : SumTree::OverHeads(8, 4, 48);
-    const Problem p = RandomProblem(WholeShape(tree, format, 134, 64, true), 35, random);
-    const std::vector<float> expected = OnDevice(p);
+    ExpectTilesAgree(WholeShape(tree, format, 134, 64, true), 35, random);
+  }
+}
+
+// The same where every block of inputs is a segment: kernels know it.
+TEST(Linear16, TilesAgreeOnWholeBlocks) {
+  OCTET_REQUIRE_GPU();
+  std::mt19937 random(37);
+  for (const WeightFormat format : {WeightFormat::kInt4, WeightFormat::kInt8}) {
+    for (const bool asymmetric : {false, true}) {
+      LinearShape shape = WholeShape(SumTree::OverInputs(1408), format, 130, 128, asymmetric);
+      shape.scale_format = ScaleFormat::kF16;
+      ExpectTilesAgree(shape, 19, random);
+    }
+  }
+}
+
+// Tiles of linear16_wide.cuh against another kernel's, in shapes that reach all of theirs: tails of
+// rows and outputs, aligned outputs and not, parts that the kernel adds and parts that another
+// does, several items for a block.
+TEST(Linear16, WideTilesAgree) {
+  OCTET_REQUIRE_GPU();
+  std::mt19937 random(38);
+  struct WideCase {
+    int64_t inputs;
+    int64_t outputs;
+    int64_t rows;
+    bool asymmetric;
+    std::vector<int64_t> parts;
+    bool arrivals;
+  };
+  const WideCase cases[] = {
+      {1152, 68, 130, false, {1}, true},   {1152, 200, 66, true, {1, 4}, true},
+      {1152, 130, 3, false, {2, 4}, true}, {1152, 131, 3, true, {2}, false},
+      {8192, 130, 3, false, {1, 8}, true},  // sums wait in the workspace
+      {1144, 20, 129, true, {1}, true},    // the last step is short
+  };
+  for (const WideCase& c : cases) {
+    const Problem p = RandomProblem(WholeShape(SumTree::OverInputs(c.inputs), WeightFormat::kInt4,
+                                               c.outputs, 128, c.asymmetric),
+                                    c.rows, random);
     const Buffer packed = Pack(p.shape, p.weights);
-    for (const Linear16Tile& tile : Linear16Tiles(format, DeviceFamily())) {
-      for (const int64_t parts : {1, 3}) {
-        const std::vector<float> out = RunOnCuda({.shape = p.shape,
-                                                  .packed = packed,
-                                                  .x = p.x,
-                                                  .rows = p.rows,
-                                                  .bias = p.bias,
-                                                  .with = CudaTile{tile, parts, tile.tokens > 8}});
-        EXPECT_TRUE(SameBits(out, expected))
-            << Describe(p.shape, ActivationFormat::kBF16, Isa::kPlain) << " tile " << tile.outputs
-            << "x" << tile.tokens << " parts " << parts;
+    const auto run = [&](const Linear16Tile& tile, int64_t parts) {
+      return RunOnCuda({.shape = p.shape,
+                        .packed = packed,
+                        .x = p.x,
+                        .rows = p.rows,
+                        .bias = p.bias,
+                        .with = CudaTile{tile, parts, c.arrivals}});
+    };
+    std::vector<float> expected;
+    for (const Linear16Tile& tile : Linear16Tiles(WeightFormat::kInt4, DeviceFamily())) {
+      if (tile.name == Linear16TileName::k256x32) expected = run(tile, 1);
+      if (!IsWide(tile.name)) continue;
+      for (const int64_t parts : c.parts) {
+        EXPECT_TRUE(SameBits(run(tile, parts), expected))
+            << c.inputs << " to " << c.outputs << ", rows " << c.rows << " by " << tile.tokens
+            << ", parts " << parts;
       }
     }
   }
@@ -91,6 +163,17 @@ TEST(Linear16, RowsAreIndependent) {
   }
 }
 
+// A tile of linear16_wide.cuh, if there is one for the shape.
+std::optional<CudaTile> WideTileFor(const LinearShape& shape, int64_t rows) {
+  for (const Linear16Tile& tile : Linear16Tiles(shape.format, DeviceFamily())) {
+    if (!IsWide(tile.name)) continue;
+    const Linear16Plan plan = PlanLinear16With(shape, Cuda16Layout::Of(shape), rows,
+                                               ActivationFormat::kBF16, DeviceFamily(), tile, 1);
+    if (plan.items > 0) return CudaTile{tile, 1, true};
+  }
+  return {};
+}
+
 TEST(Linear16, RanksAgree) {
   OCTET_REQUIRE_GPU();
   std::mt19937 random(34);
@@ -99,6 +182,7 @@ TEST(Linear16, RanksAgree) {
       SumTree::OverInputs(1848),      // the last grain is short
       SumTree::OverHeads(14, 2, 64),  // uneven heads
       SumTree::OverHeads(8, 8, 80),   // groups and leaves share no boundary
+      SumTree::OverInputs(2048),      // whole blocks, for which there are kernels
   };
   for (const SumTree& tree : trees) {
     for (const WeightFormat format : {WeightFormat::kInt4, WeightFormat::kInt8}) {
@@ -121,8 +205,11 @@ TEST(Linear16, RanksAgree) {
             x.insert(x.end(), from, from + part.inputs);
           }
           const Buffer packed = Pack(part, Slice(p.weights, p.shape, 0, p.shape.outputs, part));
-          const std::vector<float> out =
-              RunOnCuda({.shape = part, .packed = packed, .x = x, .rows = kRows});
+          const std::vector<float> out = RunOnCuda({.shape = part,
+                                                    .packed = packed,
+                                                    .x = x,
+                                                    .rows = kRows,
+                                                    .with = WideTileFor(part, kRows)});
           roots.insert(roots.end(), out.begin(), out.end());
         }
         EXPECT_TRUE(

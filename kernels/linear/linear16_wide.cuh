@@ -1,0 +1,416 @@
+// The linear with bf16 activations for many rows and quantized weights whose every block of inputs
+// is one segment (sm_90a): y^T = W x^T by wgmma, a tile of 128 outputs x kTokens tokens for two
+// warpgroups of 64 outputs each. What it can take is FitsWide() in linear16_plan.cc; the arithmetic
+// is that of linear16.cuh, and so are the bits.
+//
+// What is done so that the tensor cores need not wait:
+//   - weights (blocks of 128 inputs) and tokens (halves of a block) come ahead of their use, each
+//     into a ring of its own (linear16_wide_ring.cuh);
+//   - a unit is a block, eight steps in two halves. While the first half is under way the fragments
+//     of the second are expanded, while the second is, those of the next block's first. What is
+//     left between two units is the scaling, one fma for a value (two if asymmetric);
+//   - leaves come in pairs. Both sums of a pair are in registers, the right one only as long as its
+//     leaf. At the end of a pair 64 registers are free: waiting sums come by loads that do not wait
+//     for each other, under the next unit. Two levels wait in shared memory, higher ones (of every
+//     fourth pair) in the workspace;
+//   - the end of an item, its last additions and its stores, comes under the first unit of the next
+//     item. Parts are added by the last warp to arrive.
+//
+// Moves, per tile and part: its weights once, its tokens once. Lane-instructions per int4 weight
+// and 128 tokens: 1.4 to expand it, 1 to scale (2 if asymmetric), 0.4 for waits, loads and loops.
+#pragma once
+
+#include "kernels/linear/linear16_launch.h"
+#include "kernels/linear/linear16_wide_ring.cuh"
+
+namespace octet::kernels::cuda {
+
+// A thread that computes.
+template <typename Tile>
+struct WideGroup {
+  static constexpr int kValues = Tile::kValues;
+  static constexpr int kVectors = Tile::kVectors;
+  static constexpr int kThreads = Tile::kComputing;
+
+  const Linear16Kernel& k;
+  const WideShared<Tile>& shared;
+  int group;
+  float leaf[kValues];     // the left leaf of a pair, then what is summed so far
+  float right[kValues];    // the right leaf of a pair
+  float segment[kValues];  // of the unit under way
+  uint32_t fragments[kCuda16BlockSteps][1][4];
+  uint32_t scale = 0;  // of two outputs, f16
+  uint32_t offset = 0;
+  WidePlace<Tile::kHalves> tokens;
+  WidePlace<Tile::kBlocks> weights;
+
+  // Asked for again where they are needed: registers are short.
+  OCTET_DEVICE static int thread() { return static_cast<int>(threadIdx.x); }
+  OCTET_DEVICE static int warp() { return thread() / 32 % 4; }  // of the group
+  OCTET_DEVICE static int lane() { return thread() % 32; }
+  OCTET_DEVICE const std::byte* Panel(int32_t slot) const {
+    return shared.weights + (slot * Tile::kPanels + group) * Tile::kPanelBytes;
+  }
+  template <int kHalf>
+  OCTET_DEVICE PackedFragments<Tile::kFormat> Packed() const {
+    PackedFragments<Tile::kFormat> packed;
+    packed.Load(Panel(weights.slot) + kHalf * Tile::kCodes + warp() * (Tile::kCodes / 4), lane());
+    return packed;
+  }
+  template <int kHalf>
+  OCTET_DEVICE void ExpandHalf(const PackedFragments<Tile::kFormat>& packed) {
+#pragma unroll
+    for (int s = 0; s < kCuda16StageSteps; ++s) {
+      Expand<Tile::kFormat>(packed, s, fragments[kHalf * kCuda16StageSteps + s]);
+    }
+  }
+  // The fragments of the next block's first half.
+  OCTET_DEVICE void Prepare() {
+    hw::mbar_wait(&shared.weights_full[weights.slot], weights.parity);
+    ExpandHalf<0>(Packed<0>());
+  }
+  // Those of its second half.
+  OCTET_DEVICE void PrepareRest() {
+    const auto packed = Packed<1>();
+    if constexpr (!Tile::kAsymmetric) {
+      ReadScales(weights.slot);
+      GiveBack(&shared.weights_empty[weights.slot]);
+    }
+    weights.Advance();
+    ExpandHalf<1>(packed);
+  }
+  OCTET_DEVICE void ReadScales(int32_t slot) {
+    const std::byte* scales =
+        Panel(slot) + 2 * Tile::kCodes + (warp() * kCuda16SlabOutputs + lane() / 4 * 2) * 2;
+    scale = *reinterpret_cast<const uint32_t*>(scales);
+    if constexpr (Tile::kAsymmetric) {
+      offset = *reinterpret_cast<const uint32_t*>(scales + Tile::kScales);
+    }
+  }
+  OCTET_DEVICE void GiveBack(uint64_t* empty) const {
+    __syncwarp();
+    if (lane() == 0) hw::mbar_arrive(empty);
+  }
+  template <int kHalf>
+  OCTET_DEVICE void Issue(int32_t slot) {
+    const std::byte* x = shared.tokens + slot * Tile::kHalfBytes;
+    hw::wgmma_fence();
+#pragma unroll
+    for (int s = 0; s < kCuda16StageSteps; ++s) {
+      hw::wgmma_bf16<Tile::kTokens>(segment, fragments[kHalf * kCuda16StageSteps + s][0],
+                                    hw::smem_desc(x + s * 32, 0, 1024, hw::Swizzle::k128),
+                                    kHalf + s > 0);
+    }
+    hw::wgmma_commit();
+  }
+  template <int kHalf>
+  OCTET_DEVICE void HoldHalf() {
+#pragma unroll
+    for (int s = 0; s < kCuda16StageSteps; ++s) {
+      hw::wgmma_hold(fragments[kHalf * kCuda16StageSteps + s][0]);
+    }
+  }
+  OCTET_DEVICE void BeginTurn() const {
+    if constexpr (Tile::kTurns) hw::bar_sync(1 + group, kThreads);
+  }
+  OCTET_DEVICE void EndTurn() const {
+    if constexpr (Tile::kTurns) hw::bar_arrive(2 - group, kThreads);
+  }
+  // Scales the unit that is done into `to`.
+  OCTET_DEVICE void FoldInto(float (&to)[kValues], int32_t block_slot) {
+    constexpr float kMiddle = Tile::kFormat == WeightFormat::kInt4 ? 8.0f : 128.0f;
+    const float2 scales = hw::floats_of_f16x2(scale);
+    LaneScales own = {{scales.x, scales.y}, {}};
+    if constexpr (Tile::kAsymmetric) {
+      const float2 offsets = hw::floats_of_f16x2(offset);
+      own.offset[0] = fmaf(kMiddle, scales.x, offsets.x);
+      own.offset[1] = fmaf(kMiddle, scales.y, offsets.y);
+    }
+    Fold(own, shared.x_sums + block_slot * Tile::kTokens, Tile::kAsymmetric, lane() % 4, segment,
+         to);
+  }
+  // Multiplies the prepared block and adds it to `to`; meanwhile does what `meanwhile` does, and
+  // prepares the next block if there is `more`.
+  template <typename Meanwhile>
+  OCTET_DEVICE void Unit(float (&to)[kValues], bool more, const Meanwhile& meanwhile) {
+    const int32_t first = tokens.slot;
+    hw::mbar_wait(&shared.tokens_full[first], tokens.parity);
+    tokens.Advance();
+    const int32_t second = tokens.slot;
+    const int32_t block_slot = weights.slot;
+    BeginTurn();
+    Issue<0>(first);
+    // Here, as a branch keeps the compiler from expanding between the products.
+    hw::mbar_wait(&shared.tokens_full[second], tokens.parity);
+    PrepareRest();
+    tokens.Advance();
+    Issue<1>(second);
+    EndTurn();
+    meanwhile();
+    hw::wgmma_wait<1>();
+    HoldHalf<0>();
+#if OCTET_PLANTED_BUG == 17
+    GiveBack(&shared.tokens_empty[first]);
+    GiveBack(&shared.tokens_empty[second]);
+#endif
+    if (more) Prepare();
+    // As late as can be: registers are short.
+    if constexpr (Tile::kAsymmetric) ReadScales(block_slot);
+    hw::wgmma_wait<0>();
+    hw::wgmma_hold(segment);
+    HoldHalf<1>();
+    // Sums of x are given back with the tokens.
+    if constexpr (Tile::kAsymmetric) {
+      FoldInto(to, block_slot);
+      GiveBack(&shared.weights_empty[block_slot]);
+    }
+#if OCTET_PLANTED_BUG != 17
+    GiveBack(&shared.tokens_empty[first]);
+    GiveBack(&shared.tokens_empty[second]);
+#endif
+    if constexpr (!Tile::kAsymmetric) FoldInto(to, block_slot);
+  }
+
+  // Waiting sums, level by level: the topmost of the stack has the lowest level.
+  OCTET_DEVICE float4* SharedLevel(int level) const {
+    return shared.levels + (level - 1) * (kVectors * kThreads) + thread();
+  }
+  OCTET_DEVICE float4* SpilledLevel(int level) const {
+    return reinterpret_cast<float4*>(k.spill) +
+           (static_cast<int64_t>(blockIdx.x) * k.spill_levels + level - 1 - Tile::kSharedLevels) *
+               (kVectors * kThreads) +
+           thread();
+  }
+  OCTET_DEVICE void AddFrom(const float4* from) {
+    float4 v[kVectors];
+#pragma unroll
+    for (int i = 0; i < kVectors; ++i) v[i] = from[i * kThreads];
+#pragma unroll
+    for (int i = 0; i < kVectors; ++i) {
+      leaf[4 * i] = v[i].x + leaf[4 * i];
+      leaf[4 * i + 1] = v[i].y + leaf[4 * i + 1];
+      leaf[4 * i + 2] = v[i].z + leaf[4 * i + 2];
+      leaf[4 * i + 3] = v[i].w + leaf[4 * i + 3];
+    }
+  }
+  OCTET_DEVICE void StoreTo(float4* to) const {
+#pragma unroll
+    for (int i = 0; i < kVectors; ++i) {
+      to[i * kThreads] =
+          make_float4(leaf[4 * i], leaf[4 * i + 1], leaf[4 * i + 2], leaf[4 * i + 3]);
+    }
+  }
+  // After leaf `odd` of a part, which is in `right`, its sibling in `leaf`: the tree is a whole
+  // binary one (linear16_plan.cc), so that the additions due are the ones at its low end.
+  OCTET_DEVICE void EndPair(int odd, bool last) {
+#pragma unroll
+    for (int v = 0; v < kValues; ++v) leaf[v] = leaf[v] + right[v];
+    const int merges = __ffs(~odd) - 1;
+    if (merges > 1) AddFrom(SharedLevel(1));
+    if (merges > 2) AddFrom(SharedLevel(2));
+#pragma unroll 1
+    for (int level = 3; level < merges; ++level) AddFrom(SpilledLevel(level));
+    if (last) return;
+    if (merges <= Tile::kSharedLevels) {
+      StoreTo(SharedLevel(merges));
+    } else {
+      StoreTo(SpilledLevel(merges));
+    }
+  }
+
+  // Writes what this part has to where the others of its tile find it, each value of a lane in a
+  // place of its own; true for the last warp of a tile's parts to come, which then has their sum.
+  OCTET_DEVICE bool AddParts(const Linear16Item& item, int self) {
+    const int lane = self % 32;
+    const int32_t parts = k.parts.parts;
+    const int32_t tile = item.row_tile * k.output_tiles + item.output_tile;
+    float4* at = reinterpret_cast<float4*>(k.partials) +
+                 static_cast<int64_t>(tile) * parts * (kVectors * kThreads) + self;
+    StoreTo(at + item.part * (kVectors * kThreads));
+    __threadfence();
+    __syncwarp();
+    uint32_t before = 0;
+    uint32_t* arrived = &k.arrivals[tile * (kThreads / 32) + self / 32];
+    if (lane == 0) before = hw::atom_add_acq_rel(arrived, 1);
+    before = __shfl_sync(hw::kAllLanes, before, 0);
+    if (before + 1 != static_cast<uint32_t>(parts)) return false;
+    __threadfence();
+    if (lane == 0) *arrived = 0;  // for the next call
+      // The tree over the parts is a whole binary one. Additions commute, so each level of it adds
+      // the subtree beside this part's: parts first .. first + width.
+#pragma unroll 1
+    for (int32_t width = 1; width < parts; width *= 2) {
+      const int32_t first = item.part / width * width ^ width;
+      AddSubtree(at + first * (kVectors * kThreads), width);
+    }
+    return true;
+  }
+  OCTET_DEVICE static float4 Plus(const float4& a, const float4& b) {
+    return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+  }
+  OCTET_DEVICE void AddSubtree(const float4* at, int32_t width) {
+    constexpr int kNext = kVectors * kThreads;
+    constexpr int kAtOnce = 4;
+#pragma unroll
+    for (int first = 0; first < kVectors; first += kAtOnce) {
+      float4 sums[kAtOnce];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        const float4* from = at + (first + i) * kThreads;
+        sums[i] = from[0];
+        if (width >= 2) sums[i] = Plus(sums[i], from[kNext]);
+        if (width == 4) sums[i] = Plus(sums[i], Plus(from[2 * kNext], from[3 * kNext]));
+      }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        float* to = leaf + 4 * (first + i);
+        to[0] += sums[i].x;
+        to[1] += sums[i].y;
+        to[2] += sums[i].z;
+        to[3] += sums[i].w;
+      }
+    }
+  }
+  // The end of an item, whose last pair is in the registers.
+  OCTET_DEVICE void EndItem(int32_t i) {
+    // The thread, by way of its neighbour: of a number that comes from there the compiler can not
+    // work out addresses before the loop over items, and keep them in registers all along.
+    const int self = __shfl_xor_sync(hw::kAllLanes, thread() ^ 1, 1);
+    const Linear16Item item = ItemOf(k, i);
+    EndPair(k.parts.leaf_begin[item.part + 1] - k.parts.leaf_begin[item.part] - 1, true);
+    if (k.parts.parts > 1 && k.arrivals != nullptr && !AddParts(item, self)) return;
+    Store(item, self);
+  }
+  OCTET_DEVICE void Store(const Linear16Item& item, int self) {
+    const bool is_part = k.parts.parts > 1 && k.arrivals == nullptr;
+    const int lane = self % 32;
+    const int32_t slab = (item.output_tile * Tile::kPanels + group) * kCuda16PanelOutputs +
+                         self / 32 % 4 * kCuda16SlabOutputs;
+    const auto outputs = static_cast<int32_t>(k.outputs);
+    if (k.bias != nullptr && !is_part) {
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const int32_t own = slab + lane / 4 * 2 + h;
+        const float bias = own < outputs ? k.bias[own] : 0.0f;
+#pragma unroll
+        for (int v = 2 * h; v < kValues; v += 4) {
+          leaf[v] += bias;
+          leaf[v + 1] += bias;
+        }
+      }
+    }
+    // Neighbours in outputs exchange values: a lane then has four outputs of every other token.
+    const bool odd = lane / 4 % 2 != 0;
+    const int32_t own = slab + lane / 8 * 4;
+    const int32_t row = item.row_tile * Tile::kTokens + lane % 4 * 2 + lane / 4 % 2;
+    const int32_t rows = own < outputs ? static_cast<int32_t>(k.rows) - row : 0;
+    float* to = is_part ? k.partials + item.part * k.rows * k.outputs : k.out;
+    float* at = to + static_cast<int64_t>(row) * k.outputs + own;
+    const bool by_four = outputs % 4 == 0 && reinterpret_cast<uintptr_t>(to) % 16 == 0;
+#pragma unroll
+    for (int v = 0; v < kValues; v += 4) {
+      const float a = __shfl_xor_sync(hw::kAllLanes, odd ? leaf[v] : leaf[v + 1], 4);
+      const float b = __shfl_xor_sync(hw::kAllLanes, odd ? leaf[v + 2] : leaf[v + 3], 4);
+      const float4 sum = odd ? make_float4(a, b, leaf[v + 1], leaf[v + 3])
+                             : make_float4(leaf[v], leaf[v + 2], a, b);
+      if (v * 2 < rows) StoreFour(at, sum, by_four, outputs - own);
+      at += 8 * k.outputs;
+    }
+  }
+  // The first `count` of them.
+  OCTET_DEVICE static void StoreFour(float* to, const float4& sum, bool by_four, int32_t count) {
+    if (by_four) {
+      hw::store16(to, make_uint4(__float_as_uint(sum.x), __float_as_uint(sum.y),
+                                 __float_as_uint(sum.z), __float_as_uint(sum.w)));
+      return;
+    }
+    to[0] = sum.x;
+    if (count > 1) to[1] = sum.y;
+    if (count > 2) to[2] = sum.z;
+    if (count > 3) to[3] = sum.w;
+  }
+
+  OCTET_DEVICE static void Zero(float (&values)[kValues]) {
+#pragma unroll
+    for (int v = 0; v < kValues; ++v) values[v] = 0;
+  }
+  // All items of this block.
+  OCTET_DEVICE void Run() {
+    if (Tile::kTurns && group == 1) hw::bar_arrive(1, kThreads);
+    Zero(leaf);
+    Zero(right);
+    const auto first = static_cast<int32_t>(blockIdx.x);
+    const auto step = static_cast<int32_t>(gridDim.x);
+    if (first < k.items) Prepare();
+    int32_t i = first;
+#pragma unroll 1
+    for (; i < k.items; i += step) {
+      const int32_t part = i % k.parts.parts;
+      const int32_t begin = k.parts.leaf_begin[part];
+      const int32_t end = k.parts.leaf_begin[part + 1];
+      const int32_t last = k.inputs.leaf_block[end] - 1;
+      int32_t block = k.inputs.leaf_block[begin];
+#pragma unroll 1
+      for (int32_t l = begin; l < end; l += 2) {
+        // In all that follows but the last there is `more`, which the compiler must not know: a
+        // branch keeps it from moving the expanding behind the wait.
+        ++block;
+        Unit(leaf, k.items > 0, [&] {
+          if (l > begin) {
+            EndPair(l - begin - 1, false);
+          } else if (i != first) {
+            EndItem(i - step);
+          }
+          Zero(leaf);
+        });
+#pragma unroll 1
+        for (; block < k.inputs.leaf_block[l + 1]; ++block) Unit(leaf, k.items > 0, [] {});
+        Zero(right);
+#pragma unroll 1
+        for (; block < k.inputs.leaf_block[l + 2]; ++block) {
+          Unit(right, block < last || i + step < k.items, [] {});
+        }
+      }
+    }
+    if (i != first) EndItem(i - step);
+    if (Tile::kTurns && group == 0) hw::bar_sync(1, kThreads);
+  }
+};
+
+template <typename Tile>
+__global__ void __launch_bounds__(Tile::kThreads, 1)
+    Linear16WideKernel(const OCTET_GRID_CONSTANT Linear16Kernel k,
+                       const OCTET_GRID_CONSTANT hw::TensorMap x) {
+  const WideShared<Tile> shared = WideShared<Tile>::Take();
+  const int thread = static_cast<int>(threadIdx.x);
+  if (thread == 0) shared.InitBarriers();
+  __syncthreads();
+  hw::let_next_begin();
+  if (thread >= Tile::kComputing) {
+    hw::setmaxnreg_dec<24>();
+    // Weights may come before the kernels ahead of this one are done.
+    const int producer = thread - Tile::kComputing;
+    if (producer == 96) CopyWideWeights<Tile>(k, shared);
+    hw::wait_for_past();
+    if (producer == 0) CopyWideTokens<Tile>(k, x, shared);
+  } else {
+    hw::setmaxnreg_inc<240>();
+    hw::wait_for_past();
+    WideGroup<Tile> own = {k, shared, __shfl_sync(hw::kAllLanes, thread / 128, 0)};
+    own.Run();
+  }
+}
+
+template <typename Tile>
+void LaunchLinear16Wide(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
+  OCTET_CHECK_EQ(plan.tile.tokens, Tile::kTokens);
+  OCTET_CHECK_EQ(k.asymmetric, Tile::kAsymmetric);
+  OCTET_CHECK(!k.scales_f32 && !k.x_by_steps);
+  static_assert(kWideArrivals == Tile::kComputing / 32);
+  const hw::TensorMap x = hw::MakeTensorMap(k.x, k.rows, k.inputs.leaf_input[k.inputs.leaves],
+                                            k.x_stride, Tile::kTokens);
+  OCTET_LAUNCH_EARLY(Linear16WideKernel<Tile>, Linear16Grid(plan, stream), dim3(Tile::kThreads),
+                     WideShared<Tile>::Bytes(), stream, k, x);
+}
+
+}  // namespace octet::kernels::cuda
