@@ -1,9 +1,13 @@
 // Times the linear with bf16 and with int8 activations on a GPU, against what the same GPU can do
-// in the same run: its copy bandwidth, and cuBLASLt's product of bf16 matrices (loaded at run time;
-// without it that column is 0). Weights rotate, so that L2 holds none of them; launches are a CUDA
-// graph.
+// in the same run: its copy bandwidth, a plain read of the same weights, and cuBLASLt's product of
+// bf16 matrices (loaded at run time; without it that column is 0). Weights rotate, so that L2 holds
+// none of them; launches are a CUDA graph.
 //
-//   octet_linear_cuda_bench [--rows M] [--quick]      one JSON object per line
+//   octet_linear_cuda_bench [--rows M,M,...] [--weights NAME] [--tp N] [--layer NAME]
+//                           [--tiles] [--no-cublas]
+//
+// --tiles times each tile that takes so many rows at once, and each way to deal the leaves, instead
+// of what the plan chooses. Prints one JSON object per line.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -17,9 +21,11 @@
 #include "kernels/linear/cuda16_layout.h"
 #include "kernels/linear/cuda8_layout.h"
 #include "kernels/linear/linear.h"
+#include "kernels/linear/linear16_launch.h"
 #include "kernels/linear/linear16_plan.h"
 #include "kernels/linear/linear8_plan.h"
 #include "tests/bench/cublas_lt.h"
+#include "tests/bench/read_bytes.h"
 
 namespace octet::kernels {
 namespace {
@@ -28,7 +34,6 @@ constexpr int64_t kRotatedBytes = int64_t{512} << 20;
 constexpr double kMillisecondsPerLoop = 10;
 constexpr int kLoops = 5;  // the median counts
 constexpr int64_t kRows[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
-constexpr int64_t kRowsQuick[] = {1, 16, 128, 2048};
 
 struct Layer {
   const char* name;
@@ -147,9 +152,18 @@ double CopyBytesPerSecond(Gpu& gpu) {
   constexpr int64_t kBytes = int64_t{1} << 30;
   const DeviceBuffer from = Allocate(kBytes);
   const DeviceBuffer to = Allocate(kBytes);
-  const double ms = TimeLaunches(
-      gpu, [&](int64_t) { CopyOnDevice(to.data(), from.data(), kBytes, gpu.stream()); });
-  return 2.0 * static_cast<double>(kBytes) / (ms * 1e-3);
+  Event begin;
+  Event end;
+  double best_ms = 0;  // not in a graph, where copies are slower (2.4 for 3.0 TB/s on an H100)
+  for (int i = 0; i < 20; ++i) {
+    begin.Record(gpu.stream());
+    CopyOnDevice(to.data(), from.data(), kBytes, gpu.stream());
+    end.Record(gpu.stream());
+    end.Synchronize();
+    const double ms = Event::MillisecondsBetween(begin, end);
+    if (i == 0 || ms < best_ms) best_ms = ms;
+  }
+  return 2.0 * static_cast<double>(kBytes) / (best_ms * 1e-3);
 }
 
 double CublasMilliseconds(Gpu& gpu, CublasLt& cublas, const LinearShape& shape, int64_t rows) {
@@ -171,90 +185,197 @@ struct Tile {
   int outputs;
   int tokens;
   int parts;
+  int warps;  // of a block of the kernel for few rows
 };
 
-Tile TileOf(const Gpu& gpu, const LinearShape& shape, int64_t rows) {
-  if (shape.layout == WeightLayout::kCuda8) {
-    const Linear8Plan plan = Linear8Plan::Of(shape, rows, ActivationFormat::kInt8);
-    return {static_cast<int>(plan.tile_panels * kCuda8PanelOutputs), plan.tile_tokens,
-            plan.parts.parts};
-  }
-  const Linear16Plan plan =
-      PlanLinear16(shape, Cuda16Layout::Of(shape), rows, ActivationFormat::kBF16,
-                   gpu.info().has_wgmma() ? MatrixFamily::kWgmma : MatrixFamily::kMma);
-  return {plan.tile.outputs, plan.tile.tokens, plan.parts.parts};
+Tile TileOf(const Linear16Plan& plan) {
+  return {plan.tile.outputs, plan.tile.tokens, plan.parts.parts, plan.tile.warps};
 }
 
-struct Peaks {
-  double copy_bytes_per_s = 0;
+MatrixFamily FamilyOf(const Gpu& gpu) {
+  return gpu.info().has_wgmma() ? MatrixFamily::kWgmma : MatrixFamily::kMma;
+}
+
+struct Options {
+  std::vector<int64_t> rows{std::begin(kRows), std::end(kRows)};
+  std::string_view weights;  // empty: all
+  std::string_view layer;    // empty: all
+  int64_t shards = 0;        // 0: all
+  bool tiles = false;
+  bool cublas = true;
 };
 
-void Bench(Gpu& gpu, CublasLt* cublas, const Layer& layer, const Weights& format, int64_t rows,
-           const Peaks& peaks) {
-  Stream& stream = gpu.stream();
-  const LinearShape shape = MakeShape(layer, format);
-  const int64_t bytes = PackedLinearBytes(shape);
-  const int64_t copies = std::max<int64_t>(2, kRotatedBytes / bytes);
-  const DeviceBuffer weights = Allocate(copies * bytes);
-  const std::vector<std::byte> panel = MakePanel(shape);
-  const auto panel_bytes = static_cast<int64_t>(panel.size());
-  CopyToDevice(weights.data(), panel.data(), panel_bytes, stream);
-  for (int64_t done = panel_bytes; done < weights.bytes();) {
-    const int64_t now = std::min(done, weights.bytes() - done);
-    CopyOnDevice(weights.data() + done, weights.data(), now, stream);
-    done += now;
+struct Session {
+  Gpu& gpu;
+  CublasLt* cublas;
+  double copy_bytes_per_s;
+};
+
+// A layer's weights, often enough that L2 holds none of them, and what a call of it needs.
+class LayerBench {
+ public:
+  LayerBench(const Session& session, const Layer& layer, const Weights& format, int64_t rows)
+      : session_(session),
+        layer_(layer),
+        format_(format),
+        rows_(rows),
+        shape_(MakeShape(layer, format)),
+        bytes_(PackedLinearBytes(shape_)),
+        copies_(std::max<int64_t>(2, kRotatedBytes / bytes_)),
+        weights_(Allocate(copies_ * bytes_)) {
+    Stream& stream = session.gpu.stream();
+    const std::vector<std::byte> panel = MakePanel(shape_);
+    const auto panel_bytes = static_cast<int64_t>(panel.size());
+    CopyToDevice(weights_.data(), panel.data(), panel_bytes, stream);
+    for (int64_t done = panel_bytes; done < weights_.bytes();) {
+      const int64_t now = std::min(done, weights_.bytes() - done);
+      CopyOnDevice(weights_.data() + done, weights_.data(), now, stream);
+      done += now;
+    }
+    const bool int8 = format.activation == ActivationFormat::kInt8;
+    const int64_t inputs = int8 ? ActivationPositions(shape_) : shape_.inputs;
+    const int64_t segments = int8 ? ActivationSegmentCount(shape_) : 0;
+    x_ = Allocate(ActivationRowsBytes(format.activation, inputs, segments, rows));
+    FillBytes(x_.data(), 0x3c, x_.bytes(), stream);
+    out_ = Allocate(shape_.root_count() * rows * shape_.outputs * 4);
+    arrivals_ = Allocate(kLinearArrivals * 4);
+    FillBytes(arrivals_.data(), 0, arrivals_.bytes(), stream);
+    args_.shape = &shape_;
+    args_.rows = rows;
+    args_.out = out_.as<float>();
+    args_.activation = format.activation;
+    args_.activations =
+        PlaceActivationRows(format.activation, inputs, nullptr, segments, rows, x_.data());
+    args_.arrivals = arrivals_.as<uint32_t>();
   }
-  const bool int8 = format.activation == ActivationFormat::kInt8;
-  const int64_t inputs = int8 ? ActivationPositions(shape) : shape.inputs;
-  const int64_t segments = int8 ? ActivationSegmentCount(shape) : 0;
-  const DeviceBuffer x = Allocate(ActivationRowsBytes(format.activation, inputs, segments, rows));
-  FillBytes(x.data(), 0x3c, x.bytes(), stream);
-  const DeviceBuffer out = Allocate(shape.root_count() * rows * shape.outputs * 4);
-  const DeviceBuffer workspace = Allocate(std::max<int64_t>(
-      64, LinearWorkspaceBytes(shape, format.activation, rows, format.activation)));
-  LinearArgs args;
-  args.shape = &shape;
-  args.rows = rows;
-  args.out = out.as<float>();
-  args.activation = format.activation;
-  args.activations =
-      PlaceActivationRows(format.activation, inputs, nullptr, segments, rows, x.data());
-  args.workspace = workspace.data();
-  const DeviceBuffer arrivals = Allocate(kLinearArrivals * 4);
-  FillBytes(arrivals.data(), 0, arrivals.bytes(), stream);
-  args.arrivals = arrivals.as<uint32_t>();
-  const double ms = TimeLaunches(gpu, [&](int64_t i) {
-    args.weights = weights.data() + i % copies * bytes;
-    Linear(args, stream);
-  });
-  const double flops = 2.0 * static_cast<double>(rows * shape.outputs * shape.inputs);
-  const double cublas_ms = cublas != nullptr ? CublasMilliseconds(gpu, *cublas, shape, rows) : 0;
-  const Tile tile = TileOf(gpu, shape, rows);
-  std::printf(
-      "{\"layer\": \"%s\", \"tp\": %ld, \"weights\": \"%s\", \"outputs\": %ld, \"inputs\": %ld, "
-      "\"rows\": %ld, \"tile\": \"%dx%d\", \"parts\": %d, \"us\": %.2f, \"weight_bytes_per_s\": "
-      "%.4g, "
-      "\"of_copy\": %.3f, \"flops_per_s\": %.4g, \"cublas_us\": %.2f, \"of_cublas\": %.3f}\n",
-      layer.name, static_cast<long>(layer.shards), format.name, static_cast<long>(shape.outputs),
-      static_cast<long>(shape.inputs), static_cast<long>(rows), tile.outputs, tile.tokens,
-      tile.parts, ms * 1e3, static_cast<double>(bytes) / (ms * 1e-3),
-      static_cast<double>(bytes) / (ms * 1e-3) / peaks.copy_bytes_per_s, flops / (ms * 1e-3),
-      cublas_ms * 1e3, cublas_ms / ms);
-  std::fflush(stdout);
+  LayerBench(const LayerBench&) = delete;
+  LayerBench& operator=(const LayerBench&) = delete;
+
+  // What the plan chooses.
+  void Planned() {
+    Tile tile;
+    if (shape_.layout == WeightLayout::kCuda8) {
+      const Linear8Plan plan = Linear8Plan::Of(shape_, rows_, ActivationFormat::kInt8);
+      tile = {static_cast<int>(plan.tile_panels * kCuda8PanelOutputs), plan.tile_tokens,
+              plan.parts.parts, 0};
+    } else {
+      tile = TileOf(PlanLinear16(shape_, Cuda16Layout::Of(shape_), rows_, ActivationFormat::kBF16,
+                                 FamilyOf(session_.gpu)));
+    }
+    const DeviceBuffer workspace =
+        Workspace(LinearWorkspaceBytes(shape_, format_.activation, rows_, format_.activation));
+    Print(tile, Time([&] { Linear(args_, session_.gpu.stream()); }));
+  }
+
+  // Each tile and number of parts; nothing for int8 activations, which leave no choice.
+  void EachTile() {
+    if (shape_.layout == WeightLayout::kCuda8) return;
+    const MatrixFamily family = FamilyOf(session_.gpu);
+    const Cuda16Layout layout = Cuda16Layout::Of(shape_);
+    for (const Linear16Tile& tile : Linear16Tiles(shape_.format, family)) {
+      if (tile.tokens < rows_ && tile.tokens < 32) continue;
+      int32_t before = 0;
+      for (int64_t parts = 1; parts <= layout.inputs.leaves; parts *= 2) {
+        const Linear16Plan plan =
+            PlanLinear16With(shape_, layout, rows_, ActivationFormat::kBF16, family, tile, parts);
+        if (plan.items == 0 || plan.parts.parts == before) continue;
+        before = plan.parts.parts;
+        const DeviceBuffer workspace = Workspace(plan.workspace_bytes());
+        Print(TileOf(plan), Time([&] {
+                cuda::Linear16ByPlan(args_, layout, plan, family, session_.gpu.stream());
+              }));
+      }
+    }
+  }
+
+ private:
+  DeviceBuffer Workspace(int64_t bytes) {
+    DeviceBuffer workspace = Allocate(std::max<int64_t>(64, bytes));
+    args_.workspace = workspace.data();
+    return workspace;
+  }
+  double Time(const std::function<void()>& launch) {
+    return TimeLaunches(session_.gpu, [&](int64_t i) {
+      args_.weights = weights_.data() + i % copies_ * bytes_;
+      launch();
+    });
+  }
+  void Print(const Tile& tile, double ms) {
+    const double flops = 2.0 * static_cast<double>(rows_ * shape_.outputs * shape_.inputs);
+    if (session_.cublas != nullptr && cublas_ms_ == 0) {
+      cublas_ms_ = CublasMilliseconds(session_.gpu, *session_.cublas, shape_, rows_);
+    }
+    if (read_ms_ == 0) {
+      read_ms_ = TimeLaunches(session_.gpu, [&](int64_t i) {
+        ReadBytes(weights_.data() + i % copies_ * bytes_, bytes_, out_.as<uint32_t>(),
+                  session_.gpu.stream());
+      });
+    }
+    const double bytes_per_s = static_cast<double>(bytes_) / (ms * 1e-3);
+    std::printf(
+        "{\"layer\": \"%s\", \"tp\": %ld, \"weights\": \"%s\", \"outputs\": %ld, \"inputs\": %ld, "
+        "\"rows\": %ld, \"tile\": \"%dx%d\", \"warps\": %d, \"parts\": %d, \"us\": %.2f, "
+        "\"weight_bytes_per_s\": %.4g, \"of_copy\": %.3f, \"of_read\": %.3f, \"flops_per_s\": "
+        "%.4g, "
+        "\"cublas_us\": %.2f, \"of_cublas\": %.3f}\n",
+        layer_.name, static_cast<long>(layer_.shards), format_.name,
+        static_cast<long>(shape_.outputs), static_cast<long>(shape_.inputs),
+        static_cast<long>(rows_), tile.outputs, tile.tokens, tile.warps, tile.parts, ms * 1e3,
+        bytes_per_s, bytes_per_s / session_.copy_bytes_per_s, read_ms_ / ms, flops / (ms * 1e-3),
+        cublas_ms_ * 1e3, cublas_ms_ / ms);
+    std::fflush(stdout);
+  }
+
+  const Session& session_;
+  const Layer& layer_;
+  const Weights& format_;
+  const int64_t rows_;
+  const LinearShape shape_;
+  const int64_t bytes_;
+  const int64_t copies_;
+  DeviceBuffer weights_, x_, out_, arrivals_;
+  LinearArgs args_;
+  double cublas_ms_ = 0;
+  double read_ms_ = 0;
+};
+
+// False if there is something that it does not understand.
+bool Parse(int argc, char** argv, Options* options) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    const char* value = i + 1 < argc ? argv[i + 1] : nullptr;
+    if (argument == "--tiles") {
+      options->tiles = true;
+    } else if (argument == "--no-cublas") {
+      options->cublas = false;
+    } else if (value == nullptr) {
+      return false;
+    } else if (argument == "--rows") {
+      options->rows.clear();
+      for (char* at = argv[++i]; *at != 0; at += *at == ',' ? 1 : 0) {
+        options->rows.push_back(std::max(1L, std::strtol(at, &at, 10)));
+        if (*at != ',' && *at != 0) return false;
+      }
+    } else if (argument == "--weights") {
+      options->weights = argv[++i];
+    } else if (argument == "--layer") {
+      options->layer = argv[++i];
+    } else if (argument == "--tp") {
+      options->shards = std::strtol(argv[++i], nullptr, 10);
+    } else {
+      return false;
+    }
+  }
+  return true;
 }
 
 int Main(int argc, char** argv) {
-  std::vector<int64_t> rows(std::begin(kRows), std::end(kRows));
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    if (argument == "--rows" && i + 1 < argc) {
-      rows = {std::max(1L, std::strtol(argv[++i], nullptr, 10))};
-    } else if (argument == "--quick") {
-      rows.assign(std::begin(kRowsQuick), std::end(kRowsQuick));
-    } else {
-      std::fprintf(stderr, "usage: octet_linear_cuda_bench [--rows M] [--quick]\n");
-      return 2;
-    }
+  Options options;
+  if (!Parse(argc, argv, &options)) {
+    std::fprintf(stderr,
+                 "usage: octet_linear_cuda_bench [--rows M,M,...] [--weights NAME] [--tp N] "
+                 "[--layer NAME] [--tiles] [--no-cublas]\n");
+    return 2;
   }
   Result<std::unique_ptr<Gpu>> opened = Gpu::Open({});
   if (!opened.ok()) {
@@ -263,14 +384,20 @@ int Main(int argc, char** argv) {
   }
   Gpu& gpu = **opened;
   gpu.MakeCurrent();
-  const std::unique_ptr<CublasLt> cublas = CublasLt::Load();
-  const Peaks peaks = {CopyBytesPerSecond(gpu)};
+  const std::unique_ptr<CublasLt> cublas = options.cublas ? CublasLt::Load() : nullptr;
+  const Session session = {gpu, cublas.get(), CopyBytesPerSecond(gpu)};
   std::printf("{\"device\": \"%s\", \"copy_bytes_per_s\": %.4g, \"cublas\": %s}\n",
-              gpu.info().name.c_str(), peaks.copy_bytes_per_s,
+              gpu.info().name.c_str(), session.copy_bytes_per_s,
               cublas != nullptr ? "true" : "false");
   for (const Weights& weights : kWeights) {
+    if (!options.weights.empty() && options.weights != weights.name) continue;
     for (const Layer& layer : kLayers) {
-      for (const int64_t count : rows) Bench(gpu, cublas.get(), layer, weights, count, peaks);
+      if (options.shards != 0 && options.shards != layer.shards) continue;
+      if (!options.layer.empty() && options.layer != layer.name) continue;
+      for (const int64_t rows : options.rows) {
+        LayerBench bench(session, layer, weights, rows);
+        options.tiles ? bench.EachTile() : bench.Planned();
+      }
     }
   }
   return 0;
