@@ -9,7 +9,8 @@ tokenizer.model of Llama-3; mistral-common: tokenizer.model of Mistral), or one 
   compare_with_python.py PROGRAM --train KIND  byte-level | characters | sentencepiece, 150,000 entries
 
 Prints the number of strings and of those that differ, those with characters that this Python's
-Unicode does not know apart (the packages' tables are newer than ours). Exits 1 if others differ.
+Unicode does not know apart (the packages' tables are newer than ours). Exits 1 if others differ, 77 if
+a package is missing.
 """
 
 import argparse
@@ -310,4 +311,8 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ModuleNotFoundError as error:
+        print(f"skipped: {error}")
+        sys.exit(77)
