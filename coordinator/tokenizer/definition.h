@@ -62,7 +62,15 @@ struct Replacement {
 };
 
 struct NormalizerStep {
-  enum class Kind { kNfc, kNfkc, kPrepend, kReplace, kStrip, kSentencePiece };
+  enum class Kind {
+    kNfc,
+    kTokenizersNfc,
+    kTokenizersNfkc,
+    kPrepend,
+    kReplace,
+    kStrip,
+    kSentencePiece
+  };
   Kind kind = Kind::kNfc;
   Replacement replacement;  // of kReplace
   std::string prepended;    // of kPrepend

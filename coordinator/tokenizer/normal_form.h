@@ -9,7 +9,9 @@
 
 namespace octet::tokenizer {
 
-enum class NormalForm { kNfc, kNfkc };
+// kNfc is that of utf8proc's Unicode (15). The others are those of the Python package tokenizers,
+// whose tables are of Unicode 9: what is newer neither changes nor moves, nor joins with anything.
+enum class NormalForm { kNfc, kTokenizersNfc, kTokenizersNfkc };
 
 // True when the text cannot change: no character below U+0300 takes part in a composition, none
 // below U+00A0 has a compatibility decomposition.

@@ -116,8 +116,11 @@ Result<std::string_view> Normalizer::Apply(std::string_view text, bool at_start,
     if (text.empty()) break;
     switch (step.kind) {
       case Kind::kNfc:
-      case Kind::kNfkc: {
-        const auto form = step.kind == Kind::kNfc ? NormalForm::kNfc : NormalForm::kNfkc;
+      case Kind::kTokenizersNfc:
+      case Kind::kTokenizersNfkc: {
+        const auto form = step.kind == Kind::kNfc             ? NormalForm::kNfc
+                          : step.kind == Kind::kTokenizersNfc ? NormalForm::kTokenizersNfc
+                                                              : NormalForm::kTokenizersNfkc;
         if (IsTriviallyNormal(text, form)) break;
         *spans = ThroughNormalForm(text, form, *spans);
         text = owned->emplace_back(ToNormalForm(text, form));

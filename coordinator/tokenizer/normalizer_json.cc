@@ -54,9 +54,9 @@ Status ParseStep(const JsonView& node, std::vector<NormalizerStep>* steps) {
     return ResourceExhausted(node.path() + ": more than " + std::to_string(kNormalizerStepsMax) +
                              " steps");
   }
-  Result<NormalizerStep> step = NormalizerStep{};
+  Result<NormalizerStep> step = NormalizerStep{NormalizerStep::Kind::kTokenizersNfc};
   if (type == "NFKC") {
-    step = NormalizerStep{NormalizerStep::Kind::kNfkc};
+    step = NormalizerStep{NormalizerStep::Kind::kTokenizersNfkc};
   } else if (type == "Prepend") {
     step = ReadPrepend(node);
   } else if (type == "Replace") {
