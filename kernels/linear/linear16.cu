@@ -43,8 +43,18 @@ void PrepareRows(const LinearArgs& args, const Cuda16Layout& layout, const Linea
   Linear16Rows(rows, stream);
 }
 
+// Whether the kernel adds its parts, given counters: there are enough of them, and for few rows the
+// blocks of a column, which wait for each other, fit the device side by side.
+bool AddsItsParts(const Linear16Plan& plan, int64_t multiprocessors) {
+  const bool is_few = plan.tile.warps > 0;
+  const int64_t of_tile = IsWide(plan.tile.name) ? kWideArrivals : is_few ? 2 : 1;
+  return plan.items / plan.parts.parts * of_tile <= kLinearArrivals &&
+         (!is_few || plan.parts.parts <= multiprocessors);
+}
+
 Linear16Kernel MakeKernel(const LinearArgs& args, const Cuda16Layout& layout,
-                          const Linear16Plan& plan, const Workspace& workspace) {
+                          const Linear16Plan& plan, const Workspace& workspace,
+                          int64_t multiprocessors) {
   Linear16Kernel k = {};
   k.weights = args.weights;
   k.x_by_steps = plan.x_bytes > 0;
@@ -55,9 +65,7 @@ Linear16Kernel MakeKernel(const LinearArgs& args, const Cuda16Layout& layout,
   k.bias = args.bias;
   k.out = args.out;
   k.partials = workspace.partials;
-  // A counter for each tile; the kernel for few rows has two for fewer columns than that.
-  const int64_t counters = (plan.tile.warps > 0 ? 2 : 1) * plan.items / plan.parts.parts;
-  k.arrivals = counters <= kLinearArrivals ? args.arrivals : nullptr;
+  k.arrivals = AddsItsParts(plan, multiprocessors) ? args.arrivals : nullptr;
   k.spill = workspace.spill;
   k.panel_bytes = layout.panel_bytes;
   k.outputs = args.shape->outputs;
@@ -77,9 +85,6 @@ Linear16Kernel MakeKernel(const LinearArgs& args, const Cuda16Layout& layout,
   k.few = plan.few;
   k.parts = plan.parts;
   k.inputs = layout.inputs;
-  if (IsWide(plan.tile.name) && plan.items * kWideArrivals > kLinearArrivals * plan.parts.parts) {
-    k.arrivals = nullptr;
-  }
   return k;
 }
 
@@ -110,7 +115,7 @@ void Linear16ByPlan(const LinearArgs& args, const Cuda16Layout& layout, const Li
   const LinearShape& shape = *args.shape;
   const Workspace workspace(plan, args.workspace);
   PrepareRows(args, layout, plan, workspace, stream);
-  const Linear16Kernel k = MakeKernel(args, layout, plan, workspace);
+  const Linear16Kernel k = MakeKernel(args, layout, plan, workspace, stream.info().sm_count);
   Launch(shape.format, family, plan, k, stream);
   if (plan.parts.parts == 1 || k.arrivals != nullptr) return;
   LinearReduceArgs reduce;

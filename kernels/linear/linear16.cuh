@@ -34,7 +34,7 @@ struct Linear16Kernel {
   const float* bias;
   float* out;          // [roots, rows, outputs]
   float* partials;     // [sums, rows, outputs] what several parts leave
-  uint32_t* arrivals;  // [tiles] how many parts of a tile are done; null: another kernel adds them
+  uint32_t* arrivals;  // how many parts of a tile are done; null: another kernel adds them
   float* spill;        // [blocks of the grid, spill levels, tile]
   int64_t x_stride;
   int64_t x_sums_stride;

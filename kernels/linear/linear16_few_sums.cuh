@@ -77,7 +77,8 @@ struct FewGroup {
 
 // What is left when all blocks of a column have stored what their part leaves: each of them adds
 // its share of the column's panels, in the tree's order. Blocks of a column follow each other in
-// the grid, which is no larger than the device: none waits for one that cannot begin.
+// the grid and fit the device together (linear16.cu), and blocks begin in the grid's order: none
+// waits for one that cannot begin.
 template <typename Tile>
 OCTET_DEVICE void FewAddParts(const Linear16Kernel& k, const FewBlock& block, int thread,
                               float4* places) {
