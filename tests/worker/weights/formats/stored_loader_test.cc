@@ -169,9 +169,7 @@ std::vector<StoredCase> Cases() {
 TEST(StoredLoader, EveryShardHoldsItsCutOfTheWholeExactly) {
   for (const StoredCase& c : Cases()) {
     const StoredCheckpoint made(StoredConfig(c.seed % 2 == 0), c);
-    // All degrees for some, two for the others: the cuts do not depend on the bits.
     for (int64_t ranks = 1; ranks <= 8; ++ranks) {
-      if (c.seed % 5 != 0 && ranks != 1 && ranks != 7) continue;
       for (int64_t rank = 0; rank < ranks; ++rank) ExpectRank(made, ranks, rank);
       if (HasFatalFailure()) return;
     }
@@ -189,8 +187,7 @@ TEST(StoredLoader, ActOrderAtEveryDegree) {
                                                                   .symmetric = symmetric,
                                                                   .act_order = true,
                                                                   .seed = seed});
-        for (const int64_t ranks : {1, 2, 3, 8}) {
-          if (ranks > 2 && seed % 3 != 0) continue;
+        for (int64_t ranks = 1; ranks <= 8; ++ranks) {
           for (int64_t rank = 0; rank < ranks; ++rank) ExpectRank(made, ranks, rank);
           if (HasFatalFailure()) return;
         }
