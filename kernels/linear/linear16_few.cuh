@@ -8,9 +8,8 @@
 //     shared memory from beginning to end;
 //   - a warp takes a task, a panel through one leaf, with a ring of stages of its own, which it
 //     fills itself as soon as a stage is used up. Tasks follow each other in the ring: there is no
-//     producer, and no barrier but between the warps of a panel at its end. Copies are cp.async:
-//     bulk copies of a stage of 2 KiB cost a multiprocessor about 50 clocks each beside their bytes
-//     (H100), too many here;
+//     producer, and no barrier but between the warps of a panel at its end. Copies are cp.async, as
+//     a warp waits for its own without a barrier in memory;
 //   - the warps of a panel then add its leaves in the tree's order, through shared memory, eight
 //     tokens at a time, and go on to their next panel. Where a panel's leaves are dealt to several
 //     blocks, these wait for each other at the very end, and share what is left to add;
