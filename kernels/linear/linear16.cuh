@@ -205,6 +205,10 @@ OCTET_DEVICE void Fold(const LaneScales& lane, const float* x_sums, bool asymmet
   }
 }
 
+OCTET_DEVICE float4 Plus(const float4& a, const float4& b) {
+  return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+
 // A thread's own sums of leaves that wait for their right neighbour. The lower levels, which are
 // used most, lie in shared memory, the others in the block's part of the workspace. No other thread
 // touches them, so nothing has to be synchronized.

@@ -6,10 +6,6 @@
 
 namespace octet::kernels::cuda {
 
-OCTET_DEVICE float4 AddInOrder(const float4& left, const float4& right) {
-  return make_float4(left.x + right.x, left.y + right.y, left.z + right.z, left.w + right.w);
-}
-
 // A thread's own sums of a few outputs and tokens: places of shared memory that no other thread
 // touches while it adds, used as the stack of a postorder program.
 struct FewStack {
@@ -19,7 +15,7 @@ struct FewStack {
 
   OCTET_DEVICE void Push(float4 value, int merges) {
 #pragma unroll 1
-    for (int i = 0; i < merges; ++i) value = AddInOrder(places[--held * apart], value);
+    for (int i = 0; i < merges; ++i) value = Plus(places[--held * apart], value);
     places[held++ * apart] = value;
   }
   OCTET_DEVICE void Store(const Linear16Kernel& k, const ValuePlace& place, float* to,

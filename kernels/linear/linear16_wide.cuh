@@ -245,9 +245,6 @@ struct WideGroup {
     }
     return true;
   }
-  OCTET_DEVICE static float4 Plus(const float4& a, const float4& b) {
-    return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
-  }
   OCTET_DEVICE void AddSubtree(const float4* at, int32_t width) {
     constexpr int kNext = kVectors * kThreads;
     constexpr int kAtOnce = 4;
