@@ -230,12 +230,13 @@ TEST_P(Faults, ARankThatHangsIsReplacedAndASlowOneIsNot) {
     const std::vector<pid_t> group = WaitRanks(&service);
     const pid_t last = group.back();
     EXPECT_EQ(testing::RankOf(last), ranks() - 1);
-    // Some of the stops fall into a collective, where the rank waits anyway.
+    // Some of the stops fall into a collective, where the rank waits anyway: on a crowded machine
+    // most.
     const auto it_shows = [&] {
       slow = asked.Stats();
       return slow.ranks_size() == ranks() && slow.ranks(ranks() - 1).slowest_step_ms() > 150;
     };
-    for (int second = 0; second < 20 && (second < 5 || !it_shows()); ++second) {
+    for (int second = 0; second < 60 && (second < 5 || !it_shows()); ++second) {
       kill(last, SIGSTOP);
       std::this_thread::sleep_for(std::chrono::milliseconds(200));
       kill(last, SIGCONT);
