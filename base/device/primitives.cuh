@@ -41,6 +41,9 @@
 #define OCTET_LAUNCH(...) ::octet::hw::Launch(__FILE__, __LINE__, __VA_ARGS__)
 // The same for a kernel that calls hw::wait_for_past().
 #define OCTET_LAUNCH_EARLY(...) ::octet::hw::LaunchEarly(__FILE__, __LINE__, __VA_ARGS__)
+// The same, and the blocks of each row of the grid (x; at most 8, or 1 before sm_90) are a cluster:
+// they run side by side, and have hw::cluster_sync().
+#define OCTET_LAUNCH_CLUSTERS(...) ::octet::hw::LaunchClusters(__FILE__, __LINE__, __VA_ARGS__)
 
 namespace octet::hw {
 

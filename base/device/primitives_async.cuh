@@ -78,6 +78,11 @@ OCTET_DEVICE void bulk_load(void* shared, const void* global, uint32_t bytes, ui
       : "memory");
 }
 
+// Asks for a run of global memory to be in L2 soon (sm_90): aligned to 16, bytes a multiple of 16.
+OCTET_DEVICE void bulk_prefetch(const void* global, uint32_t bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(global), "r"(bytes) : "memory");
+}
+
 // One thread copies a box of a matrix (sm_90): rows [row, row + box rows), inputs [input, input +
 // 64), as rows of 128 bytes with the swizzle k128 of hw::smem_desc. `shared` is aligned to 1024.
 // The barrier must expect all bytes of the box, of zeros too. `map` is a parameter of the kernel.

@@ -23,8 +23,11 @@ void CheckCuda(cudaError_t error, const char* call, const char* file, int line);
 
 inline constexpr int64_t kSharedBytesUnasked = 48 * 1024;
 
+// How a launch begins: after all work before it, or early; with blocks that are a cluster.
+enum class LaunchKind { kPlain, kEarly, kEarlyClusters };
+
 template <typename... Parameters, typename... Args>
-void LaunchWith(bool early, const char* file, int line, void (*kernel)(Parameters...), dim3 grid,
+void LaunchWith(LaunchKind kind, const char* file, int line, void (*kernel)(Parameters...), dim3 grid,
                 dim3 block, int64_t shared_bytes, Stream& stream, Args&&... args) {
   static_assert(sizeof...(Parameters) == sizeof...(Args), "one argument for each parameter");
   // The static part, which counts too, is not known here: any dynamic part is asked for.
@@ -38,21 +41,28 @@ void LaunchWith(bool early, const char* file, int line, void (*kernel)(Parameter
   config.blockDim = block;
   config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
   config.stream = static_cast<cudaStream_t>(stream.handle());
-  cudaLaunchAttribute attribute = {};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  config.attrs = &attribute;
-  config.numAttrs = early ? 1 : 0;
+  cudaLaunchAttribute attributes[2] = {};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {grid.x, 1, 1};
+  config.attrs = attributes;
+  config.numAttrs = static_cast<unsigned>(kind);
   CheckCuda(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(args)...), "a launch", file,
             line);
 }
 template <typename... Args>
 void Launch(const char* file, int line, Args&&... args) {
-  LaunchWith(false, file, line, static_cast<Args&&>(args)...);
+  LaunchWith(LaunchKind::kPlain, file, line, static_cast<Args&&>(args)...);
 }
 template <typename... Args>
 void LaunchEarly(const char* file, int line, Args&&... args) {
-  LaunchWith(true, file, line, static_cast<Args&&>(args)...);
+  LaunchWith(LaunchKind::kEarly, file, line, static_cast<Args&&>(args)...);
+}
+
+template <typename... Args>
+void LaunchClusters(const char* file, int line, Args&&... args) {
+  LaunchWith(LaunchKind::kEarlyClusters, file, line, static_cast<Args&&>(args)...);
 }
 
 // The address of shared memory as the hardware counts it, from 0.
@@ -100,7 +110,18 @@ OCTET_DEVICE void let_next_begin() {
 #endif
 }
 
-// The only ways to talk to another block of the same launch: count, and spin until counted.
+// Of a kernel launched in clusters (sm_90; OCTET_LAUNCH_CLUSTERS): a barrier of all threads of all
+// blocks of the cluster, which then see what any of them wrote before.
+OCTET_DEVICE void cluster_sync() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "barrier.cluster.arrive.release.aligned;\n"
+      "barrier.cluster.wait.acquire.aligned;" ::
+          : "memory");
+#endif
+}
+
+// The other ways to talk to another block of the same launch: count, and spin until counted.
 OCTET_DEVICE uint32_t ld_acquire(const uint32_t* global) {
   uint32_t value;
   asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(global) : "memory");

@@ -49,6 +49,7 @@ struct WarpgroupProduct {
 // One warpgroup. a [64, depth], b [columns, depth] with depth of 128 bytes: four instructions.
 void MultiplyWarpgroup(const WarpgroupProduct& shape, const void* a, const void* b, void* d,
                        Stream& stream);
+void Clusters(uint32_t* out, Stream& stream);  // 3 clusters of 4 blocks, out [3, 4, 32], 0 before
 // A ring of two stages, filled by one warp, read by another. in, out [rounds, 256]
 void BulkRing(const uint32_t* in, uint32_t* out, int rounds, Stream& stream);
 inline constexpr int kBoxRows = 24;

@@ -165,6 +165,14 @@ TEST_F(ConformanceMatrixTest, BulkRing) {
   EXPECT_EQ(test::ToHost<uint32_t>(device_out, stream()), expected);
 }
 
+TEST_F(ConformanceMatrixTest, Clusters) {
+  if (!has_wgmma()) GTEST_SKIP() << "clusters are tested on 9.0";
+  const DeviceBuffer out = test::ToDevice(std::vector<uint32_t>(3 * 4 * 32, 0), stream());
+  Clusters(out.as<uint32_t>(), stream());
+  // 1 + 2 + 3 + 4 in every place, then four times that and twice it.
+  EXPECT_EQ(test::ToHost<uint32_t>(out, stream()), std::vector<uint32_t>(3 * 4 * 32, 60));
+}
+
 TEST_F(ConformanceMatrixTest, TensorBox) {
   if (!has_wgmma()) GTEST_SKIP() << "tensor copies are tested on 9.0";
   constexpr int kRows = 45, kInputs = 165, kStride = 176;

@@ -166,7 +166,27 @@ __global__ void TensorBoxKernel(const OCTET_GRID_CONSTANT hw::TensorMap map, int
   }
 }
 
+// Blocks of a cluster read what their neighbours wrote, twice.
+__global__ void ClustersKernel(uint32_t* out) {
+  uint32_t* row = out + blockIdx.y * gridDim.x * 32;
+  const uint32_t thread = threadIdx.x;
+  for (uint32_t round = 1; round <= 2; ++round) {
+    const uint32_t own = row[blockIdx.x * 32 + thread];
+    hw::cluster_sync();
+    row[blockIdx.x * 32 + thread] = own + round * (blockIdx.x + 1);
+    hw::cluster_sync();
+    uint32_t sum = 0;
+    for (uint32_t b = 0; b < gridDim.x; ++b) sum += row[b * 32 + thread];
+    hw::cluster_sync();
+    row[blockIdx.x * 32 + thread] = sum;
+  }
+}
+
 }  // namespace
+
+void Clusters(uint32_t* out, Stream& stream) {
+  OCTET_LAUNCH_CLUSTERS(ClustersKernel, dim3(4, 3), 32, 0, stream, out);
+}
 
 void LoadTensorBox(const TensorBoxPlace& at, const uint16_t* in, uint16_t* out, Stream& stream) {
   const hw::TensorMap map = hw::MakeTensorMap(in, at.rows, at.inputs, at.stride, kBoxRows);

@@ -177,6 +177,10 @@ TEST_F(ConformanceTest, PackedFma) {
     bf16[i] = uint32_t{FloatToBF16(high)} << 16 | FloatToBF16(low);
     f16[i] = uint32_t{FloatToF16(high)} << 16 | FloatToF16(low);
   }
+  // Subnormal numbers: 15 and 240 times 2^-133, by 2^127 and 2^123, less 2^-3.
+  bf16[3] = 0x00F0000F;
+  bf16[4] = 0x7D007F00;
+  bf16[5] = 0xBE00BE00;
   // One where two roundings differ from one: 257 * 257 + 2^-20, whose exact value lies above a tie.
   bf16[0] = FloatToBF16(129.0f);
   bf16[1] = FloatToBF16(129.0f);

@@ -205,6 +205,17 @@ __global__ void SpinKernel(Bug bug, uint32_t* counter) {
   }
 }
 
+__global__ void ClusterSumKernel(Bug bug, uint32_t* out) {
+  uint32_t* row = out + blockIdx.y * gridDim.x;
+  if (bug == Bug::kLeavesCluster && blockIdx.x == 1 && threadIdx.x == 5) return;
+  if (threadIdx.x == 0) row[blockIdx.x] = blockIdx.x;
+  if (bug != Bug::kNoClusterBarrier || blockIdx.x != 2) hw::cluster_sync();
+  uint32_t sum = 0;
+  for (uint32_t b = 0; b < gridDim.x; ++b) sum += row[b];
+  hw::cluster_sync();
+  if (threadIdx.x == 0) row[blockIdx.x] = sum;
+}
+
 }  // namespace
 
 void BlockSum(Bug bug, const uint32_t* in, int count, uint32_t* out, Stream& stream) {
@@ -237,6 +248,9 @@ void Box(Bug bug, const uint16_t* in, uint32_t* out, Stream& stream) {
 }
 void Spin(Bug bug, uint32_t* counter, Stream& stream) {
   OCTET_LAUNCH(SpinKernel, 4, 32, 0, stream, bug, counter);
+}
+void ClusterSum(Bug bug, uint32_t* out, Stream& stream) {
+  OCTET_LAUNCH_CLUSTERS(ClusterSumKernel, dim3(4, 2), 32, 0, stream, bug, out);
 }
 
 }  // namespace octet::planted

@@ -54,6 +54,9 @@ enum class Bug {
   kMapPastEnd,
   // Spin
   kNeverReleased,
+  // ClusterSum
+  kLeavesCluster,
+  kNoClusterBarrier,
 };
 
 // All on one block; each writes `out`, which is right with Bug::kNone.
@@ -70,5 +73,7 @@ void GroupProduct(Bug bug, const int8_t* a, const int8_t* b, int rounds, int32_t
 // in [32, 64] of 16 bits -> out [64]: sums over the rows.
 void Box(Bug bug, const uint16_t* in, uint32_t* out, Stream& stream);
 void Spin(Bug bug, uint32_t* counter, Stream& stream);
+// 2 clusters of 4 blocks; out [2, 4], 0 before: each has the sum of its cluster's block numbers.
+void ClusterSum(Bug bug, uint32_t* out, Stream& stream);
 
 }  // namespace octet::planted

@@ -96,6 +96,12 @@ bool RunSpin(Bug bug) {
   return test::ToHost<uint32_t>(counter, TestStream())[0] == 3;
 }
 
+bool RunClusterSum(Bug bug) {
+  const DeviceBuffer out = test::ToDevice(std::vector<uint32_t>(8), TestStream());
+  ClusterSum(bug, out.as<uint32_t>(), TestStream());
+  return test::ToHost<uint32_t>(out, TestStream()) == std::vector<uint32_t>(8, 6);
+}
+
 bool RunBlockSumOnSm80(Bug bug) {
   emulator::SetCapability(80);
   auto gpu = Gpu::Open({});
@@ -142,7 +148,7 @@ const Case kCases[] = {
     {Bug::kNoProductFence, RunGroupProduct, "no wgmma_fence"},
     {Bug::kRegistersChanged, RunGroupProduct, "registers of A .* changed"},
     {Bug::kAccumulatorsTouched, RunGroupProduct, "accumulators .* touched"},
-    {Bug::kTileOverwritten, RunGroupProduct, "race|still reads|deadlock"},
+    {Bug::kTileOverwritten, RunGroupProduct, "race|still reads|deadlock|no one has written"},
     {Bug::kReleasedBeforeWait, RunGroupProduct, "still reads|race"},
     {Bug::kNoProxyFence, RunGroupProduct, "without a fence_proxy_async"},
     {Bug::kWrongStride, RunGroupProduct, kWrongResult},
@@ -150,6 +156,8 @@ const Case kCases[] = {
     {Bug::kBoxNotAligned, RunBox, "tensor_load: shared memory is not aligned to 1024"},
     {Bug::kMapPastEnd, RunBox, "tensor_load: out of bounds of a device buffer"},
     {Bug::kNeverReleased, RunSpin, "livelock|deadlock"},
+    {Bug::kLeavesCluster, RunClusterSum, "of the cluster has ended|deadlock"},
+    {Bug::kNoClusterBarrier, RunClusterSum, "divergence.*cluster_sync"},
 };
 
 class PlantedBugTest : public testing::TestWithParam<int> {};
@@ -185,6 +193,7 @@ TEST(CleanKernelTest, NothingIsFoundUnderAnySeed) {
     EXPECT_TRUE(RunGroupProduct(Bug::kNone)) << seed;
     EXPECT_TRUE(RunBox(Bug::kNone)) << seed;
     EXPECT_TRUE(RunSpin(Bug::kNone)) << seed;
+    EXPECT_TRUE(RunClusterSum(Bug::kNone)) << seed;
   }
   emulator::SetSeed(1);
 }

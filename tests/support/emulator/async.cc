@@ -288,6 +288,12 @@ void bulk_load(void* shared, const void* global, uint32_t bytes, uint64_t* barri
   bulk_load(shared, global, bytes, barrier, place);
 }
 
+void bulk_prefetch(const void* global, uint32_t bytes, Place place) {
+  if (bytes == 0 || bytes % 16 != 0)
+    Fail("bulk_prefetch: " + std::to_string(bytes) + " bytes are not a multiple of 16", place);
+  CheckGlobal(global, bytes, "bulk_prefetch", place);
+}
+
 TensorMap MakeTensorMap(const void* values, int64_t rows, int64_t inputs, int64_t stride,
                         int32_t box_rows) {
   const Place place = Place::current();

@@ -108,6 +108,7 @@ void ReturnBlock(std::unique_ptr<Block> block) {
   }
   block->memory_barriers.clear();
   block->bulk_copies.clear();
+  block->cluster.reset();
   block->statics.clear();
   block->dynamics.clear();
   __asan_poison_memory_region(block->arena->data, block->arena_used);

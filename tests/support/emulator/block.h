@@ -134,6 +134,14 @@ struct Warpgroup {
   std::deque<std::vector<WgmmaInFlight>> groups;
 };
 
+// Blocks that run side by side, neighbours in the grid.
+struct Cluster {
+  std::vector<Block*> blocks;
+  bool ended = false;            // one of them has
+  std::vector<Thread*> waiting;  // in cluster_sync
+  Place place;                   // of the one that they wait in
+};
+
 struct Block {
   Index3 index{};
   std::unique_ptr<Thread[]> threads;
@@ -146,6 +154,7 @@ struct Block {
   std::vector<BulkCopy> bulk_copies;
   Clock global_clock;              // of atomics with release
   std::vector<Time> proxy_fences;  // [threads]
+  std::shared_ptr<Cluster> cluster;
   Arena* arena = nullptr;
   uint32_t arena_used = 0;
   int64_t dynamic_used = 0;  // as on a device, where there are no gaps
@@ -161,6 +170,7 @@ struct Block {
 
 struct LaunchShape {
   Index3 grid, block;
+  unsigned cluster = 1;  // blocks
   int64_t shared_bytes = 0;
   int device = 0;
   int64_t shared_bytes_max = kSharedBytesMax;  // of the device, static and dynamic

@@ -304,6 +304,37 @@ void bar_sync(int barrier, int threads, Place place) {
   emulator::Arrive("bar_sync", barrier, threads, true, false, place);
 }
 
+void cluster_sync(Place place) {
+  emulator::Thread& self = emulator::Self(place);
+  emulator::current_scheduler->MaybeGiveWay();
+  emulator::Cluster& cluster = *self.block->cluster;
+  size_t threads = 0;
+  bool ended = cluster.ended;
+  for (const emulator::Block* block : cluster.blocks) {
+    ended = ended || block->live < block->thread_count;
+    threads += block->thread_count;
+  }
+  if (ended) emulator::Fail("cluster_sync: a thread of the cluster has ended", place);
+  if (!cluster.waiting.empty() && !emulator::SamePlace(cluster.place, place))
+    emulator::Fail("divergence: this thread comes to " + emulator::Tell("cluster_sync", place) +
+                       ", while others wait in " + emulator::Tell("cluster_sync", cluster.place),
+                   place);
+  cluster.place = place;
+  cluster.waiting.push_back(&self);
+  if (cluster.waiting.size() < threads) {
+    self.warp->at_barrier |= emulator::BitOf(self);
+    return emulator::current_scheduler->Sleep("cluster_sync", place);
+  }
+  const emulator::Time now = emulator::current_scheduler->NextTime() - 1;
+  for (emulator::Thread* thread : cluster.waiting) {
+    thread->clock.floor = now;
+    thread->warp->at_barrier &= ~emulator::BitOf(*thread);
+    emulator::current_scheduler->Wake(*thread);
+  }
+  cluster.waiting.clear();
+  emulator::current_scheduler->Progress();
+}
+
 void bar_arrive(int barrier, int threads, Place place) {
   CheckCount(barrier, threads, place);
   emulator::Arrive("bar_arrive", barrier, threads, false, false, place);

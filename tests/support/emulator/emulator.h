@@ -23,7 +23,7 @@
 namespace octet::hw {
 
 template <typename... Parameters, typename... Args>
-void Launch(const char* file, int line, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+void LaunchWith(bool clusters, const char* file, int line, void (*kernel)(Parameters...), dim3 grid, dim3 block,
             int64_t shared_bytes, Stream& stream, Args&&... args) {
   static_assert(sizeof...(Parameters) == sizeof...(Args), "one argument for each parameter");
   using Call = std::pair<void (*)(Parameters...), std::tuple<Parameters...>>;
@@ -35,12 +35,20 @@ void Launch(const char* file, int line, void (*kernel)(Parameters...), dim3 grid
                               std::apply(function, values);
                             },
                             std::move(arguments), sizeof(Call)};
-  emulator::Enqueue(call, grid, block, shared_bytes, stream);
+  emulator::Enqueue(call, grid, block, clusters, shared_bytes, stream);
 }
 
 template <typename... Args>
+void Launch(const char* file, int line, Args&&... args) {
+  LaunchWith(false, file, line, std::forward<Args>(args)...);
+}
+template <typename... Args>
 void LaunchEarly(const char* file, int line, Args&&... args) {
-  Launch(file, line, std::forward<Args>(args)...);
+  LaunchWith(false, file, line, std::forward<Args>(args)...);
+}
+template <typename... Args>
+void LaunchClusters(const char* file, int line, Args&&... args) {
+  LaunchWith(true, file, line, std::forward<Args>(args)...);
 }
 inline void wait_for_past() {}
 inline void let_next_begin() {}

@@ -25,6 +25,8 @@ uint32_t ld_acquire(const uint32_t* global, Place place = Place::current());
 void red_release_add(uint32_t* global, uint32_t value, Place place = Place::current());
 uint32_t atom_add_acq_rel(uint32_t* global, uint32_t value, Place place = Place::current());
 
+void cluster_sync(Place place = Place::current());
+
 void bar_sync(int barrier, int threads, Place place = Place::current());
 void bar_arrive(int barrier, int threads, Place place = Place::current());
 
@@ -47,6 +49,7 @@ void bulk_load(void* shared, const void* global, uint32_t bytes, uint64_t* barri
                Place place = Place::current());
 void bulk_load(void* shared, const void* global, uint32_t bytes, uint64_t* barrier,
                CachePolicy policy, Place place = Place::current());
+void bulk_prefetch(const void* global, uint32_t bytes, Place place = Place::current());
 void tensor_load(void* shared, const TensorMap& map, int32_t input, int32_t row, uint64_t* barrier,
                  Place place = Place::current());
 void fence_proxy_async(Place place = Place::current());

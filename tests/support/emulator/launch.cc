@@ -73,6 +73,8 @@ void CheckShape(const LaunchShape& shape, const KernelCall& kernel) {
   if (int64_t{block.x} * block.y * block.z < 1 ||
       int64_t{block.x} * block.y * block.z > kBlockThreadsMax || block.z > 64)
     refuse("a block of " + Triple(block) + " threads");
+  if (shape.cluster > kClusterBlocksMax)
+    refuse("clusters of " + std::to_string(shape.cluster) + " blocks");
   if (shape.shared_bytes < 0 || shape.shared_bytes > shape.shared_bytes_max)
     refuse(std::to_string(shape.shared_bytes) + " bytes of shared memory, on a device with " +
            std::to_string(shape.shared_bytes_max) + " for a block");
@@ -124,10 +126,11 @@ void Submit(Stream& stream, std::function<void()> work) {
   }
 }
 
-void Enqueue(const KernelCall& kernel, const dim3& grid, const dim3& block, int64_t shared_bytes,
-             Stream& stream) {
+void Enqueue(const KernelCall& kernel, const dim3& grid, const dim3& block, bool clusters,
+             int64_t shared_bytes, Stream& stream) {
   const LaunchShape shape{{grid.x, grid.y, grid.z},
                           {block.x, block.y, block.z},
+                          clusters ? grid.x : 1,
                           shared_bytes,
                           stream.info().index,
                           stream.info().shared_bytes_per_block};

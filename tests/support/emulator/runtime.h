@@ -21,6 +21,7 @@ using Place = std::source_location;
 inline constexpr int kFailureExit = 97;
 inline constexpr int kWarpLanes = 32;
 inline constexpr int kBlockThreadsMax = 1024;
+inline constexpr unsigned kClusterBlocksMax = 8;
 inline constexpr int64_t kSharedBytesMax = 227 * 1024;  // of a block, on compute capability 9.0
 inline constexpr int64_t kStaticSharedBytesMax = 48 * 1024;
 
@@ -69,7 +70,8 @@ struct KernelCall {
   std::shared_ptr<const void> arguments;
   int64_t argument_bytes;
 };
-void Enqueue(const KernelCall& kernel, const dim3& grid, const dim3& block, int64_t shared_bytes,
-             Stream& stream);
+// `clusters`: the blocks of each row of the grid are one.
+void Enqueue(const KernelCall& kernel, const dim3& grid, const dim3& block, bool clusters,
+             int64_t shared_bytes, Stream& stream);
 
 }  // namespace octet::emulator

@@ -35,19 +35,26 @@ void RunThread() {
 
 Scheduler::Scheduler(const KernelCall& kernel, const LaunchShape& shape, uint64_t seed)
     : kernel_(kernel), shape_(shape), seed_(seed), generator_(seed), now_(TimeSoFar() + 1) {
-  order_.resize(static_cast<size_t>(shape.block_count()));
+  order_.resize(static_cast<size_t>(shape.block_count() / shape.cluster));
   std::iota(order_.begin(), order_.end(), 0u);
   if (random()) std::shuffle(order_.begin(), order_.end(), generator_);
 }
 
 Scheduler::~Scheduler() = default;
 
-bool Scheduler::StartBlock() {
-  if (next_block_ == order_.size()) return false;
-  blocks_.push_back(TakeBlock(shape_, order_[next_block_++], now_ - 1, RunThread));
-  for (Warp& warp : blocks_.back()->warps) {
-    warp.priority = random() ? Random() : 0;
-    warp.next_lane = random() ? static_cast<int>(Random() % kWarpLanes) : 0;
+bool Scheduler::StartCluster() {
+  if (next_cluster_ == order_.size()) return false;
+  const auto cluster = std::make_shared<Cluster>();
+  const int64_t first = int64_t{order_[next_cluster_++]} * shape_.cluster;
+  for (int64_t index = first; index < first + shape_.cluster; ++index) {
+    blocks_.push_back(TakeBlock(shape_, index, now_ - 1, RunThread));
+    Block& block = *blocks_.back();
+    block.cluster = cluster;
+    cluster->blocks.push_back(&block);
+    for (Warp& warp : block.warps) {
+      warp.priority = random() ? Random() : 0;
+      warp.next_lane = random() ? static_cast<int>(Random() % kWarpLanes) : 0;
+    }
   }
   return true;
 }
@@ -59,6 +66,7 @@ void Scheduler::ReleaseFinished() {
       ++i;
       continue;
     }
+    block.cluster->ended = true;
     ReturnBlock(std::move(blocks_[i]));
     blocks_.erase(blocks_.begin() + static_cast<int64_t>(i));
   }
@@ -68,7 +76,7 @@ void Scheduler::Run() {
   current_scheduler = this;
   while (true) {
     ReleaseFinished();
-    while (blocks_.size() < kResidentBlocks && StartBlock()) {
+    while (blocks_.size() < kResidentBlocks && StartCluster()) {
     }
     if (blocks_.empty()) break;
     Thread* next = PickNext();
@@ -114,7 +122,7 @@ Thread* Scheduler::PickNext() {
     if (DeliverOne() || WakePollers(true)) continue;
     const bool all_wait = std::any_of(blocks_.begin(), blocks_.end(),
                                       [](const auto& block) { return block->live > 0; });
-    if (all_wait && blocks_.size() < kResidentBlocksMax && StartBlock()) continue;
+    if (all_wait && blocks_.size() < kResidentBlocksMax && StartCluster()) continue;
     if (!WakePollers(false)) return nullptr;
     if (++idle_polls_ > kIdlePollsMax)
       Fail("livelock: every thread that could go on polls global memory in vain\n" + Waiting(),

@@ -59,7 +59,7 @@ class Scheduler {
   Thread* PickNext();
   Warp* ChooseWarp();
   Thread* ChooseLane(Warp& warp);
-  bool StartBlock();
+  bool StartCluster();
   bool WakePollers(bool only_after_progress);
   bool DeliverOne();
   void ReleaseFinished();
@@ -73,8 +73,8 @@ class Scheduler {
   uint64_t seed_;
   SplitMix generator_;
   std::vector<std::unique_ptr<Block>> blocks_;  // resident
-  std::vector<uint32_t> order_;                 // of blocks
-  size_t next_block_ = 0;
+  std::vector<uint32_t> order_;                 // of clusters
+  size_t next_cluster_ = 0;
   Fiber main_;
   Warp* current_warp_ = nullptr;
   Time now_;
