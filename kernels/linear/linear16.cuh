@@ -2,10 +2,9 @@
 // weights, scaling a segment's sum, the stack of sums of leaves, and the way out.
 //
 // Arithmetic, for every number of rows and on both families alike but for the matrix instruction:
-//   quantized  segment = sum over its steps of 16 inputs of (code - 2^(bits-1)) * x, an exact
-//   product
-//              in bf16, summed in f32 by the matrix instruction, which starts from zero;
-//              leaf = fma(scale, segment, leaf), then, if asymmetric, leaf = fma(offset +
+//   quantized  segment = sum over its steps of 16 inputs of (code - 2^(bits-1)) * 2^-6 * x, an
+//              exact product of bf16, summed in f32 by the matrix instruction, from zero;
+//              leaf = fma(2^6 * scale, segment, leaf), then, if asymmetric, leaf = fma(offset +
 //              2^(bits-1)
 //              * scale, sum of the segment's x, leaf). So weights are never rounded.
 //   floats     leaf = sum over its steps of w * x; f16 and f32 are taken as the sum of two and
@@ -97,10 +96,6 @@ struct PackedFragments {
   }
 };
 
-constexpr int kLop3AndOr = 0xEA;     // (a & b) | c
-constexpr int kLop3NotAndOr = 0xAE;  // (~a & b) | c
-constexpr uint32_t kOnes = 0x3F803F80u;
-
 // Two bf16 whose sum is both elements, and three.
 OCTET_DEVICE void SplitInTwo(float2 value, uint32_t& high, uint32_t& low) {
   high = hw::bf16x2(value.x, value.y);
@@ -113,6 +108,19 @@ OCTET_DEVICE void SplitInThree(float2 value, uint32_t& high, uint32_t& middle, u
   SplitInTwo(make_float2(value.x - rounded.x, value.y - rounded.y), middle, low);
 }
 
+// Codes are expanded to (code - 2^(bits-1)) * kCodeUnit. A code in the low byte of a half, or in
+// its upper four bits, is a bf16 of that many times 2^-133, as numbers below 2^-125 are equally far
+// apart; what it is multiplied with for kCodeUnit has to be a bf16 too.
+constexpr float kCodeUnit = 0x1p-6f;
+constexpr uint32_t k2To127 = 0x7F00u;
+constexpr uint32_t k2To123 = 0x7D00u;
+
+constexpr uint32_t Twice(uint32_t half) { return half << 16 | half; }
+
+OCTET_DEVICE uint32_t ExpandBits(uint32_t codes, uint32_t unit, float less) {
+  return hw::fma_bf16x2(codes, Twice(unit), Twice(__float_as_uint(less) >> 16));
+}
+
 // The bf16 fragment of step s: a[term][h + 2k] as cuda16_layout.h names them.
 template <WeightFormat kFormat>
 OCTET_DEVICE void Expand(const PackedFragments<kFormat>& packed, int s,
@@ -123,20 +131,18 @@ OCTET_DEVICE void Expand(const PackedFragments<kFormat>& packed, int s,
     for (int h = 0; h < 2; ++h) {
       const int i = h + 2 * k;
       if constexpr (kFormat == WeightFormat::kInt4) {
-        // 0x4300 | code is 128 + code; less 136.
 #if OCTET_PLANTED_BUG == 3
-        const uint32_t word = packed.word(s) >> (4 * (2 * k + h));
+        const int high = h;
+        const uint32_t word = packed.word(s) >> (8 * k);
 #else
-        const uint32_t word = packed.word(s) >> (4 * (2 * h + k));
+        const int high = k;
+        const uint32_t word = packed.word(s) >> (8 * h);
 #endif
-        const uint32_t raised = hw::lop3<kLop3AndOr>(word, 0x000F000Fu, 0x43004300u);
-        a[0][i] = hw::fma_bf16x2(raised, kOnes, 0xC308C308u);
+        a[0][i] = high == 0 ? ExpandBits(word & 0x000F000Fu, k2To127, -8 * kCodeUnit)
+                            : ExpandBits(word & 0x00F000F0u, k2To123, -8 * kCodeUnit);
       } else if constexpr (kFormat == WeightFormat::kInt8) {
-        // 128 + the low seven bits; less 128 if the high bit is set, else less 256.
         const uint32_t word = packed.word(2 * s + k) >> (8 * h);
-        const uint32_t raised = hw::lop3<kLop3AndOr>(word, 0x007F007Fu, 0x43004300u);
-        const uint32_t less = hw::lop3<kLop3NotAndOr>(word, 0x00800080u, 0xC300C300u);
-        a[0][i] = hw::fma_bf16x2(raised, kOnes, less);
+        a[0][i] = ExpandBits(word & 0x00FF00FFu, k2To127, -128 * kCodeUnit);
       } else if constexpr (kFormat == WeightFormat::kBF16) {
         a[0][i] = packed.word(4 * s + i);
       } else if constexpr (kFormat == WeightFormat::kF16) {
@@ -153,39 +159,30 @@ OCTET_DEVICE void Expand(const PackedFragments<kFormat>& packed, int s,
 
 // Of a lane's two outputs.
 struct LaneScales {
-  float scale[2];
+  float scale[2];   // of a segment's sum: over kCodeUnit
   float offset[2];  // beside the subtracted 2^(bits-1)
+
+  // From those of the format.
+  template <WeightFormat kFormat>
+  OCTET_DEVICE static LaneScales Of(float2 scales, float2 offsets) {
+    constexpr float kMiddle = kFormat == WeightFormat::kInt4 ? 8.0f : 128.0f;
+    return {{scales.x * (1 / kCodeUnit), scales.y * (1 / kCodeUnit)},
+            {fmaf(kMiddle, scales.x, offsets.x), fmaf(kMiddle, scales.y, offsets.y)}};
+  }
 };
 
 // `scales` is what follows the codes in a stage; `place` the first of the two outputs in its panel.
 template <WeightFormat kFormat, bool kAreF16 = false>
 OCTET_DEVICE LaneScales ReadScales(const Linear16Kernel& k, const std::byte* scales, int slots,
                                    int slot, int place) {
-  constexpr float kMiddle = kFormat == WeightFormat::kInt4 ? 8.0f : 128.0f;
   const int at = slot * kCuda16PanelOutputs + place;
-  const int offset_at = at + slots * kCuda16PanelOutputs;
-  LaneScales lane = {};
-#pragma unroll
-  for (int part = 0; part < 2; ++part) {
-    if (part == 1 && !k.asymmetric) break;
-    const int from = part == 0 ? at : offset_at;
-    float(&to)[2] = part == 0 ? lane.scale : lane.offset;
-    if (!kAreF16 && k.scales_f32) {
-      const auto pair = *reinterpret_cast<const float2*>(scales + from * 4);
-      to[0] = pair.x;
-      to[1] = pair.y;
-    } else {
-      const float2 pair =
-          hw::floats_of_f16x2(*reinterpret_cast<const uint32_t*>(scales + from * 2));
-      to[0] = pair.x;
-      to[1] = pair.y;
-    }
-  }
-  if (k.asymmetric) {
-    lane.offset[0] = fmaf(kMiddle, lane.scale[0], lane.offset[0]);
-    lane.offset[1] = fmaf(kMiddle, lane.scale[1], lane.offset[1]);
-  }
-  return lane;
+  const auto read = [&](int from) {
+    return !kAreF16 && k.scales_f32
+               ? *reinterpret_cast<const float2*>(scales + from * 4)
+               : hw::floats_of_f16x2(*reinterpret_cast<const uint32_t*>(scales + from * 2));
+  };
+  return LaneScales::Of<kFormat>(
+      read(at), k.asymmetric ? read(at + slots * kCuda16PanelOutputs) : make_float2(0, 0));
 }
 
 // Scales the sum of a segment into the leaf's. `x_sums` is of the segment and of the first token.

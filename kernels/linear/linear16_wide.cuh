@@ -118,14 +118,8 @@ struct WideGroup {
   }
   // Scales the unit that is done into `to`.
   OCTET_DEVICE void FoldInto(float (&to)[kValues], int32_t block_slot) {
-    constexpr float kMiddle = Tile::kFormat == WeightFormat::kInt4 ? 8.0f : 128.0f;
-    const float2 scales = hw::floats_of_f16x2(scale);
-    LaneScales own = {{scales.x, scales.y}, {}};
-    if constexpr (Tile::kAsymmetric) {
-      const float2 offsets = hw::floats_of_f16x2(offset);
-      own.offset[0] = fmaf(kMiddle, scales.x, offsets.x);
-      own.offset[1] = fmaf(kMiddle, scales.y, offsets.y);
-    }
+    const auto own =
+        LaneScales::Of<Tile::kFormat>(hw::floats_of_f16x2(scale), hw::floats_of_f16x2(offset));
     Fold(own, shared.x_sums + block_slot * Tile::kTokens, Tile::kAsymmetric, lane() % 4, segment,
          to);
   }
