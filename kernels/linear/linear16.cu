@@ -43,18 +43,14 @@ void PrepareRows(const LinearArgs& args, const Cuda16Layout& layout, const Linea
   Linear16Rows(rows, stream);
 }
 
-// Whether the kernel adds its parts, given counters: there are enough of them, and for few rows the
-// blocks of a column, which wait for each other, fit the device side by side.
-bool AddsItsParts(const Linear16Plan& plan, int64_t multiprocessors) {
-  const bool is_few = plan.tile.warps > 0;
-  const int64_t of_tile = IsWide(plan.tile.name) ? kWideArrivals : is_few ? 2 : 1;
-  return plan.items / plan.parts.parts * of_tile <= kLinearArrivals &&
-         (!is_few || plan.parts.parts <= multiprocessors);
+// Whether the kernel adds its parts, given counters: there are enough of them.
+bool AddsItsParts(const Linear16Plan& plan) {
+  return plan.items / plan.parts.parts * (IsWide(plan.tile.name) ? kWideArrivals : 1) <=
+         kLinearArrivals;
 }
 
 Linear16Kernel MakeKernel(const LinearArgs& args, const Cuda16Layout& layout,
-                          const Linear16Plan& plan, const Workspace& workspace,
-                          int64_t multiprocessors) {
+                          const Linear16Plan& plan, const Workspace& workspace) {
   Linear16Kernel k = {};
   k.weights = args.weights;
   k.x_by_steps = plan.x_bytes > 0;
@@ -65,7 +61,7 @@ Linear16Kernel MakeKernel(const LinearArgs& args, const Cuda16Layout& layout,
   k.bias = args.bias;
   k.out = args.out;
   k.partials = workspace.partials;
-  k.arrivals = AddsItsParts(plan, multiprocessors) ? args.arrivals : nullptr;
+  k.arrivals = AddsItsParts(plan) ? args.arrivals : nullptr;
   k.spill = workspace.spill;
   k.panel_bytes = layout.panel_bytes;
   k.outputs = args.shape->outputs;
@@ -115,9 +111,9 @@ void Linear16ByPlan(const LinearArgs& args, const Cuda16Layout& layout, const Li
   const LinearShape& shape = *args.shape;
   const Workspace workspace(plan, args.workspace);
   PrepareRows(args, layout, plan, workspace, stream);
-  const Linear16Kernel k = MakeKernel(args, layout, plan, workspace, stream.info().sm_count);
+  const Linear16Kernel k = MakeKernel(args, layout, plan, workspace);
   Launch(shape.format, family, plan, k, stream);
-  if (plan.parts.parts == 1 || k.arrivals != nullptr) return;
+  if (plan.parts.parts == 1 || plan.tile.warps > 0 || k.arrivals != nullptr) return;
   LinearReduceArgs reduce;
   reduce.sums = workspace.partials;
   reduce.program = plan.parts.rest;

@@ -8,9 +8,9 @@ namespace {
 template <WeightFormat kFormat, int kTiles, int kWarps>
 void LaunchEither(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
   if (plan.few.whole) {
-    LaunchLinear16Few<FewTile<kFormat, kTiles, kWarps, 2, true>>(plan, k, stream);
+    LaunchLinear16Few<FewTile<kFormat, kTiles, kWarps, true>>(plan, k, stream);
   } else {
-    LaunchLinear16Few<FewTile<kFormat, kTiles, kWarps, 2, false>>(plan, k, stream);
+    LaunchLinear16Few<FewTile<kFormat, kTiles, FewWarpsMax(kWarps, false), false>>(plan, k, stream);
   }
 }
 
@@ -29,7 +29,7 @@ void LaunchLinear16FewInt4(const Linear16Plan& plan, const Linear16Kernel& k, St
 void LaunchLinear16FewInt8(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
   switch (plan.tile.name) {
     case Linear16TileName::kFew8:
-      return LaunchEither<WeightFormat::kInt8, 1, 8>(plan, k, stream);
+      return LaunchEither<WeightFormat::kInt8, 1, 12>(plan, k, stream);
     case Linear16TileName::kFew16:
       return LaunchEither<WeightFormat::kInt8, 2, 8>(plan, k, stream);
     default:

@@ -1,97 +1,39 @@
-// A warp of linear16_few.cuh: its tile, its share of the work, the ring that it fills itself, and
-// its way through a leaf of a panel.
+// A warp of linear16_few.cuh: its tile and its way through a leaf of a panel.
 #pragma once
 
+#include "kernels/linear/few_ring.cuh"
 #include "kernels/linear/linear16.cuh"
 
 namespace octet::kernels::cuda {
 
 // kWhole: every block of 128 inputs is a segment, with f16 scales: what most checkpoints are, and a
 // third fewer instructions.
-template <WeightFormat kFormat_, int kTiles_, int kWarps_, int kStages_, bool kWhole_>
+template <WeightFormat kFormat_, int kTiles_, int kWarps_, bool kWhole_>
 struct FewTile {
   static constexpr bool kWhole = kWhole_;
   static constexpr WeightFormat kFormat = kFormat_;
   static constexpr int kTiles = kTiles_;  // of 8 tokens
   static constexpr int kTokens = 8 * kTiles_;
-  static constexpr int kWarps = kWarps_;
-  static constexpr int kStages = kStages_;  // of a warp's ring, a block of inputs each
-  static constexpr int kThreads = 32 * kWarps_;
+  static constexpr int kWarps = kWarps_;  // of a block, at most
   static constexpr int kSlabs = kCuda16PanelOutputs / kCuda16SlabOutputs;
   // Slabs that are multiplied side by side: enough of them that one need not wait for itself.
   static constexpr int kAtOnce = kTiles_ == 1 ? 4 : 2;
   static constexpr int kValues = 4 * kTiles_;  // of one slab in one lane
+  using Sums = FewSums<kSlabs, kValues>;
 };
 
-// A block's share of the work. Grid: parts, columns of panels, row tiles.
-struct FewBlock {
-  int32_t part;
-  int32_t row_tile;
-  int32_t leaf_begin;
-  int32_t leaves;
-  int32_t panel_begin;
-  int32_t panel_end;
-  int32_t groups;  // of warps, each at a panel of its own
-
-  OCTET_DEVICE static FewBlock Of(const Linear16Kernel& k) {
-    FewBlock block;
-    block.part = static_cast<int32_t>(blockIdx.x);
-    const auto column = static_cast<int32_t>(blockIdx.y);
-    block.row_tile = static_cast<int32_t>(blockIdx.z);
-    block.leaf_begin = k.parts.leaf_begin[block.part];
-    block.leaves = k.parts.leaf_begin[block.part + 1] - block.leaf_begin;
-    block.panel_begin = column * k.few.column_panels + min(column, k.few.longer_columns);
-    block.panel_end = block.panel_begin + k.few.column_panels + (column < k.few.longer_columns);
-    block.groups = k.few.groups[block.part];
-    return block;
-  }
-};
-
-// The blocks of inputs of a warp's tasks, one after the other.
-template <typename Tile>
-struct FewStream {
-  const std::byte* from;  // what the lane copies first of the next block
-  int32_t block;          // the next, of the task
-  int32_t blocks;         // of a task
-  int32_t panel;          // of the task
-  int32_t panel_end;
-  int32_t panel_step;
-  int64_t jump;  // from the end of a task to the next one
-
-  // Asks for the next block, if there is one; a group of copies in any case.
-  OCTET_DEVICE void Put(const Linear16Kernel& k, int lane, std::byte* to) {
-    if (panel < panel_end) {
-      const int32_t bytes = k.stage_bytes[0] + k.stage_bytes[1];
-      to += lane * 16;
-      constexpr int kCodes = 2 * Cuda16CodeBytes(Tile::kFormat);
-#pragma unroll
-      for (int at = 0; at < kCodes; at += 512) hw::cp_async16(to + at, from + at);
-      for (int at = kCodes; at + lane * 16 < bytes; at += 512) hw::cp_async16(to + at, from + at);
-      from += bytes;
-      if (++block == blocks) {
-        block = 0;
-        from += jump;
-        panel += panel_step;
-      }
-    }
-    hw::cp_async_commit();
-  }
-};
-
-// A warp's way through its tasks.
+// A warp's way through its panels.
 template <typename Tile>
 struct FewWarp {
-  using Values = float[Tile::kSlabs][Tile::kValues];
+  using Values = typename Tile::Sums::Values;
 
   const Linear16Kernel& k;
-  FewStream<Tile> stream;
-  std::byte* ring;
-  const std::byte* x;   // the lane's row and chunk of the part's first input, for ldmatrix
-  const float* x_sums;  // [segments of the part][kTokens]
+  FewRing& ring;
+  const std::byte* x[Tile::kTiles];  // the lane's row and chunk of the part's first input
+  const float* x_sums;               // [segments of the part][kTokens]
   int lane;
-  int32_t slot = 0;
 
-  // A task: that leaf, of a part that begins with leaf `part_begin`.
+  // A leaf of the panel, of a part that begins with leaf `part_begin`.
   OCTET_DEVICE void Leaf(int32_t part_begin, int32_t leaf, Values& sums) {
     Values part = {};
 #pragma unroll
@@ -101,32 +43,25 @@ struct FewWarp {
     }
     const int32_t first = k.inputs.leaf_block[leaf];
     const int32_t end = k.inputs.leaf_block[leaf + 1];
-    const std::byte* inputs =
-        x + (first - k.inputs.leaf_block[part_begin]) * kCuda16BlockInputs * 2;
+    int32_t input = (first - k.inputs.leaf_block[part_begin]) * kCuda16BlockInputs * 2;
     const float* sums_of_x =
         x_sums + (k.inputs.leaf_segment[leaf] - k.inputs.leaf_segment[part_begin]) * Tile::kTokens;
 #pragma unroll 1
     for (int32_t block = first; block < end; ++block) {
-      hw::cp_async_wait<Tile::kStages - 1>();
-      __syncwarp();  // what the other lanes copied is there too
-      std::byte* at = ring + slot * k.few.stage_bytes;
+      const std::byte* at = ring.Take();
       if constexpr (Tile::kWhole) {
-        Whole(at, inputs, sums_of_x, sums);
+        Whole(at, input, sums_of_x, sums);
         sums_of_x += Tile::kTokens;
       } else {
         const int ends = k.inputs.segment_ends[block];
-        Half(at, 0, ends & 15, inputs, sums_of_x, part, sums);
+        Half(at, 0, ends & 15, input, sums_of_x, part, sums);
         sums_of_x += __popc(ends & 15) * Tile::kTokens;
-        Half(at + k.stage_bytes[0], 1, ends >> 4, inputs + kCuda16StageInputs * 2, sums_of_x, part,
+        Half(at + k.stage_bytes[0], 1, ends >> 4, input + kCuda16StageInputs * 2, sums_of_x, part,
              sums);
         sums_of_x += __popc(ends >> 4) * Tile::kTokens;
       }
-      inputs += kCuda16BlockInputs * 2;
-#if OCTET_PLANTED_BUG != 16
-      __syncwarp();  // every lane has read the block
-#endif
-      stream.Put(k, lane, at);
-      if (++slot == Tile::kStages) slot = 0;
+      input += kCuda16BlockInputs * 2;
+      ring.GiveBack();
     }
   }
 
@@ -155,14 +90,12 @@ struct FewWarp {
     }
   }
   // The tokens of two steps.
-  OCTET_DEVICE void LoadTokens(const std::byte* inputs, uint32_t (&tokens)[Tile::kTiles][4]) {
+  OCTET_DEVICE void LoadTokens(int32_t input, uint32_t (&tokens)[Tile::kTiles][4]) {
 #pragma unroll
-    for (int n = 0; n < Tile::kTiles; ++n) {
-      hw::ldmatrix_x4(tokens[n], inputs + n * 8 * k.few.x_stride);
-    }
+    for (int n = 0; n < Tile::kTiles; ++n) hw::ldmatrix_x4(tokens[n], x[n] + input);
   }
   // A block that is one segment.
-  OCTET_DEVICE void Whole(const std::byte* at, const std::byte* inputs, const float* sums_of_x,
+  OCTET_DEVICE void Whole(const std::byte* at, int32_t input, const float* sums_of_x,
                           Values& sums) {
     constexpr int kCodes = Cuda16CodeBytes(Tile::kFormat);
 #pragma unroll
@@ -175,7 +108,7 @@ struct FewWarp {
 #pragma unroll
         for (int pair = 0; pair < 2; ++pair) {
           uint32_t tokens[Tile::kTiles][4];
-          LoadTokens(inputs + half * kCuda16StageInputs * 2 + pair * 64, tokens);
+          LoadTokens(input + half * kCuda16StageInputs * 2 + pair * 64, tokens);
           Step(packed, first, 2 * pair, tokens, part);
           Step(packed, first, 2 * pair + 1, tokens, part);
         }
@@ -184,7 +117,7 @@ struct FewWarp {
     }
   }
   // Half a block, whose steps may end segments.
-  OCTET_DEVICE void Half(const std::byte* at, int half, int ends, const std::byte* inputs,
+  OCTET_DEVICE void Half(const std::byte* at, int half, int ends, int32_t input,
                          const float* sums_of_x, Values& part, Values& sums) {
 #pragma unroll
     for (int first = 0; first < Tile::kSlabs; first += Tile::kAtOnce) {
@@ -194,7 +127,7 @@ struct FewWarp {
       uint32_t tokens[Tile::kTiles][4];
 #pragma unroll
       for (int s = 0; s < kCuda16StageSteps; ++s) {
-        if (s % 2 == 0) LoadTokens(inputs + s * 32, tokens);
+        if (s % 2 == 0) LoadTokens(input + s * 32, tokens);
         Step(packed, first, s, tokens, part);
         if ((ends >> s & 1) == 0) continue;
         FoldSlabs(at + k.code_bytes, k.inputs.slots[half], ended, first,

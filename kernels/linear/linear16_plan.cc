@@ -30,14 +30,16 @@ constexpr Linear16Tile kMmaFloat[] = {
     {Name::k64x32, 64, 32, 4, 2},
 };
 constexpr Linear16Tile kWgmmaInt4[] = {
-    {Name::kFew8, 64, 8, 2, 1, 1, 16}, {Name::kFew16, 64, 16, 2, 1, 1, 12},
-    {Name::k256x32, 256, 32, 6, 1, 2}, {Name::k256x64, 256, 64, 5, 1, 2},
-    {Name::kWide64, 128, 64, 0, 1},    {Name::kWide128, 128, 128, 0, 1},
+    {Name::kFew8, 64, 8, 0, 1, 1, 16, 1},   {Name::kFew8, 64, 8, 0, 1, 1, 16, 2},
+    {Name::kFew8, 64, 8, 0, 1, 1, 16, 4},   {Name::kFew8, 64, 8, 0, 1, 1, 16, 8},
+    {Name::kFew16, 64, 16, 0, 1, 1, 12, 1}, {Name::kFew16, 64, 16, 0, 1, 1, 12, 2},
+    {Name::kFew16, 64, 16, 0, 1, 1, 12, 4}, {Name::k256x32, 256, 32, 6, 1, 2},
+    {Name::k256x64, 256, 64, 5, 1, 2},      {Name::kWide64, 128, 64, 0, 1},
+    {Name::kWide128, 128, 128, 0, 1},
 };
 constexpr Linear16Tile kWgmmaInt8[] = {
-    {Name::kFew8, 64, 8, 2, 1, 1, 8},
-    {Name::kFew16, 64, 16, 2, 1, 1, 8},
-    {Name::k256x64, 256, 64, 5, 1, 2},
+    {Name::kFew8, 64, 8, 0, 2, 1, 8},   {Name::kFew8, 64, 8, 0, 1, 1, 12},
+    {Name::kFew16, 64, 16, 0, 1, 1, 8}, {Name::k256x64, 256, 64, 5, 1, 2},
     {Name::kWide64, 128, 64, 0, 1},
 };
 constexpr Linear16Tile kWgmmaBf16[] = {
@@ -72,46 +74,24 @@ constexpr Machine kMachines[] = {
     {132, 18.6, 1500, 30, 2048, 128, 16, 250, 2, 2500, 2.0, 227 << 10, 228 << 10},
 };
 
-// The same for linear16_few.cuh: what its busiest block has to do. Fitted to what an H100 and an
-// H200 took for the layers of a 72B model at TP 1 and 8, 1 to 16 rows (2026-11-26).
-double CostOfFew(const LinearShape& shape, const Linear16Plan& plan, const Machine& machine,
-                 double weight_bytes) {
-  constexpr double kBeginAndEnd = 7000;
-  constexpr double kBlock = 1300;     // a warp's next block of inputs, when few others are busy
-  constexpr double kBlockToken = 40;  // the same, more for each token
-  constexpr double kBusyBlock = 240;  // a block's next block of inputs, when all its warps are busy
-  constexpr double kBusyToken = 7.5;
-  constexpr double kMeet = 3800;       // blocks of a column wait for each other
-  constexpr double kFourParts = 1200;  // loads of four parts' sums, which are under way together
-  constexpr double kAddFour = 4200;    // a thread's next four sums of parts
-  const int64_t parts = plan.parts.parts;
-  const int64_t columns = std::clamp<int64_t>(static_cast<int64_t>(machine.multiprocessors) / parts,
-                                              1, plan.output_tiles);
-  const int64_t panels = (plan.output_tiles + columns - 1) / columns;
-  const auto turns = static_cast<double>((panels + plan.few.groups[0] - 1) / plan.few.groups[0]);
-  const double inputs = static_cast<double>(shape.inputs) / static_cast<double>(parts);
-  const double memory = static_cast<double>(panels * kCuda16PanelOutputs) * inputs * weight_bytes /
-                        machine.memory_bytes;
-  const double leaf_blocks = static_cast<double>(shape.inputs) / kCuda16BlockInputs /
-                             static_cast<double>(shape.merges.size());
-  const double in_turn = std::max(0.0, turns * leaf_blocks - plan.tile.stages) *
-                         (kBlock + plan.tile.tokens * kBlockToken);
-  const double busy = static_cast<double>(panels) * inputs / kCuda16BlockInputs *
-                      (kBusyBlock + plan.tile.tokens * kBusyToken);
-  double clocks = kBeginAndEnd + std::max({memory, in_turn, busy});
-  if (parts > 1) {
-    const auto sums = static_cast<double>(panels * plan.tile.tokens * kCuda16PanelOutputs / 4);
-    clocks += kMeet + std::ceil(static_cast<double>(parts) / 4) * kFourParts +
-              sums / (plan.tile.warps * 32.0 * 4) * kAddFour;
-  }
-  return clocks * static_cast<double>(plan.row_tiles);
+// Of linear16_few.cuh, fitted to what an H200 took for the layers of a 72B model (2026-11-26).
+constexpr FewClocks kFewClocks = {1000, 40, 125, 6};
+// What all blocks together ask for in L2 before they begin, so that it is there when they do.
+constexpr int64_t kFewAheadBytes = int64_t{24} << 20;
+
+double CostOfFew(const Linear16Plan& plan, const Cuda16Layout& layout, const Machine& machine) {
+  const int64_t cluster = plan.parts.parts / plan.tile.split;
+  const auto deal = DealFew(plan.few.needs, plan.output_tiles, cluster,
+                            static_cast<int64_t>(machine.multiprocessors));
+  return static_cast<double>(plan.row_tiles) *
+         CostOfFew(*deal, kFewClocks, cluster, static_cast<double>(layout.blocks()),
+                   static_cast<double>(layout.block_bytes()), plan.few.tokens);
 }
 
 // Clocks that one candidate takes: a rough roofline, enough to compare.
 double Cost(const LinearShape& shape, const Linear16Plan& plan, int64_t rows,
             const Machine& machine, double weight_bytes) {
   const Linear16Tile& tile = plan.tile;
-  if (tile.warps > 0) return CostOfFew(shape, plan, machine, weight_bytes);
   const auto sms = static_cast<int64_t>(machine.multiprocessors);
   const int64_t turns = (plan.items + sms - 1) / sms;  // of the busiest multiprocessor
   const int64_t at_once = std::min<int64_t>(turns, tile.resident);
@@ -217,41 +197,39 @@ double CostOfWide(const Linear16Plan& plan, const Cuda16Layout& layout, const Ma
   return kBeginAndEnd + std::ceil(static_cast<double>(plan.items) / machine.multiprocessors) * item;
 }
 
-// Fills plan->few; false if a part takes more shared memory, or leaves, than a block has.
-bool FitFew(const LinearShape& shape, const Cuda16Layout& layout, const Machine& machine,
-            Linear16Plan* plan) {
+// Fills plan->few but for the deal; false if a part takes more shared memory than there is.
+bool FitFew(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
+            const Machine& machine, Linear16Plan* plan) {
   const Cuda16Inputs& inputs = layout.inputs;
   const LeafParts& parts = plan->parts;
-  int64_t leaves = 0;
   int64_t blocks = 0;
   int64_t segments = 0;
-  for (int32_t part = 0; part < parts.parts; ++part) {
+  const int32_t split = plan->tile.split;
+  if (parts.parts % split != 0) return false;
+  for (int32_t part = 0; part < parts.parts; part += split) {
     const int begin = parts.leaf_begin[part];
-    const int end = parts.leaf_begin[part + 1];
-    leaves = std::max<int64_t>(leaves, end - begin);
+    const int end = parts.leaf_begin[part + split];
     blocks = std::max<int64_t>(blocks, inputs.leaf_block[end] - inputs.leaf_block[begin]);
     segments = std::max<int64_t>(segments, inputs.leaf_segment[end] - inputs.leaf_segment[begin]);
   }
-  if (leaves > plan->tile.warps) return false;
   Linear16Few& few = plan->few;
   // Rows 16 bytes beyond a multiple of 128 apart: ldmatrix meets no bank twice.
   few.x_stride = static_cast<int32_t>(blocks * kCuda16BlockInputs * 2 + 16);
+  few.tokens = static_cast<int32_t>(std::min<int64_t>(rows, plan->tile.tokens));
   few.segments = shape.asymmetric ? static_cast<int32_t>(segments) : 0;
   few.stage_bytes = static_cast<int32_t>(AlignUp(layout.block_bytes(), 128));
+  few.levels = FewLevels(parts, plan->tile.tokens);
   few.whole = IsWhole(shape, layout);
-  const int64_t panel_sums = int64_t{kCuda16PanelOutputs} * 8 * 4;
-  constexpr int64_t kRest = 2048;  // barriers, alignment, and what the driver keeps
-  const int64_t left = machine.block_shared_bytes - kRest - plan->tile.tokens * few.x_stride -
-                       few.segments * plan->tile.tokens * 4 -
-                       int64_t{plan->tile.warps} * plan->tile.stages * few.stage_bytes;
-  const int64_t groups = left < 0 ? 0 : left / (leaves * panel_sums);
-  if (groups == 0) return false;
-  for (int32_t part = 0; part < parts.parts; ++part) {
-    const int own = parts.leaf_begin[part + 1] - parts.leaf_begin[part];
-    few.groups[part] = static_cast<uint8_t>(std::min<int64_t>(plan->tile.warps / own, groups));
-    few.leaf_inverse[part] = static_cast<uint16_t>(((1 << 15) + own - 1) / own);
-    few.slots = std::max(few.slots, few.groups[part] * own);
-  }
+  FewNeeds& needs = few.needs;
+  needs.shared_bytes = few.tokens * few.x_stride + few.segments * plan->tile.tokens * 4;
+  needs.warp_bytes = int64_t{few.levels} * kCuda16PanelOutputs * plan->tile.tokens * 4;
+  needs.stage_bytes = few.stage_bytes + 8;
+  needs.warps_max = FewWarpsMax(plan->tile.warps, few.whole);
+  needs.split = split;
+  const auto multiprocessors = static_cast<int64_t>(machine.multiprocessors);
+  const auto deal = DealFew(needs, plan->output_tiles, parts.parts / split, multiprocessors);
+  if (!deal.has_value()) return false;
+  few.ahead = static_cast<int32_t>(kFewAheadBytes / (multiprocessors * deal->warps));
   return true;
 }
 
@@ -260,7 +238,7 @@ Linear16Plan Consider(const LinearShape& shape, const Cuda16Layout& layout, int6
                       const Machine& machine) {
   Linear16Plan plan;
   plan.tile = tile;
-  plan.parts = DealLeaves(shape.merges, parts);
+  plan.parts = DealLeaves(shape.merges, parts * tile.split);
   plan.output_tiles = (shape.outputs + tile.outputs - 1) / tile.outputs;
   plan.row_tiles = (rows + tile.tokens - 1) / tile.tokens;
   plan.items = plan.output_tiles * plan.row_tiles * plan.parts.parts;
@@ -268,7 +246,7 @@ Linear16Plan Consider(const LinearShape& shape, const Cuda16Layout& layout, int6
                                         tile.outputs / kCuda16PanelOutputs, tile.tokens);
   plan.grid_max = kLinear16GridMax;
   if (tile.warps > 0) {
-    if (!FitFew(shape, layout, machine, &plan)) plan.items = 0;
+    if (!FitFew(shape, layout, rows, machine, &plan)) plan.items = 0;
     return plan;
   }
   if (IsWide(tile.name)) {
@@ -335,6 +313,7 @@ Linear16Plan PlanLinear16(const LinearShape& shape, const Cuda16Layout& layout, 
       const int64_t partial_bytes = plan.parts.rest.count * rows * shape.outputs * 4;
       if (parts > 1 && partial_bytes > kLinear16PartialBytesMax) break;
       const double cost = IsWide(tile.name) ? CostOfWide(plan, layout, machine)
+                          : tile.warps > 0  ? CostOfFew(plan, layout, machine)
                                             : Cost(shape, plan, rows, machine, weight_bytes);
       if (best.items != 0 && cost >= least) continue;
       best = plan;

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "kernels/linear/cuda16_layout.h"
+#include "kernels/linear/few_deal.h"
 #include "kernels/linear/leaf_parts.h"
 #include "kernels/linear/linear.h"
 
@@ -42,28 +43,32 @@ struct Linear16Tile {
   Linear16TileName name = Linear16TileName::k64x8;
   int32_t outputs = 0;
   int32_t tokens = 0;
-  int32_t stages = 0;    // of the ring in shared memory; kWide: it has its own
+  int32_t stages = 0;    // of the ring in shared memory; kWide, kFew: they have their own
   int32_t resident = 0;  // blocks that one multiprocessor holds at once
   int32_t in_turn = 1;   // panels of one warpgroup, one after the other
-  int32_t warps = 0;     // of a block of linear16_few.cuh; 0: another kernel's
+  int32_t warps = 0;     // of a block of linear16_few.cuh, at most; 0: another kernel's
+  int32_t split = 1;     // of them, those that share a panel
 };
 
 inline constexpr int64_t kLinear16GridMax = 1024;   // blocks of a launch; each does many tiles
 inline constexpr int64_t kLinear16SpillGrid = 160;  // the same where sums of leaves are spilled
 inline constexpr int64_t kLinear16PartialBytesMax = int64_t{32} << 20;  // else there is one part
 
-// What linear16_few.cuh needs to know of its shared memory.
+// Warps of a tile's that linear16_few.cuh has at most: it needs more registers where blocks are not
+// whole segments.
+constexpr int32_t FewWarpsMax(int32_t warps, bool whole) { return whole || warps < 8 ? warps : 8; }
+
+// What linear16_few.cuh needs to know beside its tile.
 struct Linear16Few {
+  FewNeeds needs;
+  FewDeal deal;             // by the device, when launched
   int32_t stage_bytes = 0;  // from one stage of a ring to the next
   int32_t x_stride = 0;     // bytes from one token to the next
+  int32_t tokens = 0;       // that are kept
   int32_t segments = 0;     // the most of one part; asymmetric only
-  int32_t slots = 0;        // leaves of all groups of warps
-  // Panels of a column, and how many columns have one more: by the device, when launched.
-  int32_t column_panels = 0;
-  int32_t longer_columns = 0;
-  bool whole = false;                   // every block of inputs is a segment, with f16 scales
-  uint8_t groups[kPartLeavesMax] = {};  // of a part's warps, a warp for each of its leaves
-  uint16_t leaf_inverse[kPartLeavesMax] = {};  // 2^15 / leaves of a part, rounded up
+  int32_t levels = 0;       // of sums of a panel that wait in shared memory
+  int32_t ahead = 0;        // bytes that a warp asks for in L2, at the beginning
+  bool whole = false;       // every block of inputs is a segment, with f16 scales
 };
 
 struct Linear16Plan {

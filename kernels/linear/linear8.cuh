@@ -11,6 +11,21 @@
 
 namespace octet::kernels::cuda {
 
+// 12582912 = 1.5 * 2^23: an int32 sum that starts from its bits is, read as a float, 12582912 +
+// sum, exactly, while |sum| < 2^22. That saves a conversion, which is slow on sm_80.
+constexpr int32_t kFloatBase = 0x4b400000;
+
+// What linear8_few.cuh needs to know besides.
+struct Linear8FewParams {
+  FewDeal deal;
+  int32_t stage_bytes;  // from one stage of a ring to the next
+  int32_t levels;       // of sums of a panel that wait in shared memory
+  int32_t blocks_max;   // of inputs, of a part
+  int32_t ahead;        // bytes that a warp asks for in L2, at the beginning
+  const float* bias;    // where the parts' sums are added, which
+  float* out;           //   `sums` and `bias` below are not
+};
+
 struct Linear8Params {
   const std::byte* weights;  // cuda8_layout.h
   const int8_t* codes;       // activation_rows.h
@@ -34,6 +49,7 @@ struct Linear8Params {
   int32_t weight_bytes;  // of a panel's largest block
   bool f32_scales;
   bool long_segments;  // their integer sums do not fit in 22 bits and a sign
+  Linear8FewParams few;
   LeafParts parts;
   uint8_t left_sum[kPartLeavesMax];   // these four as in Linear8Plan
   uint8_t push_slot[kPartLeavesMax];  //

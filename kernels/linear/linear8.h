@@ -1,4 +1,4 @@
-// The two forms of a linear with int8 activations between which cuda::Linear8 chooses.
+// The forms of a linear with int8 activations between which cuda::Linear8 chooses.
 #pragma once
 
 #include "base/device/stream.h"
@@ -24,5 +24,8 @@ OCTET_CUDA_OP void Linear8Mma(Linear8Params& params, const Linear8Plan& plan, bo
                               bool asymmetric, Stream& stream);
 OCTET_CUDA_OP void Linear8Sm90(Linear8Params& params, const Linear8Plan& plan, bool int4,
                                bool asymmetric, Stream& stream);
+// Where plan.is_few(); adds the parts too.
+OCTET_CUDA_OP void Linear8FewSm90(Linear8Params& params, const Linear8Plan& plan, bool int4,
+                                  bool asymmetric, Stream& stream);
 
 }  // namespace octet::kernels::cuda

@@ -60,6 +60,12 @@ Linear8Params ParamsOf(const LinearArgs& args, const Linear8Plan& plan, const Ac
   const int64_t code_max = shape.asymmetric ? (int4 ? 15 : 255) : 128;  // symmetric int4: 16 * 8
   p.long_segments = p.walk.segment_inputs_max * code_max * 127 >= kShortSumMax;
   p.parts = plan.parts;
+  p.few.stage_bytes = plan.few.stage_bytes;
+  p.few.levels = plan.few.levels;
+  p.few.blocks_max = plan.few.blocks_max;
+  p.few.ahead = plan.few.ahead;
+  p.few.bias = args.bias;
+  p.few.out = args.out;
   std::copy_n(plan.left_sum, kPartLeavesMax, p.left_sum);
   std::copy_n(plan.push_slot, kPartLeavesMax, p.push_slot);
   std::copy_n(plan.pop_first, kPartLeavesMax, p.pop_first);
@@ -74,7 +80,8 @@ void Linear8(const LinearArgs& args, Stream& stream) {
   OCTET_CHECK(shape.layout == WeightLayout::kCuda8);
   OCTET_CHECK(IsQuantized(shape.format));
   if (args.rows == 0 || shape.outputs == 0 || shape.inputs == 0) return;
-  Linear8ByPlan(args, Linear8Plan::Of(shape, args.rows, args.activations.format), stream);
+  const bool clusters = stream.info().has_wgmma();
+  Linear8ByPlan(args, Linear8Plan::Of(shape, args.rows, args.activations.format, clusters), stream);
 }
 
 void Linear8ByPlan(const LinearArgs& args, const Linear8Plan& plan, Stream& stream) {
@@ -84,6 +91,7 @@ void Linear8ByPlan(const LinearArgs& args, const Linear8Plan& plan, Stream& stre
   OCTET_CHECK_EQ(x.segments, ActivationSegmentCount(shape));
   Linear8Params p = ParamsOf(args, plan, x);
   const bool int4 = shape.format == WeightFormat::kInt4;
+  if (plan.is_few()) return Linear8FewSm90(p, plan, int4, shape.asymmetric, stream);
   if (stream.info().has_wgmma() && TakesLinear8Sm90(plan, p.walk)) {
     Linear8Sm90(p, plan, int4, shape.asymmetric, stream);
   } else {

@@ -17,10 +17,6 @@
 namespace octet::kernels::cuda {
 namespace {
 
-// 12582912 = 1.5 * 2^23: an int32 sum that starts from its bits is, read as a float, 12582912 +
-// sum, exactly, while |sum| < 2^22. That saves the slow conversion of sm_80.
-constexpr int32_t kFloatBase = 0x4b400000;
-
 template <int kTokens_, int kWarpsM_, int kTilesM_, int kWarpsN_, int kStages_, int kBlocks_>
 struct Tiling {
   static constexpr int kTokens = kTokens_;                   // rows of activations

@@ -70,10 +70,67 @@ void PlanSums(Linear8Plan& plan) {
   }
 }
 
+// Of linear8_few.cuh.
+constexpr FewClocks kFewClocks = {700, 30, 75, 5};
+// What all blocks together ask for in L2 before they begin, so that it is there when they do.
+constexpr int64_t kFewAheadBytes = int64_t{24} << 20;
+constexpr int64_t kFewRowsMax = 32;
+constexpr int64_t kMultiprocessors = 132;
+
+// With parts of which `split` go to a block; false if it does not fit.
+bool FitFew(const LinearShape& shape, const KWalk& walk, int32_t split, Linear8Plan* plan) {
+  const LeafParts& parts = plan->parts;
+  const int64_t rows = plan->tile_tokens;
+  Linear8Few& few = plan->few;
+  few = {};
+  if (parts.parts % split != 0) return false;
+  for (int32_t part = 0; part < parts.parts; part += split) {
+    few.blocks_max = std::max(few.blocks_max, walk.leaf[parts.leaf_begin[part + split]].block -
+                                                  walk.leaf[parts.leaf_begin[part]].block);
+  }
+  few.levels = FewLevels(parts, rows);
+  const int64_t scales = shape.asymmetric ? 2 : 1;  // and sums
+  few.needs.shared_bytes = few.blocks_max * rows * (kBlockPositions + 4 * scales);
+  few.needs.warp_bytes = few.levels * kCuda8PanelOutputs * rows * 4;
+  const auto stage_bytes = AlignUp(int64_t{kBlockSteps} * walk.step_bytes + walk.scale_bytes, 128);
+  few.needs.stage_bytes = stage_bytes + 8;
+  few.needs.warps_max = rows == 8 ? 16 : rows == 16 ? 12 : 8;  // as registers allow
+  few.needs.split = split;
+  const auto deal = DealFew(few.needs, plan->panel_tiles, parts.parts / split, kMultiprocessors);
+  if (!deal.has_value()) return false;
+  few.stage_bytes = static_cast<int32_t>(stage_bytes);
+  few.ahead = static_cast<int32_t>(kFewAheadBytes / (kMultiprocessors * deal->warps));
+  return true;
+}
+
+// Deals the leaves for linear8_few.cuh, or leaves the plan without it. clusters of `cluster`
+// blocks, or what looks best.
+void PlanFew(const LinearShape& shape, int64_t rows, int64_t cluster, Linear8Plan* plan) {
+  const KWalk walk = KWalk::Of(shape);
+  if (plan->tile_tokens > kFewRowsMax || !walk.whole || walk.segments != walk.blocks) return;
+  double least = 0;
+  Linear8Plan best = *plan;
+  for (int64_t some = 1; some <= kFewClusterMax; some *= 2) {
+    for (const int32_t split : {1, 2, 4, 8}) {
+      const int64_t blocks = cluster > 0 ? cluster : some;
+      plan->parts = DealLeaves(shape.merges, blocks * split);
+      if (!FitFew(shape, walk, split, plan)) continue;
+      const int64_t dealt = plan->parts.parts / split;
+      const auto deal = DealFew(plan->few.needs, plan->panel_tiles, dealt, kMultiprocessors);
+      const double cost = CostOfFew(*deal, kFewClocks, dealt, walk.blocks,
+                                    static_cast<double>(plan->few.stage_bytes), rows);
+      if (best.is_few() && cost >= least) continue;
+      least = cost;
+      best = *plan;
+    }
+  }
+  *plan = best;
+}
+
 }  // namespace
 
 Linear8Plan Linear8Plan::Of(const LinearShape& shape, int64_t rows, ActivationFormat rows_format,
-                            int64_t parts) {
+                            bool clusters, int64_t parts) {
   Linear8Plan plan;
   const int64_t tile = std::min<int64_t>(PaddedActivationRows(rows), 128);
   const int64_t panels = (shape.outputs + kCuda8PanelOutputs - 1) / kCuda8PanelOutputs;
@@ -83,8 +140,11 @@ Linear8Plan Linear8Plan::Of(const LinearShape& shape, int64_t rows, ActivationFo
   plan.panel_tiles = static_cast<int32_t>((panels + plan.tile_panels - 1) / plan.tile_panels);
   const int64_t items = int64_t{plan.token_tiles} * plan.panel_tiles;
   const int64_t wanted = tile >= kLargeTile ? kLargeItemsWanted : kItemsWanted;
-  plan.parts = DealLeaves(shape.merges, parts > 0 ? parts : (wanted + items - 1) / items);
-  PlanSums(plan);
+  if (clusters) PlanFew(shape, rows, parts, &plan);
+  if (!plan.is_few()) {
+    plan.parts = DealLeaves(shape.merges, parts > 0 ? parts : (wanted + items - 1) / items);
+    PlanSums(plan);
+  }
   plan.waiting_bytes = tile * plan.tile_panels * kCuda8PanelOutputs * 4;
   plan.waiting_blocks = static_cast<int32_t>(std::min<int64_t>(
       plan.items(), tile >= kLargeTile ? kWaitingBlocksMax / 2 : kWaitingBlocksMax));
@@ -106,12 +166,15 @@ int64_t Linear8WorkspaceBytes(const LinearShape& shape, int64_t rows,
                               ActivationFormat rows_format) {
   if (rows == 0 || shape.outputs == 0 || shape.inputs == 0) return 0;
   // Fewer rows may be dealt to more parts. From one number of tiles to the next nothing shrinks.
-  int64_t bytes = Linear8Plan::Of(shape, rows, rows_format).bytes;
-  for (int64_t less = 8; less < std::min<int64_t>(rows, 128); less *= 2) {
-    bytes = std::max(bytes, Linear8Plan::Of(shape, less, rows_format).bytes);
+  int64_t bytes = 0;
+  for (const bool clusters : {false, true}) {
+    bytes = std::max(bytes, Linear8Plan::Of(shape, rows, rows_format, clusters).bytes);
+    for (int64_t less = 8; less < std::min<int64_t>(rows, 128); less *= 2) {
+      bytes = std::max(bytes, Linear8Plan::Of(shape, less, rows_format, clusters).bytes);
+    }
   }
   for (int64_t less = 128; less < rows; less += 128) {
-    const Linear8Plan plan = Linear8Plan::Of(shape, less, rows_format);
+    const Linear8Plan plan = Linear8Plan::Of(shape, less, rows_format, false);
     bytes = std::max(bytes, plan.bytes);
     if (plan.parts.parts == 1) break;
   }

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/linear/activation_rows.h"
+#include "kernels/linear/few_deal.h"
 #include "kernels/linear/k_walk.h"
 #include "kernels/linear/leaf_parts.h"
 #include "kernels/linear/linear.h"
@@ -19,12 +20,22 @@ inline constexpr uint8_t kSumWaits = 0xff;
 // GPU of today has more multiprocessors than half of this.
 inline constexpr int32_t kWaitingBlocksMax = 320;
 
+// Of linear8_few.cuh.
+struct Linear8Few {
+  FewNeeds needs;
+  int32_t stage_bytes = 0;  // 0: another form takes it
+  int32_t levels = 0;       // of sums of a panel that wait in shared memory
+  int32_t blocks_max = 0;   // of inputs, of a part
+  int32_t ahead = 0;        // bytes that a warp asks for in L2, at the beginning
+};
+
 struct Linear8Plan {
   int32_t tile_tokens = 0;                // rows that a block takes: 8, 16, 32, 64 or 128
   int32_t tile_panels = 0;                // panels of 64 outputs that it takes
   int32_t token_tiles = 0;                //
   int32_t panel_tiles = 0;                //
   LeafParts parts;                        //
+  Linear8Few few;                         //
   uint8_t left_sum[kPartLeavesMax] = {};  // the sum that is left after a leaf, or kSumWaits
   // Sums that wait in a block lie in slots. Those that wait for fewer leaves, and so come more
   // often, have the lower ones: they are the first to be in shared memory.
@@ -37,11 +48,13 @@ struct Linear8Plan {
   int64_t activations_at = 0, sums_at = 0, waiting_at = 0, bytes = 0;  // of the workspace
 
   int64_t items() const { return int64_t{token_tiles} * panel_tiles * parts.parts; }
+  bool is_few() const { return few.stage_bytes > 0; }
 
-  // `rows_format` is what the caller brings: kInt8 or kF32. parts: 0 for as many as fill a GPU.
+  // `rows_format` is what the caller brings: kInt8 or kF32. `clusters`: the device has them, and
+  // so linear8_few.cuh. parts: 0 for as many as fill a GPU.
   // REQUIRES: rows, outputs and inputs above 0.
   static Linear8Plan Of(const LinearShape& shape, int64_t rows, ActivationFormat rows_format,
-                        int64_t parts = 0);
+                        bool clusters, int64_t parts = 0);
 };
 
 // LinearWorkspaceBytes of this layout: enough for any number of rows up to `rows`.

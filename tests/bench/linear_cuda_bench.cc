@@ -185,11 +185,11 @@ struct Tile {
   int outputs;
   int tokens;
   int parts;
-  int warps;  // of a block of the kernel for few rows
+  int split;  // warps that share a panel, in the kernel for few rows
 };
 
 Tile TileOf(const Linear16Plan& plan) {
-  return {plan.tile.outputs, plan.tile.tokens, plan.parts.parts, plan.tile.warps};
+  return {plan.tile.outputs, plan.tile.tokens, plan.parts.parts, plan.tile.split};
 }
 
 MatrixFamily FamilyOf(const Gpu& gpu) {
@@ -202,6 +202,7 @@ struct Options {
   std::string_view layer;    // empty: all
   int64_t shards = 0;        // 0: all
   bool tiles = false;
+  bool only_few = false;  // of the tiles, those of linear16_few.cuh
   bool cublas = true;
 };
 
@@ -255,9 +256,10 @@ class LayerBench {
   void Planned() {
     Tile tile;
     if (shape_.layout == WeightLayout::kCuda8) {
-      const Linear8Plan plan = Linear8Plan::Of(shape_, rows_, ActivationFormat::kInt8);
+      const Linear8Plan plan =
+          Linear8Plan::Of(shape_, rows_, ActivationFormat::kInt8, session_.gpu.info().has_wgmma());
       tile = {static_cast<int>(plan.tile_panels * kCuda8PanelOutputs), plan.tile_tokens,
-              plan.parts.parts, 0};
+              plan.parts.parts, plan.few.needs.split};
     } else {
       tile = TileOf(PlanLinear16(shape_, Cuda16Layout::Of(shape_), rows_, ActivationFormat::kBF16,
                                  FamilyOf(session_.gpu)));
@@ -268,12 +270,13 @@ class LayerBench {
   }
 
   // Each tile and number of parts; nothing for int8 activations, which leave no choice.
-  void EachTile() {
+  void EachTile(bool only_few) {
     if (shape_.layout == WeightLayout::kCuda8) return;
     const MatrixFamily family = FamilyOf(session_.gpu);
     const Cuda16Layout layout = Cuda16Layout::Of(shape_);
     for (const Linear16Tile& tile : Linear16Tiles(shape_.format, family)) {
       if (tile.tokens < rows_ && tile.tokens < 32) continue;
+      if (only_few && tile.warps == 0) continue;
       int32_t before = 0;
       for (int64_t parts = 1; parts <= layout.inputs.leaves; parts *= 2) {
         const Linear16Plan plan =
@@ -314,13 +317,13 @@ class LayerBench {
     const double bytes_per_s = static_cast<double>(bytes_) / (ms * 1e-3);
     std::printf(
         "{\"layer\": \"%s\", \"tp\": %ld, \"weights\": \"%s\", \"outputs\": %ld, \"inputs\": %ld, "
-        "\"rows\": %ld, \"tile\": \"%dx%d\", \"warps\": %d, \"parts\": %d, \"us\": %.2f, "
+        "\"rows\": %ld, \"tile\": \"%dx%d\", \"split\": %d, \"parts\": %d, \"us\": %.2f, "
         "\"weight_bytes_per_s\": %.4g, \"of_copy\": %.3f, \"of_read\": %.3f, \"flops_per_s\": "
         "%.4g, "
         "\"cublas_us\": %.2f, \"of_cublas\": %.3f}\n",
         layer_.name, static_cast<long>(layer_.shards), format_.name,
         static_cast<long>(shape_.outputs), static_cast<long>(shape_.inputs),
-        static_cast<long>(rows_), tile.outputs, tile.tokens, tile.warps, tile.parts, ms * 1e3,
+        static_cast<long>(rows_), tile.outputs, tile.tokens, tile.split, tile.parts, ms * 1e3,
         bytes_per_s, bytes_per_s / session_.copy_bytes_per_s, read_ms_ / ms, flops / (ms * 1e-3),
         cublas_ms_ * 1e3, cublas_ms_ / ms);
     std::fflush(stdout);
@@ -346,6 +349,8 @@ bool Parse(int argc, char** argv, Options* options) {
     const char* value = i + 1 < argc ? argv[i + 1] : nullptr;
     if (argument == "--tiles") {
       options->tiles = true;
+    } else if (argument == "--few") {
+      options->tiles = options->only_few = true;
     } else if (argument == "--no-cublas") {
       options->cublas = false;
     } else if (value == nullptr) {
@@ -374,7 +379,7 @@ int Main(int argc, char** argv) {
   if (!Parse(argc, argv, &options)) {
     std::fprintf(stderr,
                  "usage: octet_linear_cuda_bench [--rows M,M,...] [--weights NAME] [--tp N] "
-                 "[--layer NAME] [--tiles] [--no-cublas]\n");
+                 "[--layer NAME] [--tiles | --few] [--no-cublas]\n");
     return 2;
   }
   Result<std::unique_ptr<Gpu>> opened = Gpu::Open({});
@@ -396,7 +401,7 @@ int Main(int argc, char** argv) {
       if (!options.layer.empty() && options.layer != layer.name) continue;
       for (const int64_t rows : options.rows) {
         LayerBench bench(session, layer, weights, rows);
-        options.tiles ? bench.EachTile() : bench.Planned();
+        options.tiles ? bench.EachTile(options.only_few) : bench.Planned();
       }
     }
   }

@@ -16,9 +16,9 @@ void LaunchLinear16WgmmaInt4(const Linear16Plan& plan, const Linear16Kernel& k, 
 
 void LaunchLinear16FewInt4(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
   if (plan.few.whole) {
-    LaunchLinear16Few<FewTile<WeightFormat::kInt4, 1, 16, 2, true>>(plan, k, stream);
+    LaunchLinear16Few<FewTile<WeightFormat::kInt4, 1, 16, true>>(plan, k, stream);
   } else {
-    LaunchLinear16Few<FewTile<WeightFormat::kInt4, 1, 16, 2, false>>(plan, k, stream);
+    LaunchLinear16Few<FewTile<WeightFormat::kInt4, 1, 8, false>>(plan, k, stream);
   }
 }
 

@@ -1,6 +1,7 @@
 // Running linears with int8 activations on a device: the emulator's or a GPU's.
 #pragma once
 
+#include "base/device/device_info.h"
 #include "kernels/linear/linear8.h"
 #include "kernels/linear/quantize_activations.h"
 #include "tests/kernels/linear/linear_cases.h"
@@ -62,8 +63,9 @@ inline std::vector<float> RunOnDevice(const DeviceLinear& linear, const Activati
                                       int64_t rows, const std::vector<float>& bias, Stream& stream,
                                       int64_t parts = 0) {
   const LinearShape& shape = linear.shape;
+  const bool clusters = stream.info().has_wgmma();
   const Linear8Plan plan =
-      parts > 0 ? Linear8Plan::Of(shape, rows, x.format, parts) : Linear8Plan();
+      parts > 0 ? Linear8Plan::Of(shape, rows, x.format, clusters, parts) : Linear8Plan();
   const DeviceBuffer workspace =
       DeviceBytes(parts > 0 ? plan.bytes
                             : LinearWorkspaceBytes(shape, ActivationFormat::kInt8, rows, x.format));

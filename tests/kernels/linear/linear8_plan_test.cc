@@ -59,7 +59,7 @@ TEST(Linear8Plan, NeighboursMeet) {
       for (int64_t end = begin + 1; end <= tree.leaf_count(); end += 3) {
         const LinearShape shard = WithLeaves(Shape(tree), tree, {begin, end});
         for (const int64_t parts : {1, 2, 3, 5, 32}) {
-          ExpectNeighboursMeet(Linear8Plan::Of(shard, 8, ActivationFormat::kInt8, parts));
+          ExpectNeighboursMeet(Linear8Plan::Of(shard, 8, ActivationFormat::kInt8, false, parts));
         }
       }
     }
@@ -70,7 +70,7 @@ TEST(Linear8Plan, NeighboursMeet) {
 TEST(Linear8Plan, ShortWaitsHaveTheFirstSlots) {
   const SumTree tree = SumTree::OverInputs(8192);
   ASSERT_EQ(tree.leaf_count(), 16);
-  const Linear8Plan plan = Linear8Plan::Of(Shape(tree), 2048, ActivationFormat::kInt8);
+  const Linear8Plan plan = Linear8Plan::Of(Shape(tree), 2048, ActivationFormat::kInt8, true);
   ASSERT_EQ(plan.parts.parts, 1);
   ASSERT_EQ(plan.waiting_max, 4);
   int counts[4] = {};
@@ -89,7 +89,9 @@ TEST(Linear8Plan, WorkspaceIsEnoughForFewerRows) {
     for (const ActivationFormat format : {ActivationFormat::kInt8, ActivationFormat::kF32}) {
       int64_t most = 0;
       for (int64_t rows = 1; rows <= 1500; rows += rows < 140 ? 1 : 61) {
-        most = std::max(most, Linear8Plan::Of(shape, rows, format).bytes);
+        for (const bool clusters : {false, true}) {
+          most = std::max(most, Linear8Plan::Of(shape, rows, format, clusters).bytes);
+        }
         EXPECT_GE(Linear8WorkspaceBytes(shape, rows, format), most) << rows;
       }
     }
