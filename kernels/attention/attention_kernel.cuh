@@ -13,7 +13,6 @@ template <class Shape>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
     NarrowAttentionKernel(AttentionKernelArgs args) {
   hw::let_next_begin();
-  hw::wait_for_past();
   OCTET_SHARED(float[kAttentionWarps * kNarrowVectors * Shape::kPartialTail], tails);
   OCTET_SHARED(int32_t[kAttentionWarps], slots);
   OCTET_SHARED(uint32_t[1], last);

@@ -20,6 +20,12 @@ class HalfStream {
     NextItem();
   }
 
+  // Whether no kernel of this step writes the next half: all of its tokens are older than the
+  // item's rows.
+  OCTET_DEVICE_BODY bool NextIsOld() const {
+    return item_ < item_end_ && (block_ + 1) * kBlockTokens <= args_.items[item_].first_position;
+  }
+
   // Starts the copy of the next half into `half`, or of none at the end; one commit either way.
   OCTET_DEVICE_BODY void Issue(unsigned char* half, int lane) {
     if (item_ < item_end_) {
@@ -299,17 +305,24 @@ OCTET_DEVICE_BODY void AttendNarrow(const AttentionKernelArgs& args, const Atten
   }
 }
 
-// All narrow items of a worker.
+// All narrow items of a worker. Old blocks are asked for before the kernels ahead are done.
 template <class Shape>
 OCTET_DEVICE_BODY void AttendNarrowItems(const AttentionKernelArgs& args,
                                          const NarrowShared<Shape>& shared, int item_begin,
                                          int item_end) {
-  if (item_begin == item_end) return;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  HalfStream<Shape> stream(args, item_begin, item_end, warp);
-  for (int i = 0; i < shared.stages; ++i) {
-    stream.Issue(shared.half(warp, i), static_cast<int>(threadIdx.x) % 32);
+  if (item_begin == item_end) {
+    hw::wait_for_past();  // what comes next relies on it
+    return;
   }
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  HalfStream<Shape> stream(args, item_begin, item_end, warp);
+  int issued = 0;
+  for (; issued < shared.stages && stream.NextIsOld(); ++issued) {
+    stream.Issue(shared.half(warp, issued), lane);
+  }
+  hw::wait_for_past();
+  for (; issued < shared.stages; ++issued) stream.Issue(shared.half(warp, issued), lane);
   int slot = 0;
   for (int i = item_begin; i < item_end; ++i) {
     const AttentionItem& item = args.items[i];
