@@ -35,8 +35,15 @@ int64_t AttentionImage::WorkspaceBytes(const EngineConfig& config) {
   return kernels::SizeAttentionPlan(LimitsFor(config, config.step_rows)).workspace_bytes();
 }
 
+bool AttentionImage::IsNarrow() const {
+  const auto& groups = config_.shard.head_groups;
+  return std::all_of(groups.begin(), groups.end(), [](const kernels::HeadGroup& group) {
+    return group.head_count <= kernels::kAttentionNarrowVectors;
+  });
+}
+
 void AttentionImage::LayPlan(int64_t rows, std::span<kernels::AttentionSequence> sequences,
-                             StepImage* image) {
+                             bool is_decode, StepImage* image) {
   if (config_.device == Device::kCpu || rows == 0) return;
   table_count_ = 0;
   for (kernels::AttentionSequence& sequence : sequences) {
@@ -45,6 +52,7 @@ void AttentionImage::LayPlan(int64_t rows, std::span<kernels::AttentionSequence>
   }
   const kernels::AttentionLimits limits = LimitsFor(config_, rows);
   plan_ = kernels::SizeAttentionPlan(limits);
+  plan_.wide_tiles = !is_decode || !IsNarrow();
   const ImagePart<std::byte> part = image->Take<std::byte>(plan_.plan_bytes());
   kernels::BuildAttentionPlan(limits, config_.spec.sliding_window, sequences, part.host);
   plan_.bytes = part.device;

@@ -18,8 +18,9 @@ class AttentionImage {
   explicit AttentionImage(const EngineConfig& config);  // which outlives this
 
   // Lays the plan of a step of `rows` rows: as many bytes, whatever the sequences. Decides where
-  // their tables will begin.
-  void LayPlan(int64_t rows, std::span<kernels::AttentionSequence> sequences, StepImage* image);
+  // their tables will begin. `is_decode`: each sequence has one row.
+  void LayPlan(int64_t rows, std::span<kernels::AttentionSequence> sequences, bool is_decode,
+               StepImage* image);
   // Lays their tables, whose size varies.
   void LayTables(std::span<const kernels::AttentionSequence> sequences, StepImage* image);
 
@@ -35,6 +36,7 @@ class AttentionImage {
 
  private:
   static kernels::AttentionLimits LimitsFor(const EngineConfig& config, int64_t rows);
+  bool IsNarrow() const;  // a row is, for every kv head
 
   const EngineConfig& config_;
   kernels::AttentionDevicePlan plan_;

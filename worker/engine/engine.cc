@@ -68,6 +68,7 @@ Engine::Engine(EngineConfig config, ResidentWeights weights, EngineMemory memory
     images_[turn] = StepImage(taken_.HostImage(turn),
                               taken_.Of<std::byte>(ActivationBuffer::kStepImage), image_bytes);
   }
+  if (config_.device != Device::kCpu && config_.graphs) RecordGraphs();
 }
 
 Engine::Engine(const EngineConfig& config, DecoderWeights weights, comm::Communicator* comm,
@@ -84,7 +85,7 @@ void Engine::RecordGraphs() {
     step_ = StepRows::Take(rows, &image);
     step_.Pad(0);
     positions_.Lay(step_, &image);
-    attention_.LayPlan(rows, {}, &image);
+    attention_.LayPlan(rows, {}, true, &image);
     sampler_->RecordTail(rows, decoder_.hidden(), &image);
     attention_.PlaceTables(&image);
     layers_.push_back(Graph::Capture(stream_, [this] { RunLayers(); }));
@@ -106,7 +107,7 @@ void Engine::Launch(const StepPlan& plan) {
   LayRows(plan);
   step_.Pad(rows_);
   positions_.Lay(step_, &image);
-  attention_.LayPlan(step_.rows, sequences_, &image);
+  attention_.LayPlan(step_.rows, sequences_, recorded, &image);
   sampler_->Lay(
       turn_,
       {.sampled = sampled_, .prompt = prompt_rows_, .padded_rows = recorded ? step_.rows : 0},

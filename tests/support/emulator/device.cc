@@ -221,6 +221,7 @@ void* CaptureGraph(void* graph, Stream& stream, const std::function<void()>& rec
 }
 
 void LaunchGraph(void* graph, Stream& stream) {
+  ++emulator::MutableCounts().graphs;
   for (const auto& work : static_cast<EmulatedGraph*>(graph)->work) emulator::Submit(stream, work);
 }
 

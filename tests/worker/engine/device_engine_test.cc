@@ -119,6 +119,7 @@ TEST(DeviceStep, TakesThePlanAndCopiesOnceEachWay) {
     EXPECT_EQ(after.copies_to_device - before.copies_to_device, 1) << "step " << i;
     EXPECT_EQ(after.copies_to_host - before.copies_to_host, 1) << "step " << i;
     EXPECT_EQ(after.allocations, before.allocations) << "step " << i;
+    EXPECT_EQ(after.graphs > before.graphs, plans[i].prefills.empty()) << "step " << i;
   }
 }
 
