@@ -93,7 +93,8 @@ def peer_command(args: argparse.Namespace, case: Case) -> list[str]:
     if case.reported == BOTH:
         context = case.batch * (case.prompt + case.generate)
         lists = ["-npp", str(case.prompt), "-ntg", str(case.generate), "-npl", str(case.batch)]
-        return [f"{args.peer}/llama-batched-bench", *common, "-rtr", "-c", str(context), *lists]
+        lists += ["-c", str(context), "--log-disable"]  # else it leaves a llama.log here
+        return [f"{args.peer}/llama-batched-bench", *common, "-rtr", *lists]
     if case.reported == ("prefill",):
         work = ["-p", str(case.prompt), "-n", "0"]
     else:
@@ -122,7 +123,10 @@ def measure(args: argparse.Namespace, who: str, case: Case) -> dict | None:
     try:
         if run.returncode != 0:
             raise ValueError(f"exit status {run.returncode}: {run.stderr.strip()[-300:]}")
-        return octet_record(run.stdout) if who == "octet" else peer_record(run.stdout, case)
+        if who == "octet":
+            return octet_record(run.stdout)
+        # The batched table comes on standard error, the JSON alone on standard output.
+        return peer_record(run.stderr if case.reported == BOTH else run.stdout, case)
     except (ValueError, KeyError) as error:
         print(f"peer_bench: {shlex.join(command)}: {error}", file=sys.stderr)
         return None
