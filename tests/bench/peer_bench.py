@@ -25,6 +25,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +94,7 @@ def peer_command(args: argparse.Namespace, case: Case) -> list[str]:
     if case.reported == BOTH:
         context = case.batch * (case.prompt + case.generate)
         lists = ["-npp", str(case.prompt), "-ntg", str(case.generate), "-npl", str(case.batch)]
-        lists += ["-c", str(context), "--log-disable"]  # else it leaves a llama.log here
-        return [f"{args.peer}/llama-batched-bench", *common, "-rtr", *lists]
+        return [f"{args.peer}/llama-batched-bench", *common, "-rtr", "-c", str(context), *lists]
     if case.reported == ("prefill",):
         work = ["-p", str(case.prompt), "-n", "0"]
     else:
@@ -119,15 +119,16 @@ def measure(args: argparse.Namespace, who: str, case: Case) -> dict | None:
     """One run; None, with a word on standard error, where it failed."""
     command = octet_command(args, case) if who == "octet" else peer_command(args, case)
     command = shlex.split(args.prefix) + command
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
+        with tempfile.TemporaryDirectory() as folder:  # the peer leaves a log where it runs
+            run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if run.returncode != 0:
             raise ValueError(f"exit status {run.returncode}: {run.stderr.strip()[-300:]}")
         if who == "octet":
             return octet_record(run.stdout)
         # The batched table comes on standard error, the JSON alone on standard output.
         return peer_record(run.stderr if case.reported == BOTH else run.stdout, case)
-    except (ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError) as error:
         print(f"peer_bench: {shlex.join(command)}: {error}", file=sys.stderr)
         return None
 
@@ -185,8 +186,7 @@ def table_row(records: list[dict], name: str, phase: str) -> str | None:
 def print_table(records: list[dict], shape: str) -> None:
     ours = [r for r in records if r["who"] == "octet"]
     if not ours:
-        print("peer_bench: no run of ours succeeded", file=sys.stderr)
-        return
+        sys.exit("peer_bench: no run of ours succeeded")
     step_bytes = statistics.median(r["step_bytes"] for r in ours)
     print(f"{shape}: instruction set {ours[0]['instruction_set']}, "
           f"read bandwidth {median_and_range([r['bandwidth'] / 1e9 for r in ours], 1)} GB/s, "
@@ -221,6 +221,10 @@ def parse_arguments() -> argparse.Namespace:
         parser.error(f"unknown cases {', '.join(unknown)}; expected some of {', '.join(CASES)}")
     if not args.table and (args.peer is None or args.gguf is None):
         parser.error("--peer and --gguf are needed to measure")
+    for name in ("octet", "peer", "gguf", "shape"):  # commands run in another folder
+        value = getattr(args, name)
+        if value is not None and Path(value).exists():
+            setattr(args, name, str(Path(value).resolve()))
     return args
 
 
