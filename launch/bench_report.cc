@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <numeric>
 
 #include "base/device/device_info.h"
 #include "kernels/isa.h"
@@ -31,6 +32,10 @@ Work WorkOf(const BenchOptions& options, const worker::EngineConfig& config) {
           .kv_bytes = token_bytes * static_cast<double>(options.prompt + options.generate / 2),
           .token_ops = ops_of_weight * static_cast<double>(s.layers * layer_weights),
           .sampled_row_ops = ops_of_weight * static_cast<double>(s.hidden * s.vocab)};
+}
+
+double Mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
 double Median(std::vector<double> values) {
@@ -102,6 +107,7 @@ nlohmann::ordered_json BenchReport(const BenchOptions& options, const worker::En
     one["generated_tokens"] = options.generate;
     one["prefill_tokens_per_s"] = prompt_tokens / r.prefill_s;
     one["decode_tokens_per_s"] = static_cast<double>(r.batch) / median;
+    one["decode_tokens_per_s_mean"] = static_cast<double>(r.batch) / Mean(r.step_s);
     one["step_ms"] = median * 1e3;
     if (gpu) {
       AddGpuShares(work, r, prompt_tokens, int8, measured.machine, &one);

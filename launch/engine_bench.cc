@@ -25,6 +25,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr uint64_t kWeightSeed = 20;
+// Of a warming sequence on the CPU, where a long prompt takes minutes and the first step has woken
+// all there is to wake.
+constexpr int64_t kWarmPromptMax = 512;
 constexpr float kTemperature = 1.0f;  // so that sampling over the whole vocabulary is paid for
 
 double Seconds(Clock::time_point since) {
@@ -201,10 +204,12 @@ Status RunRank(const BenchOptions& options, const worker::Checkpoint* checkpoint
                         group != nullptr ? group->communicator() : &comm, stream);
   if (speaks) measured->memory = engine.memory();
   comm.Barrier();
+  const int64_t warm_prompt =
+      rank.gpu != nullptr ? options.prompt : std::min(options.prompt, kWarmPromptMax);
   for (const int64_t batch : options.batches) {
     if (speaks) std::fprintf(stderr, "octet: batch %lld\n", static_cast<long long>(batch));
     RunBatch({.batches = {batch},
-              .prompt = options.prompt,
+              .prompt = warm_prompt,
               .generate = std::min<int64_t>(options.generate, 3)},
              engine, stream, batch);  // warm
     BatchResult result = RunBatch(options, engine, stream, batch);

@@ -19,10 +19,12 @@ struct NamedShape {
 };
 
 // Sources: the models' published config.json; llama-1b is Llama-3.2-1B with a vocabulary of 32000
-// and an untied head; qwen-72b is the first Qwen's (64 kv heads, two FFN halves of 24576), which
+// and an untied head; mha-1b is made up, a model of that size in which every head has keys and
+// values of its own; qwen-72b is the first Qwen's (64 kv heads, two FFN halves of 24576), which
 // differs from Qwen2 in names alone.
 constexpr NamedShape kShapes[] = {
     {"llama-1b", "LlamaForCausalLM", 16, 2048, 8192, 32, 8, 64, 32000, 8192, false, false},
+    {"mha-1b", "LlamaForCausalLM", 16, 2048, 5632, 16, 16, 128, 32000, 8192, false, false},
     {"llama-3-8b", "LlamaForCausalLM", 32, 4096, 14336, 32, 8, 128, 128256, 8192, false, false},
     {"llama-3-70b", "LlamaForCausalLM", 80, 8192, 28672, 64, 8, 128, 128256, 8192, false, false},
     {"qwen-72b", "Qwen2ForCausalLM", 80, 8192, 24576, 64, 64, 128, 152064, 32768, true, false},

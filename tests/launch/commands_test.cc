@@ -159,6 +159,7 @@ TEST(BenchCommand, OneJsonObjectWithStableKeys) {
         EXPECT_EQ(result["generated_tokens"], 4);
         EXPECT_GT(result["prefill_tokens_per_s"].get<double>(), 0);
         EXPECT_GT(result["decode_tokens_per_s"].get<double>(), 0);
+        EXPECT_GT(result["decode_tokens_per_s_mean"].get<double>(), 0);
         EXPECT_GT(result["step_ms"].get<double>(), 0);
       }
       EXPECT_EQ(report["results"][1]["batch"], 3);
