@@ -91,6 +91,11 @@ nlohmann::ordered_json BenchReport(const BenchOptions& options, const worker::En
   out["kv"] = worker::KvName(config);
   out["activations"] = worker::ActivationFormatName(config.activations);
   out["weight_bytes"] = measured.memory.weight_bytes;
+  if (gpu) {
+    const worker::DeviceReserve& reserve = measured.memory.reserve;
+    out["graph_bytes"] = measured.reserve.later_bytes;  // NCCL's among them
+    out["graph_reserve_bytes"] = reserve.graph_bytes + reserve.communicator_bytes;
+  }
   out[gpu ? "copy_bandwidth_bytes_per_s" : "read_bandwidth_bytes_per_s"] =
       measured.machine.bandwidth;
   out["int8_peak_ops_per_s"] = measured.machine.int8_peak;

@@ -25,8 +25,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr uint64_t kWeightSeed = 20;
-// Of a warming sequence on the CPU, where a long prompt takes minutes and the first step has woken
-// all there is to wake.
+// Of a warming sequence: many long prompts take minutes, and the first step has woken all there is
+// to wake.
 constexpr int64_t kWarmPromptMax = 512;
 constexpr float kTemperature = 1.0f;  // so that sampling over the whole vocabulary is paid for
 
@@ -204,8 +204,11 @@ Status RunRank(const BenchOptions& options, const worker::Checkpoint* checkpoint
                         group != nullptr ? group->communicator() : &comm, stream);
   if (speaks) measured->memory = engine.memory();
   comm.Barrier();
-  const int64_t warm_prompt =
-      rank.gpu != nullptr ? options.prompt : std::min(options.prompt, kWarmPromptMax);
+  if (speaks && rank.gpu != nullptr) {
+    measured->reserve =
+        worker::MeasureReserve(engine.memory(), rank.gpu->info(), rank.gpu->free_bytes());
+  }
+  const int64_t warm_prompt = std::min(options.prompt, kWarmPromptMax);
   for (const int64_t batch : options.batches) {
     if (speaks) std::fprintf(stderr, "octet: batch %lld\n", static_cast<long long>(batch));
     RunBatch({.batches = {batch},

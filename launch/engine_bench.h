@@ -13,6 +13,7 @@
 #include "launch/bench_machine.h"
 #include "worker/engine/engine_config.h"
 #include "worker/engine/memory_plan.h"
+#include "worker/engine/rank_device.h"
 #include "worker/engine/worker_options.h"
 
 namespace octet::launch {
@@ -42,6 +43,7 @@ struct BatchResult {
 
 struct Measured {
   worker::MemoryPlan memory;
+  worker::ReserveFound reserve;  // on a GPU
   MachineSpeed machine;
   std::vector<BatchResult> results;
 };
