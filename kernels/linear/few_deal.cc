@@ -60,8 +60,8 @@ int32_t FewLevels(const LeafParts& parts, int64_t rows) {
 
 double CostOfFew(const FewDeal& deal, const FewClocks& clocks, int64_t cluster, double blocks,
                  double block_bytes, int64_t rows) {
-  constexpr double kBeginAndEnd = 3500;
-  constexpr double kMeet = 2000;  // the warps of a panel, the blocks of a cluster
+  constexpr double kBeginAndEnd = 7000;
+  constexpr double kMeet = 5000;  // the warps of a panel, the blocks of a cluster
   constexpr double kSum = 0.5;    // of a panel, part and row
   const auto parts = static_cast<double>(cluster * deal.split);
   const double panels = deal.panels_max();

@@ -75,7 +75,7 @@ constexpr Machine kMachines[] = {
 };
 
 // Of linear16_few.cuh, fitted to what an H200 took for the layers of a 72B model (2026-11-26).
-constexpr FewClocks kFewClocks = {1000, 40, 125, 6};
+constexpr FewClocks kFewClocks = {1000, 40, 230, 8};
 // What all blocks together ask for in L2 before they begin, so that it is there when they do.
 constexpr int64_t kFewAheadBytes = int64_t{24} << 20;
 

@@ -71,7 +71,7 @@ void PlanSums(Linear8Plan& plan) {
 }
 
 // Of linear8_few.cuh.
-constexpr FewClocks kFewClocks = {700, 30, 75, 5};
+constexpr FewClocks kFewClocks = {700, 30, 60, 14.5};
 // What all blocks together ask for in L2 before they begin, so that it is there when they do.
 constexpr int64_t kFewAheadBytes = int64_t{24} << 20;
 constexpr int64_t kFewRowsMax = 32;
