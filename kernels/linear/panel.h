@@ -84,6 +84,7 @@ struct PanelArgs {
   int64_t roots = 0;
   const float* bias = nullptr;  // [outputs] or null
   int64_t slot_floats = kSlotFloats;
+  bool staged_prefetch = false;  // memory has to be asked for codes, see linear_cpu_avx512.cc
 };
 
 // `slots` has room for the deepest stack of the program, slot_floats each, and is aligned to 64
