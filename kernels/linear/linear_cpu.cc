@@ -20,7 +20,7 @@ constexpr int64_t kItemRows = 128;           // rows that one work item takes th
 constexpr int64_t kTileItemBytes = 1 << 20;  // of rows, likewise: they stay in L2 between panels
 constexpr int64_t kItemsPerThread = 8;       // where a thread takes several items at once
 constexpr int64_t kTileUnitRowsMin = 5;      // fewer rows leave most of a tile empty
-constexpr int64_t kPrepareElements = 16384;  // activations worth handing to another thread
+constexpr int64_t kPrepareElements = 8192;   // activations worth handing to another thread
 
 bool UsesInt8(const LinearShape& shape, ActivationFormat activation) {
   return IsQuantized(shape.format) && activation == ActivationFormat::kInt8;

@@ -7,26 +7,7 @@
 namespace octet::kernels {
 namespace {
 
-// How memory is asked for codes ahead of their use. Where the core's own prefetchers reach the
-// bandwidth (AMD) one or two rows leave it to them, as more requests slow those; with more rows
-// they fall behind: 12.4 instead of 11.0 GB/s at eight. Other cores (Intel, 2 threads) went
-// from 22.6 to 29.4 GB/s at one row when asked: for L2 first, and for L1 once it is there.
-enum class Prefetch : uint8_t { kNone, kFar, kStaged };
 constexpr int kPrefetchRowsMin = 3;
-constexpr int64_t kFarBytes = 8192;
-constexpr int64_t kStagedBytes[] = {3072, 512};  // to L2, to L1
-
-template <Prefetch kPrefetch>
-inline void PrefetchChunk(const std::byte* codes, int64_t chunk_bytes) {
-  const auto* at = reinterpret_cast<const char*>(codes);
-  for (int64_t line = 0; line < chunk_bytes; line += 64) {
-    if (kPrefetch == Prefetch::kFar) _mm_prefetch(at + kFarBytes + line, _MM_HINT_T0);
-    if (kPrefetch == Prefetch::kStaged) {
-      _mm_prefetch(at + kStagedBytes[0] + line, _MM_HINT_T1);
-      _mm_prefetch(at + kStagedBytes[1] + line, _MM_HINT_T0);
-    }
-  }
-}
 
 // A tile of one or two rows sums low and high nibbles apart, lest it wait for its own additions.
 // High nibbles are then multiplied where they are, times 16, and their sum is divided: a segment of
@@ -121,11 +102,13 @@ inline void AddSegment(const PanelArgs& args, int64_t first, const Segment& segm
     }
   }
   const std::byte* codes = args.panel + segment.codes_at * args.width + first * 4;
-  const int64_t chunk_bytes = args.width * (kInt4 ? 4 : 8);
+  const int64_t width = V == 3 ? kPanelOutputs : args.width;  // known when compiled, or nearly
+  const int64_t chunk_bytes = width * (kInt4 ? 4 : 8);
   const int64_t chunks = (segment.inputs + kChunkInputs - 1) / kChunkInputs;
   const int8_t* q = args.block.codes + segment.padded_begin * R;
   constexpr bool kManyRows = R >= (kInt4 ? kPrefetchRowsMin : 2 * kPrefetchRowsMin);
   if (args.staged_prefetch) {
+    PrefetchChunk<Prefetch::kStaged>(codes - 128, 128);
     MultiplyChunks<V, R, kInt4, Prefetch::kStaged>(codes, chunk_bytes, chunks, q, tile);
   } else {
     constexpr Prefetch kPrefetch = kManyRows ? Prefetch::kFar : Prefetch::kNone;

@@ -36,6 +36,7 @@ inline constexpr float kAmaxMin = 0x1p-100f;
 
 // The tile unit multiplies kTileRows rows by kTileInputs (segments.h) at a time.
 inline constexpr int64_t kTileRows = 16;
+inline constexpr int64_t kTileBytes = kTileRows * kTileInputs;
 inline constexpr int64_t kTileBlockRows = 128;  // rows that share a pass over a panel
 inline constexpr int64_t kTileSlotFloats = kTileBlockRows * kPanelOutputs;
 
