@@ -20,6 +20,42 @@ inline void Pause() {
 #endif
 }
 
+// The grains of a job that a thread has before it: neighbours. It takes them from the front, and a
+// thread that has none left from the back. Both ends are one word, so that none is taken twice.
+class alignas(64) GrainRun {
+ public:
+  void Set(int64_t begin, int64_t end) { ends_.store(Pack(begin, end), std::memory_order_relaxed); }
+
+  // -1 when none is left.
+  int64_t TakeFirst() {
+    return Take([](int64_t& begin, int64_t&) { return begin++; });
+  }
+  int64_t TakeLast() {
+    return Take([](int64_t&, int64_t& end) { return --end; });
+  }
+
+ private:
+  static uint64_t Pack(int64_t begin, int64_t end) {
+    return static_cast<uint64_t>(end) << 32 | static_cast<uint64_t>(begin);
+  }
+
+  template <typename Choose>
+  int64_t Take(const Choose& choose) {
+    uint64_t ends = ends_.load(std::memory_order_relaxed);
+    for (;;) {
+      auto begin = static_cast<int64_t>(ends & 0xffffffff);
+      auto end = static_cast<int64_t>(ends >> 32);
+      if (begin >= end) return -1;
+      const int64_t grain = choose(begin, end);
+      if (ends_.compare_exchange_weak(ends, Pack(begin, end), std::memory_order_relaxed)) {
+        return grain;
+      }
+    }
+  }
+
+  std::atomic<uint64_t> ends_{0};
+};
+
 }  // namespace
 
 struct ThreadPool::State {
@@ -39,7 +75,7 @@ struct ThreadPool::State {
   int64_t count = 0;
   int64_t grain = 1;
   bool on_each = false;
-  std::atomic<int64_t> next{0};
+  std::vector<GrainRun> runs;  // [threads]
   std::atomic<int> busy{0};
 
   void Work(int thread) {
@@ -47,11 +83,16 @@ struct ThreadPool::State {
       function(body, thread, 0);
       return;
     }
-    for (;;) {
-      const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
-      if (begin >= count) return;
-      function(body, begin, std::min(begin + grain, count));
+    for (int64_t taken; (taken = runs[thread].TakeFirst()) >= 0;) RunGrain(taken);
+    for (int other = 1; other < threads; ++other) {
+      GrainRun& run = runs[(thread + other) % threads];
+      for (int64_t taken; (taken = run.TakeLast()) >= 0;) RunGrain(taken);
     }
+  }
+
+  void RunGrain(int64_t index) const {
+    const int64_t begin = index * grain;
+    function(body, begin, std::min(begin + grain, count));
   }
 
   void Loop(int thread) {
@@ -86,6 +127,7 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   OCTET_CHECK_GE(threads, 1);
   state_->threads = threads;
+  state_->runs = std::vector<GrainRun>(static_cast<size_t>(threads));
   state_->spin = threads <= static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   for (int i = 1; i < threads; ++i) state_->workers.emplace_back([this, i] { state_->Loop(i); });
 }
@@ -113,7 +155,11 @@ void ThreadPool::Run(int64_t count, int64_t grain, Function function, const void
   s.count = count;
   s.grain = grain;
   s.on_each = false;
-  s.next.store(0, std::memory_order_relaxed);
+  const int64_t grains = (count + grain - 1) / grain;
+  OCTET_CHECK_LT(grains, int64_t{1} << 32);
+  for (int t = 0; t < s.threads; ++t) {
+    s.runs[t].Set(t * grains / s.threads, (t + 1) * grains / s.threads);
+  }
   s.busy.store(s.threads - 1, std::memory_order_relaxed);
   s.Start();
   s.Work(0);

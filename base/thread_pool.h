@@ -18,9 +18,10 @@ class ThreadPool {
   int threads() const;
 
   // Calls body(begin, end) with disjoint ranges that cover [0, count), each at most `grain` long,
-  // from the caller and the pool's threads, and returns when all are done. Items are handed out in
-  // order, as threads become free. Body must not throw, allocate or call ParallelFor.
-  // REQUIRES: one caller at a time.
+  // from the caller and the pool's threads, and returns when all are done. Each thread takes items
+  // that follow each other, which reads memory as one stream, until it has to help another, from
+  // that one's far end. Body must not throw, allocate or call ParallelFor.
+  // REQUIRES: one caller at a time; count / grain below 2^32.
   template <typename Body>
   void ParallelFor(int64_t count, int64_t grain, const Body& body) {
     Run(

@@ -33,15 +33,16 @@ bool HasF16c() {
 
 #if defined(__x86_64__)
 // The tile unit's state is large, so Linux gives it only to processes that ask (its
-// Documentation/arch/x86/xstate.rst); the threads of the process inherit it.
+// Documentation/arch/x86/xstate.rst); the threads of the process inherit it. All processors that
+// have the unit so far have GFNI, which spreads the codes for it.
 bool MayUseTiles() {
   static constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
   static constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
   static const bool may = [] {
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
     if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
-    constexpr unsigned kAmxTile = 1u << 24, kAmxInt8 = 1u << 25;
-    if ((edx & kAmxTile) == 0 || (edx & kAmxInt8) == 0) return false;
+    constexpr unsigned kAmxTile = 1u << 24, kAmxInt8 = 1u << 25, kGfni = 1u << 8;
+    if ((edx & kAmxTile) == 0 || (edx & kAmxInt8) == 0 || (ecx & kGfni) == 0) return false;
     return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
   }();
   return may;

@@ -27,32 +27,48 @@ namespace {
 }
 
 // Where the sum of one segment goes: to = (leaf so far, +0 if there is none) + segment, and at the
-// end of a leaf that has a left neighbour to join, neighbour = neighbour + leaf at once.
+// end of a leaf that has a left neighbour to join, neighbour = neighbour + leaf at once. What is
+// joined then joins `joins` more neighbours, each to the left of the last.
 struct LeafStep {
   float* leaf = nullptr;  // [rows][kPanelOutputs]
   bool first = false;     // the leaf holds nothing yet
   float* left = nullptr;  // the partial sum to join, or null
+  int32_t joins = 0;
+};
+
+// Gives the steps of segments, which are asked for in ascending order.
+class LeafWalk {
+ public:
+  LeafWalk(float* slots, int64_t slot_floats) : leaf_(slots), slot_floats_(slot_floats) {}
+
+  inline LeafStep Next(const Segment& segment) {
+    const int32_t merges = segment.merges;
+    const LeafStep step = {leaf_, fresh_, merges > 0 ? leaf_ - slot_floats_ : nullptr,
+                           merges > 1 ? merges - 1 : 0};
+    fresh_ = merges >= 0;
+    if (fresh_) leaf_ += slot_floats_ * (1 - merges);
+    return step;
+  }
+
+ private:
+  float* leaf_;
+  const int64_t slot_floats_;
+  bool fresh_ = true;
 };
 
 // accumulate(segment, index, step) does one step. Only outputs [first, first + width) are touched.
 template <typename Accumulate>
 inline void SumLeaves(const PanelArgs& args, int64_t first, int64_t width, float* slots,
                       const Accumulate& accumulate) {
-  float* leaf = slots;
-  bool fresh = true;
+  LeafWalk walk(slots, args.slot_floats);
   for (int64_t index = 0; index < args.segment_count; ++index) {
     const Segment& segment = args.segments[index];
-    accumulate(segment, index,
-               LeafStep{leaf, fresh, segment.merges > 0 ? leaf - args.slot_floats : nullptr});
-    fresh = segment.merges >= 0;
-    if (!fresh) continue;
-    if (segment.merges > 0) leaf -= args.slot_floats;
-    for (int32_t merge = 1; merge < segment.merges; ++merge) {
-      const float* right = leaf;
-      leaf -= args.slot_floats;
-      AddSum(leaf, right, args.block.rows, first, width);
+    const LeafStep step = walk.Next(segment);
+    accumulate(segment, index, step);
+    float* to = step.left;
+    for (int32_t join = 0; join < step.joins; ++join, to -= args.slot_floats) {
+      AddSum(to - args.slot_floats, to, args.block.rows, first, width);
     }
-    leaf += args.slot_floats;
   }
 }
 
@@ -64,6 +80,8 @@ inline void SumLeaves(const PanelArgs& args, int64_t first, int64_t width, float
       float* to = args.out + root * args.out_root_stride + row * args.out_row_stride;
       if (args.bias != nullptr) {
         for (int64_t i = 0; i < args.outputs; ++i) to[i] = from[i] + args.bias[i];
+      } else if (args.outputs == kPanelOutputs) {  // a length known to the compiler
+        __builtin_memcpy(to, from, kPanelOutputs * sizeof(float));
       } else {
         __builtin_memcpy(to, from, static_cast<size_t>(args.outputs) * sizeof(float));
       }

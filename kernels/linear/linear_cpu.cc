@@ -20,7 +20,7 @@ constexpr int64_t kItemRows = 128;           // rows that one work item takes th
 constexpr int64_t kTileItemBytes = 1 << 20;  // of rows, likewise: they stay in L2 between panels
 constexpr int64_t kItemsPerThread = 8;       // where a thread takes several items at once
 constexpr int64_t kTileUnitRowsMin = 5;      // fewer rows leave most of a tile empty
-constexpr int64_t kPrepareElements = 16384;  // activations worth handing to another thread
+constexpr int64_t kPrepareElements = 8192;   // activations worth handing to another thread
 
 bool UsesInt8(const LinearShape& shape, ActivationFormat activation) {
   return IsQuantized(shape.format) && activation == ActivationFormat::kInt8;
@@ -165,6 +165,7 @@ void Linear(const LinearArgs& args, Stream& stream) {
       in_parts ? std::max(kItemRows, kTileItemBytes / shape.inputs / kItemRows * kItemRows)
                : kItemRows;
   const int64_t parts = (args.rows + item_rows - 1) / item_rows;  // items per panel
+  const bool staged_prefetch = ActiveIsa() == Isa::kAmx;  // of Intel's cores, all that have it
   const auto run = [&](int64_t begin, int64_t end) {
     alignas(64) float slots[kSlotsMax * kTileSlotFloats];
     if (family.configure != nullptr) family.configure();
@@ -187,6 +188,7 @@ void Linear(const LinearArgs& args, Stream& stream) {
       p.roots = roots;
       p.bias = args.bias == nullptr ? nullptr : args.bias + output;
       p.slot_floats = family.slot_floats;
+      p.staged_prefetch = staged_prefetch;
       const int64_t row_end = std::min(args.rows, (part + 1) * item_rows);
       for (int64_t row = part * item_rows; row < row_end; row += family.sum_rows) {
         p.block = workspace.Block(row, std::min(family.sum_rows, row_end - row));

@@ -1,19 +1,29 @@
 // Int8 activations on the tile unit (AMX): 16 rows x 64 inputs x 16 outputs an instruction. The
 // integers are those of the other families, and the floats are added in their order: the same bits.
 //
-// The codes of a segment are spread to signed bytes once for all rows of the block, into L1. Then
-// two bands of rows at a time are multiplied; while the tile unit works, the vector units scale the
-// sums of the two bands before.
+// Three things are done to a segment, one after the other: its codes are spread to signed bytes, in
+// L1 and once for all rows of the block; two bands of rows at a time are multiplied; and the sums
+// are scaled. A core does not look far enough ahead to overlap them, so the instructions of three
+// segments take turns: one is spread while the one before is multiplied and the one before that is
+// scaled. Memory is then asked for codes all the time.
+#include <utility>
+
+#include "kernels/linear/amx_tiles.h"
 #include "kernels/linear/avx512.h"
 #include "kernels/linear/leaf_sum.h"
 
 namespace octet::kernels {
 namespace {
 
-constexpr int64_t kTileBytes = kTileRows * kTileInputs;
-constexpr int64_t kSpanTiles = 8;  // of inputs whose codes are spread at once
-constexpr int64_t kPrefetchBytes = 8192;
-constexpr int kBandsMax = 2;  // at a time; with 3 vectors of outputs they fill six of eight tiles
+// Of inputs whose codes wait, spread, for all bands of the block: more of them keep leaves in L1
+// where there are many rows, fewer begin a panel sooner.
+constexpr int64_t kGroupTiles = 4;
+constexpr int64_t kGroupTilesOfFewRows = 2;
+constexpr int64_t kPairRows = kBandsMax * kTileRows;
+// What takes turns: a segment of two whole tiles.
+constexpr int64_t kRegularTiles = 2;
+constexpr int64_t kRegularInputs = kRegularTiles * kTileInputs;
+static_assert(kRegularTiles * kTileChunks == kTileSteps && kTileRows == kTileSteps);
 
 // For _tile_loadconfig: all eight tiles whole.
 struct alignas(64) TileConfig {
@@ -25,130 +35,25 @@ struct alignas(64) TileConfig {
 };
 static_assert(sizeof(TileConfig) == 64);
 
-// How codes become the bytes of the unit's second operand.
-enum class Spread : uint8_t {
-  kInt4Signed,   // symmetric: code - 8
-  kInt4Code,     // asymmetric: the code
-  kInt8Signed,   // symmetric: code - 128
-  kInt8Unsigned  // asymmetric: the code, multiplied as unsigned
-};
-
 // std::min has external linkage.
 constexpr int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t TilesOf(int64_t inputs) { return (inputs + kTileInputs - 1) / kTileInputs; }
 
-constexpr bool IsInt4(Spread spread) {
-  return spread == Spread::kInt4Signed || spread == Spread::kInt4Code;
-}
+struct Part {
+  const Segment* segment = nullptr;
+  int64_t index = 0;
+  LeafStep step;
+};
 
-template <Spread kSpread>
-inline __m512i SpreadBytes(__m512i codes) {
-  if (kSpread == Spread::kInt4Signed) return _mm512_sub_epi8(codes, _mm512_set1_epi8(8));
-  if (kSpread == Spread::kInt8Signed) return _mm512_xor_si512(codes, _mm512_set1_epi8(-128));
-  return codes;
-}
-
-// Chunks of V vectors of outputs to tiles [tile][V][16 quads of inputs][16 outputs][4].
-template <Spread kSpread, int V>
-[[gnu::noinline]] void SpreadCodes(const std::byte* codes, int64_t chunk_bytes, int64_t chunks,
-                                   int8_t* to) {
-  const __m512i mask = _mm512_set1_epi8(0x0f);
-  constexpr int64_t kTileChunks = kTileInputs / kChunkInputs;
-  for (int64_t chunk = 0; chunk < chunks; ++chunk, codes += chunk_bytes) {
-    int8_t* tile = to + chunk / kTileChunks * V * kTileBytes + chunk % kTileChunks * 128;
-    for (int64_t line = 0; line < chunk_bytes; line += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
-    }
-    for (int v = 0; v < V; ++v, tile += kTileBytes) {
-      const __m512i raw = _mm512_loadu_si512(codes + v * 64);
-      const __m512i low = IsInt4(kSpread) ? _mm512_and_si512(raw, mask) : raw;
-      const __m512i high = IsInt4(kSpread) ? _mm512_and_si512(_mm512_srli_epi16(raw, 4), mask)
-                                           : _mm512_loadu_si512(codes + chunk_bytes / 2 + v * 64);
-      _mm512_store_si512(tile, SpreadBytes<kSpread>(low));
-      _mm512_store_si512(tile + 64, SpreadBytes<kSpread>(high));
-    }
-  }
-  // What is left of the last tile meets rows that are zero there, and must only be finite: integers
-  // are. It is cleared all the same, lest uninitialized memory decide on anything.
-  for (; chunks % kTileChunks != 0; ++chunks) {
-    int8_t* tile = to + chunks / kTileChunks * V * kTileBytes + chunks % kTileChunks * 128;
-    for (int v = 0; v < V; ++v, tile += kTileBytes) {
-      _mm512_store_si512(tile, _mm512_setzero_si512());
-      _mm512_store_si512(tile + 64, _mm512_setzero_si512());
-    }
-  }
-}
-
-// Tiles 0..5 are sums [band][vector], 6 holds rows, 7 codes. The numbers must be literals.
-#define OCTET_MULTIPLY_TILE(sum)          \
-  if (kSpread == Spread::kInt8Unsigned) { \
-    _tile_dpbsud(sum, 6, 7);              \
-  } else {                                \
-    _tile_dpbssd(sum, 6, 7);              \
-  }
-
-template <Spread kSpread, int V, int B>
-inline void MultiplyTiles(const int8_t* rows, int64_t band_bytes, const int8_t* codes,
-                          int64_t tiles) {
-  asm volatile("" ::: "memory");  // GCC's intrinsics do not say that they read memory
-  for (int64_t tile = 0; tile < tiles; ++tile, rows += kTileBytes, codes += V * kTileBytes) {
-    _tile_loadd(6, rows, 64);
-    _tile_loadd(7, codes, 64);
-    OCTET_MULTIPLY_TILE(0)
-    if constexpr (B == 2) {
-      _tile_loadd(6, rows + band_bytes, 64);
-      OCTET_MULTIPLY_TILE(3)
-    }
-    if constexpr (V == 3) {
-      _tile_loadd(7, codes + kTileBytes, 64);
-      if constexpr (B == 2) {
-        OCTET_MULTIPLY_TILE(4)
-        _tile_loadd(6, rows, 64);
-      }
-      OCTET_MULTIPLY_TILE(1)
-      _tile_loadd(7, codes + 2 * kTileBytes, 64);
-      OCTET_MULTIPLY_TILE(2)
-      if constexpr (B == 2) {
-        _tile_loadd(6, rows + band_bytes, 64);
-        OCTET_MULTIPLY_TILE(5)
-      }
-    }
-  }
-}
-#undef OCTET_MULTIPLY_TILE
-
-template <int V, int B>
-inline void ClearTiles() {
-  _tile_zero(0);
-  if constexpr (V == 3) {
-    _tile_zero(1);
-    _tile_zero(2);
-  }
-  if constexpr (B == 2) {
-    _tile_zero(3);
-    if constexpr (V == 3) {
-      _tile_zero(4);
-      _tile_zero(5);
-    }
-  }
-}
-
-// To [band][vector][16 rows][16 outputs].
-template <int V, int B>
-inline void StoreTiles(int32_t* to) {
-  constexpr int64_t kTile = kTileRows * kVectorOutputs;
-  _tile_stored(0, to, 64);
-  if constexpr (V == 3) {
-    _tile_stored(1, to + kTile, 64);
-    _tile_stored(2, to + 2 * kTile, 64);
-  }
-  if constexpr (B == 2) {
-    _tile_stored(3, to + V * kTile, 64);
-    if constexpr (V == 3) {
-      _tile_stored(4, to + 4 * kTile, 64);
-      _tile_stored(5, to + 5 * kTile, 64);
-    }
-  }
-}
+// Segments whose codes are spread together, or one that is too long for that.
+struct Group {
+  Part parts[kGroupTiles];
+  int64_t count = 0;
+  int64_t tiles = 0;
+  int64_t spread = 0;        // parts that are spread
+  int64_t spread_tiles = 0;  // and their tiles
+  int8_t* codes = nullptr;   // [kGroupTiles][V] tiles
+};
 
 // Outputs [first, first + 16 V) of a panel times a block of rows.
 template <Spread kSpread, int V>
@@ -157,150 +62,319 @@ class PanelSum {
   PanelSum(const PanelArgs& args, int64_t first, float* slots)
       : args_(args),
         first_(first),
-        slots_(slots),
-        chunk_bytes_(args.width * (IsInt4(kSpread) ? 4 : 8)) {
-    const Segment& last = args.segments[args.segment_count - 1];
-    band_bytes_ = (last.tile_begin + Tiles(last.inputs)) * kTileBytes;
-  }
+        chunk_bytes_(args.width * (IsInt4(kSpread) ? 4 : 8)),
+        band_bytes_(BandBytes(args)),
+        walk_(slots, args.slot_floats) {}
 
   void Run() {
-    SumLeaves(args_, first_, V * kVectorOutputs, slots_,
-              [&](const Segment& segment, int64_t index, const LeafStep& step) {
-                Add({&segment, index, step});
-              });
+    Group groups[2];
+    groups[0].codes = spread_[0];
+    groups[1].codes = spread_[1];
+    Group* group = &groups[0];
+    next_ = &groups[1];
+    Gather(next_);
+    SpreadRest(next_);
+    while (next_->count > 0) {
+      Group* const done = group;
+      group = next_;
+      next_ = done;
+      Gather(next_);
+      for (int64_t row = 0; row < args_.block.rows; row += kPairRows) MultiplyPair(*group, row);
+      SpreadRest(next_);
+    }
+    Scale();
   }
 
  private:
-  struct Part {
-    const Segment* segment = nullptr;
-    int64_t index = 0;
-    LeafStep step;
-  };
-  // Sums that are in `sums_`, not yet in their leaf.
-  struct Waiting {
+  // A part times a pair of bands.
+  struct Unit {
     Part part;
     int64_t row = 0;
-    int64_t rows = 0;
+    int64_t rows = 0;  // 0: there is none
+    const int32_t* sums = nullptr;
   };
 
-  static int64_t Tiles(int64_t inputs) { return (inputs + kTileInputs - 1) / kTileInputs; }
+  // Of the weights and of a row. Indices are literals wherever these are used, or GCC keeps them in
+  // memory.
+  struct Factors {
+    __m512 scale[3];
+    __m512 offset[3];
+  };
+  struct RowFactors {
+    __m512 scale;
+    __m512 sum;
+  };
 
-  // Segments wait until there is no room for more codes, or their leaf ends.
-  void Add(const Part& part) {
-    const int64_t tiles = Tiles(part.segment->inputs);
-    if (tiles_ + tiles > kSpanTiles) MultiplyParts();
-    if (tiles <= kSpanTiles) SpreadSpan(*part.segment, 0, part.segment->inputs);
-    parts_[part_count_++] = part;
-    tiles_ += tiles;
-    if (part.segment->merges >= 0) MultiplyParts();
-  }
-
-  // Two bands of rows at a time take all segments that wait, while their leaf is in L1.
-  void MultiplyParts() {
-    for (int64_t row = 0; row < args_.block.rows; row += kBandsMax * kTileRows) {
-      const int64_t rows = Least(kBandsMax * kTileRows, args_.block.rows - row);
-      const int8_t* codes = spread_;
-      for (int64_t i = 0; i < part_count_; ++i) {
-        if (rows > kTileRows) {
-          MultiplyBands<2>({parts_[i], row, rows}, codes);
-        } else {
-          MultiplyBands<1>({parts_[i], row, rows}, codes);
-        }
-        codes += Tiles(parts_[i].segment->inputs) * V * kTileBytes;
-      }
-    }
-    Scale();
-    part_count_ = 0;
-    tiles_ = 0;
-  }
-
-  void SpreadSpan(const Segment& segment, int64_t begin, int64_t inputs) {
-    const std::byte* codes = args_.panel + segment.codes_at * args_.width + first_ * 4 +
-                             begin / kChunkInputs * chunk_bytes_;
-    SpreadCodes<kSpread, V>(codes, chunk_bytes_, (inputs + kChunkInputs - 1) / kChunkInputs,
-                            spread_ + tiles_ * V * kTileBytes);
-  }
-
-  // A segment with more inputs than there is room for is alone, and spread here, in turns.
-  template <int B>
-  [[gnu::noinline]] void MultiplyBands(const Waiting& next, const int8_t* codes) {
-    const Segment& segment = *next.part.segment;
-    const int8_t* rows =
-        args_.block.codes + next.row / kTileRows * band_bytes_ + segment.tile_begin * kTileBytes;
-    constexpr int64_t kSpan = kSpanTiles * kTileInputs;
-    ClearTiles<V, B>();
-    for (int64_t begin = 0; begin < segment.inputs; begin += kSpan) {
-      if (segment.inputs > kSpan) {
-        tiles_ = 0;
-        SpreadSpan(segment, begin, Least(kSpan, segment.inputs - begin));
-      }
-      MultiplyTiles<kSpread, V, B>(rows + begin / kTileInputs * kTileBytes, band_bytes_, codes,
-                                   Tiles(Least(kSpan, segment.inputs - begin)));
-    }
-    Scale();
-    StoreTiles<V, B>(sums_);
-    waiting_ = next;
-  }
-
-  void Scale() {
-    if (waiting_.rows == 0) return;
-    if (waiting_.part.step.left != nullptr) {
-      ScaleBands<true>();
-    } else {
-      ScaleBands<false>();
-    }
-    waiting_.rows = 0;
-  }
-
-  // As AddToLeaf of linear_cpu_avx512.cc, which adds +0 where there is nothing to join: no sum is
-  // -0.
-  template <bool kJoins>
-  [[gnu::noinline]] void ScaleBands() {
-    const GroupScales<V> group(args_, first_, *waiting_.part.segment);
-    const LeafStep& step = waiting_.part.step;
-    const __mmask16 begun = step.first ? 0 : 0xffff;
-    for (int64_t done = 0; done < waiting_.rows; done += kTileRows) {
-      const int64_t row = waiting_.row + done;
-      const int64_t rows = Least(kTileRows, waiting_.rows - done);
-      const int64_t scale_at = row * args_.segment_count + waiting_.part.index * kTileRows;
-      const float* x_scale = args_.block.scales + scale_at;
-      const float* x_sum = reinterpret_cast<const float*>(args_.block.sums) + scale_at;
-      const int32_t* sums = sums_ + done * V * kVectorOutputs;
-      const float* leaf = step.leaf + row * kPanelOutputs + first_;
-      float* to = (kJoins ? step.left : step.leaf) + row * kPanelOutputs + first_;
-      for (int64_t i = 0; i < rows; ++i) {
-        const __m512 scale_of_row = _mm512_set1_ps(x_scale[i]);
-        const __m512 sum_of_row = _mm512_set1_ps(kIsAsymmetric ? x_sum[i] : 0);
-#pragma GCC unroll 3
-        for (int v = 0; v < V; ++v) {
-          const int64_t at = i * kPanelOutputs + v * kVectorOutputs;
-          const __m512 exact =
-              _mm512_cvtepi32_ps(_mm512_load_si512(sums + (v * kTileRows + i) * kVectorOutputs));
-          const __m512 scale = _mm512_mul_ps(group.scale[v], scale_of_row);
-          const __m512 before = _mm512_maskz_load_ps(begun, leaf + at);
-          __m512 sum = _mm512_add_ps(before, _mm512_mul_ps(exact, scale));
-          if (kIsAsymmetric) sum = _mm512_add_ps(sum, _mm512_mul_ps(group.offset[v], sum_of_row));
-          if (kJoins) sum = _mm512_add_ps(_mm512_load_ps(to + at), sum);
-          _mm512_store_ps(to + at, sum);
-        }
-      }
-    }
-  }
+  // Where scaling a unit finds and leaves what it needs.
+  struct Scaling {
+    __mmask16 begun;
+    int64_t rows;
+    int64_t band_scales;  // from a band's scales to the next one's
+    const int32_t* sums;
+    const float* x_scale;
+    const float* x_sum;
+    const float* leaf;
+    float* to;
+  };
 
   static constexpr bool kIsAsymmetric =
       kSpread == Spread::kInt4Code || kSpread == Spread::kInt8Unsigned;
 
+  static int64_t BandBytes(const PanelArgs& args) {
+    const Segment& last = args.segments[args.segment_count - 1];
+    return (last.tile_begin + TilesOf(last.inputs)) * kTileBytes;
+  }
+
+  static bool IsRegular(const Part& part) { return part.segment->inputs == kRegularInputs; }
+
+  void Gather(Group* group) {
+    const int64_t room = args_.block.rows > kPairRows ? kGroupTiles : kGroupTilesOfFewRows;
+    group->count = 0;
+    group->tiles = 0;
+    group->spread = 0;
+    group->spread_tiles = 0;
+    while (segment_ < args_.segment_count) {
+      const Segment& segment = args_.segments[segment_];
+      const int64_t tiles = TilesOf(segment.inputs);
+      if (group->count > 0 && group->tiles + tiles > room) return;
+      group->parts[group->count++] = {&segment, segment_++, walk_.Next(segment)};
+      group->tiles += tiles;
+    }
+  }
+
+  const std::byte* CodesOf(const Segment& segment) const {
+    return args_.panel + segment.codes_at * args_.width + first_ * 4;
+  }
+
+  void SpreadSpan(const Segment& segment, int64_t begin, int64_t inputs, int8_t* to) const {
+    SpreadCodes<kSpread, V>(CodesOf(segment) + begin / kChunkInputs * chunk_bytes_, chunk_bytes_,
+                            (inputs + kChunkInputs - 1) / kChunkInputs, to);
+  }
+
+  // The place of the group's next part, which counts as spread from now on.
+  static int8_t* TakePlace(Group* group) {
+    int8_t* const place = group->codes + group->spread_tiles * V * kTileBytes;
+    group->spread_tiles += TilesOf(group->parts[group->spread++].segment->inputs);
+    return place;
+  }
+
+  void SpreadRest(Group* group) const {
+    if (group->tiles > kGroupTiles) return;
+    while (group->spread < group->count) {
+      const Segment& segment = *group->parts[group->spread].segment;
+      SpreadSpan(segment, 0, segment.inputs, TakePlace(group));
+    }
+  }
+
+  void MultiplyPair(const Group& group, int64_t row) {
+    const int64_t rows = Least(kPairRows, args_.block.rows - row);
+    const int8_t* codes = group.codes;
+    for (int64_t i = 0; i < group.count; ++i) {
+      const Unit unit = {group.parts[i], row, rows, sums_[turn_]};
+      if (rows > kTileRows) {
+        Multiply<2>(unit, codes);
+      } else {
+        Multiply<1>(unit, codes);
+      }
+      waiting_ = unit;
+      turn_ ^= 1;
+      codes += TilesOf(group.parts[i].segment->inputs) * V * kTileBytes;
+    }
+  }
+
+  template <int B>
+  void Multiply(const Unit& unit, const int8_t* codes) {
+    const int8_t* rows = args_.block.codes + unit.row / kTileRows * band_bytes_ +
+                         unit.part.segment->tile_begin * kTileBytes;
+    if (V == 3 && IsRegular(unit.part)) {
+      if (waiting_.rows == 0) waiting_.part = unit.part;  // no row of it is scaled
+      const bool spreads = next_->spread < next_->count && IsRegular(next_->parts[next_->spread]);
+      if (spreads) return TakeTurns<B, true>(rows, codes);
+      if (B == 2) return TakeTurns<B, false>(rows, codes);
+    }
+    MultiplyAlone<B>(*unit.part.segment, rows, codes);
+  }
+
+  // A segment of more inputs than there is room for is spread here, in turns.
+  template <int B>
+  [[gnu::noinline]] void MultiplyAlone(const Segment& segment, const int8_t* rows,
+                                       const int8_t* codes) {
+    constexpr int64_t kSpan = kGroupTiles * kTileInputs;
+    ClearTiles<V, B>();
+    for (int64_t begin = 0; begin < segment.inputs; begin += kSpan) {
+      const int64_t inputs = Least(kSpan, segment.inputs - begin);
+      if (segment.inputs > kSpan) SpreadSpan(segment, begin, inputs, const_cast<int8_t*>(codes));
+      MultiplyTiles<kSpread, V, B>(rows + begin / kTileInputs * kTileBytes, band_bytes_, codes,
+                                   TilesOf(inputs));
+    }
+    Scale();
+    StoreTiles<V, B>(sums_[turn_]);
+  }
+
+  template <int B, bool kSpreads>
+  void TakeTurns(const int8_t* rows, const int8_t* codes) {
+    const std::byte* from = nullptr;
+    int8_t* to = nullptr;
+    if (kSpreads) {
+      from = CodesOf(*next_->parts[next_->spread].segment);
+      to = TakePlace(next_);
+    }
+    constexpr auto kSteps = std::make_integer_sequence<int, kTileSteps>();
+    if (waiting_.part.step.left != nullptr) {
+      RunSteps<B, kSpreads, true>(rows, codes, from, to, kSteps);
+    } else {
+      RunSteps<B, kSpreads, false>(rows, codes, from, to, kSteps);
+    }
+    Join();
+  }
+
+  // What is multiplied and what is spread meanwhile.
+  struct Turns {
+    const int8_t* rows;
+    int64_t band_bytes;
+    const int8_t* codes;
+    int32_t* sums;
+    const std::byte* from;
+    int8_t* to;
+  };
+
+  template <int B, bool kSpreads, bool kJoins, int... kSteps>
+  [[gnu::noinline]] void RunSteps(const int8_t* rows, const int8_t* codes, const std::byte* from,
+                                  int8_t* to, std::integer_sequence<int, kSteps...>) {
+    const Scaling scaling = ScalingOf(waiting_);
+    const Factors factors = FactorsOf(*waiting_.part.segment);
+    const Turns turns = {rows, band_bytes_, codes, sums_[turn_], from, to};
+    asm volatile("" ::: "memory");  // GCC's intrinsics do not say that they touch memory
+    (Step<B, kSpreads, kJoins, kSteps>(turns, scaling, factors), ...);
+    asm volatile("" ::: "memory");
+  }
+
+  template <int B, bool kSpreads, bool kJoins, int kStep>
+  [[gnu::always_inline]] static inline void Step(const Turns& turns, const Scaling& scaling,
+                                                 const Factors& factors) {
+    constexpr int64_t kChunkBytes = kPanelOutputs * (IsInt4(kSpread) ? 4 : 8);
+    constexpr int64_t kLine = kStep / kTileChunks * V * kTileBytes + kStep % kTileChunks * 128;
+    if constexpr (B == 1) StepOneBand<kSpread, kStep>(turns.rows, turns.codes, turns.sums);
+    if constexpr (B == 2) {
+      StepTwoBands<kSpread, kStep>(turns.rows, turns.band_bytes, turns.codes, turns.sums);
+    }
+    if constexpr (kSpreads) {
+      SpreadChunk<kSpread, V>(turns.from + kStep * kChunkBytes, kChunkBytes, turns.to + kLine);
+    }
+    ScaleRow<kJoins>(scaling, factors, 0, kStep);
+    ScaleRow<kJoins>(scaling, factors, 1, kStep);
+  }
+
+  void Scale() {
+    if (waiting_.rows == 0) return;
+    asm volatile("" ::: "memory");
+    if (waiting_.part.step.left != nullptr) {
+      ScaleRows<true>();
+    } else {
+      ScaleRows<false>();
+    }
+    Join();
+  }
+
+  template <bool kJoins>
+  [[gnu::noinline]] void ScaleRows() {
+    const Scaling scaling = ScalingOf(waiting_);
+    const Factors factors = FactorsOf(*waiting_.part.segment);
+    for (int64_t i = 0; i < kTileRows; ++i) {
+      ScaleRow<kJoins>(scaling, factors, 0, i);
+      ScaleRow<kJoins>(scaling, factors, 1, i);
+    }
+  }
+
+  // The end of scaling: nothing waits.
+  void Join() {
+    const LeafStep& step = waiting_.part.step;
+    float* to = step.left;
+    for (int32_t join = 0; join < step.joins; ++join, to -= args_.slot_floats) {
+      AddRows(to - args_.slot_floats, to);
+    }
+    waiting_.rows = 0;
+  }
+
+  // AddSum of leaf_sum.h, of the rows that wait.
+  void AddRows(float* sum, const float* right) const {
+    const int64_t end = (waiting_.row + waiting_.rows) * kPanelOutputs;
+    for (int64_t at = waiting_.row * kPanelOutputs + first_; at < end; at += kPanelOutputs) {
+      for (int v = 0; v < V * kVectorOutputs; v += kVectorOutputs) {
+        const __m512 left = _mm512_load_ps(sum + at + v);
+        _mm512_store_ps(sum + at + v, _mm512_add_ps(left, _mm512_load_ps(right + at + v)));
+      }
+    }
+  }
+
+  [[gnu::always_inline]] inline Factors FactorsOf(const Segment& segment) const {
+    const GroupScales<V> group(args_, first_, segment);
+    constexpr int kSecond = V == 3 ? 1 : 0, kThird = V == 3 ? 2 : 0;
+    Factors factors = {{group.scale[0], group.scale[kSecond], group.scale[kThird]},
+                       {group.offset[0], group.offset[kSecond], group.offset[kThird]}};
+    // Else GCC reads them again, from where GroupScales left them, for every row.
+    asm("" : "+v"(factors.scale[0]), "+v"(factors.scale[1]), "+v"(factors.scale[2]));
+    asm("" : "+v"(factors.offset[0]), "+v"(factors.offset[1]), "+v"(factors.offset[2]));
+    return factors;
+  }
+
+  [[gnu::always_inline]] inline Scaling ScalingOf(const Unit& unit) const {
+    const int64_t scale_at = unit.row * args_.segment_count + unit.part.index * kTileRows;
+    const LeafStep& step = unit.part.step;
+    const int64_t leaf_at = unit.row * kPanelOutputs + first_;
+    return {.begun = static_cast<__mmask16>(step.first ? 0 : 0xffff),
+            .rows = unit.rows,
+            .band_scales = args_.segment_count * kTileRows,
+            .sums = unit.sums,
+            .x_scale = args_.block.scales + scale_at,
+            .x_sum = reinterpret_cast<const float*>(args_.block.sums) + scale_at,
+            .leaf = step.leaf + leaf_at,
+            .to = (step.left != nullptr ? step.left : step.leaf) + leaf_at};
+  }
+
+  // Row i of a band. As AddToLeaf of linear_cpu_avx512.cc, which adds +0 where there is nothing to
+  // join: no sum is -0.
+  template <bool kJoins>
+  [[gnu::always_inline]] static inline void ScaleRow(const Scaling& s, const Factors& factors,
+                                                     int64_t band, int64_t i) {
+    const int64_t row = band * kTileRows + i;
+    if (row >= s.rows) return;
+    const int64_t scale_at = band * s.band_scales + i;
+    const RowFactors row_factors = {_mm512_set1_ps(s.x_scale[scale_at]),
+                                    _mm512_set1_ps(kIsAsymmetric ? s.x_sum[scale_at] : 0)};
+    const int32_t* sums = s.sums + band * V * kTileSums + i * kVectorOutputs;
+    ScaleVector<kJoins, 0>(s, factors, row_factors, sums, row * kPanelOutputs);
+    if constexpr (V == 3) {
+      ScaleVector<kJoins, 1>(s, factors, row_factors, sums, row * kPanelOutputs);
+      ScaleVector<kJoins, 2>(s, factors, row_factors, sums, row * kPanelOutputs);
+    }
+  }
+
+  template <bool kJoins, int kVector>
+  [[gnu::always_inline]] static inline void ScaleVector(const Scaling& s, const Factors& factors,
+                                                        const RowFactors& row, const int32_t* sums,
+                                                        int64_t row_at) {
+    const int64_t at = row_at + kVector * kVectorOutputs;
+    const __m512 exact = _mm512_cvtepi32_ps(_mm512_load_si512(sums + kVector * kTileSums));
+    const __m512 scale = _mm512_mul_ps(factors.scale[kVector], row.scale);
+    const __m512 before = _mm512_maskz_load_ps(s.begun, s.leaf + at);
+    __m512 sum = _mm512_add_ps(before, _mm512_mul_ps(exact, scale));
+    if (kIsAsymmetric) sum = _mm512_add_ps(sum, _mm512_mul_ps(factors.offset[kVector], row.sum));
+    if (kJoins) sum = _mm512_add_ps(_mm512_load_ps(s.to + at), sum);
+    _mm512_store_ps(s.to + at, sum);
+  }
+
   const PanelArgs& args_;
   const int64_t first_;
-  float* const slots_;
   const int64_t chunk_bytes_;
-  int64_t band_bytes_ = 0;
-  Waiting waiting_;
-  Part parts_[kSpanTiles];
-  int64_t part_count_ = 0;
-  int64_t tiles_ = 0;  // of the codes of parts_
-  alignas(64) int8_t spread_[kSpanTiles * V * kTileBytes];
-  alignas(64) int32_t sums_[kBandsMax * V * kTileRows * kVectorOutputs];
+  const int64_t band_bytes_;
+  LeafWalk walk_;
+  int64_t segment_ = 0;    // the first that is in no group yet
+  Group* next_ = nullptr;  // the group that is being spread
+  Unit waiting_;           // multiplied, not yet scaled
+  int turn_ = 0;           // which sums_ are to be written
+  alignas(64) int8_t spread_[2][kGroupTiles * V * kTileBytes];
+  alignas(64) int32_t sums_[2][kBandsMax * V * kTileSums];
 };
 
 template <Spread kSpread>
@@ -311,41 +385,7 @@ void SumPanel(const PanelArgs& args, float* slots) {
   }
 }
 
-// Writes one row's codes of one segment, zeros up to the end of its last tile, and returns their
-// sum.
-int32_t QuantizeRow(const float* x, int64_t inputs, float inverse, int8_t* to) {
-  __m512i sum = _mm512_setzero_si512();
-  for (int64_t k = 0; k < inputs; k += kTileInputs, to += kTileBytes) {
-    for (int64_t i = 0; i < kTileInputs; i += 16) {
-      __m512i q = _mm512_setzero_si512();
-      if (k + i < inputs && inverse != 0) {  // infinity times 0 is no number
-        const __m512 values = LoadInputs(x + k + i, inputs - k - i);
-        q = _mm512_cvtps_epi32(_mm512_mul_ps(values, _mm512_set1_ps(inverse)));
-      }
-      sum = _mm512_add_epi32(sum, q);
-      _mm_store_si128(reinterpret_cast<__m128i*>(to + i), _mm512_cvtepi32_epi8(q));
-    }
-  }
-  return _mm512_reduce_add_epi32(sum);
-}
-
 }  // namespace
-
-void QuantizeAmx(const QuantizeArgs& args) {
-  for (int64_t index = args.begin; index < args.end; ++index) {
-    const Segment& segment = args.segments[index];
-    int8_t* codes = args.block.codes + segment.tile_begin * kTileBytes;
-    for (int64_t row = 0; row < kTileRows; ++row) {
-      const bool is_row = row < args.block.rows;
-      const float* x = args.x + (is_row ? row * args.x_stride + segment.begin : 0);
-      const RowScale scale = is_row ? ScaleOf(x, segment.inputs) : RowScale{0, 0};
-      const int32_t sum = QuantizeRow(x, segment.inputs, scale.inverse, codes + row * kTileInputs);
-      const float x_sum = scale.scale * static_cast<float>(sum);
-      args.block.scales[index * kTileRows + row] = scale.scale;
-      __builtin_memcpy(&args.block.sums[index * kTileRows + row], &x_sum, 4);
-    }
-  }
-}
 
 void ConfigureTiles() {
   static constexpr TileConfig kConfig;  // in memory: the intrinsic says that it reads 8 bytes of it

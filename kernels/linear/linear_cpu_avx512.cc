@@ -7,12 +7,11 @@
 namespace octet::kernels {
 namespace {
 
-// One or two rows read memory as fast as the core's own prefetchers ask for it, and asking more
-// slows them. With more rows those fall behind: 12.4 instead of 11.0 GB/s at eight.
 constexpr int kPrefetchRowsMin = 3;
-constexpr int64_t kPrefetchBytes = 8192;
 
 // A tile of one or two rows sums low and high nibbles apart, lest it wait for its own additions.
+// High nibbles are then multiplied where they are, times 16, and their sum is divided: a segment of
+// kSegmentInputsMax still fits.
 template <int V, int R>
 struct Tile {
   static constexpr int kParts = R <= 2 ? 2 : 1;
@@ -34,33 +33,33 @@ inline void MultiplyQuad(const __m512i (&codes)[V], const int8_t* q, __m512i (&s
   }
 }
 
-template <int V, int R, bool kInt4>
+template <int V, int R, bool kInt4, Prefetch kPrefetch>
 inline void MultiplyChunks(const std::byte* codes, int64_t chunk_bytes, int64_t chunks,
                            const int8_t* q, Tile<V, R>& tile) {
-  const __m512i mask = _mm512_set1_epi8(0x0f);
+  constexpr int kHigh = Tile<V, R>::kParts - 1;
+  const __m512i low_mask = _mm512_set1_epi8(0x0f);
+  const __m512i high_mask = kHigh == 1 ? _mm512_set1_epi8(static_cast<char>(0xf0)) : low_mask;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-    if (R >= (kInt4 ? kPrefetchRowsMin : 2 * kPrefetchRowsMin)) {
-      for (int64_t line = 0; line < chunk_bytes; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
-      }
-    }
+    PrefetchChunk<kPrefetch>(codes, chunk_bytes);
     __m512i low[V], high[V];
     for (int v = 0; v < V; ++v) {
-      const __m512i raw = _mm512_loadu_si512(codes + v * 64);
-      low[v] = kInt4 ? _mm512_and_si512(raw, mask) : raw;
+      __m512i raw = _mm512_loadu_si512(codes + v * 64);
+      asm("" : "+v"(raw));  // else it is loaded twice
+      low[v] = kInt4 ? _mm512_and_si512(raw, low_mask) : raw;
+      if (kInt4) {
+        high[v] = _mm512_and_si512(kHigh == 1 ? raw : _mm512_srli_epi16(raw, 4), high_mask);
+      } else {
+        high[v] = _mm512_loadu_si512(codes + chunk_bytes / 2 + v * 64);
+      }
     }
     MultiplyQuad<V, R>(low, q, tile.sum[0]);
-    for (int v = 0; v < V; ++v) {
-      const __m512i raw = _mm512_loadu_si512(codes + (kInt4 ? 0 : chunk_bytes / 2) + v * 64);
-      high[v] = kInt4 ? _mm512_and_si512(_mm512_srli_epi16(raw, 4), mask) : raw;
-    }
-    MultiplyQuad<V, R>(high, q + R * 4, tile.sum[Tile<V, R>::kParts - 1]);
+    MultiplyQuad<V, R>(high, q + R * 4, tile.sum[kHigh]);
     codes += chunk_bytes;
     q += R * 8;
   }
 }
 
-template <int V, int R>
+template <int V, int R, bool kInt4>
 inline void AddToLeaf(const PanelArgs& args, int64_t first, const Segment& segment, int64_t index,
                       const Tile<V, R>& tile, const LeafStep& step) {
   const GroupScales<V> group(args, first, segment);
@@ -75,7 +74,10 @@ inline void AddToLeaf(const PanelArgs& args, int64_t first, const Segment& segme
 #pragma GCC unroll 3
     for (int v = 0; v < V; ++v) {
       __m512i total = tile.sum[0][r][v];
-      if (Tile<V, R>::kParts == 2) total = _mm512_add_epi32(total, tile.sum[1][r][v]);
+      if (Tile<V, R>::kParts == 2) {
+        const __m512i high = tile.sum[1][r][v];
+        total = _mm512_add_epi32(total, kInt4 ? _mm512_srai_epi32(high, 4) : high);
+      }
       const __m512 exact = _mm512_cvtepi32_ps(total);
       const __m512 scale = _mm512_mul_ps(group.scale[v], x_scale);
       const __m512 before = _mm512_maskz_load_ps(begun, step.leaf + at + v * 16);
@@ -100,11 +102,19 @@ inline void AddSegment(const PanelArgs& args, int64_t first, const Segment& segm
     }
   }
   const std::byte* codes = args.panel + segment.codes_at * args.width + first * 4;
-  const int64_t chunk_bytes = args.width * (kInt4 ? 4 : 8);
+  const int64_t width = V == 3 ? kPanelOutputs : args.width;  // known when compiled, or nearly
+  const int64_t chunk_bytes = width * (kInt4 ? 4 : 8);
   const int64_t chunks = (segment.inputs + kChunkInputs - 1) / kChunkInputs;
   const int8_t* q = args.block.codes + segment.padded_begin * R;
-  MultiplyChunks<V, R, kInt4>(codes, chunk_bytes, chunks, q, tile);
-  AddToLeaf<V, R>(args, first, segment, index, tile, step);
+  constexpr bool kManyRows = R >= (kInt4 ? kPrefetchRowsMin : 2 * kPrefetchRowsMin);
+  if (args.staged_prefetch) {
+    PrefetchChunk<Prefetch::kStaged>(codes - 128, 128);
+    MultiplyChunks<V, R, kInt4, Prefetch::kStaged>(codes, chunk_bytes, chunks, q, tile);
+  } else {
+    constexpr Prefetch kPrefetch = kManyRows ? Prefetch::kFar : Prefetch::kNone;
+    MultiplyChunks<V, R, kInt4, kPrefetch>(codes, chunk_bytes, chunks, q, tile);
+  }
+  AddToLeaf<V, R, kInt4>(args, first, segment, index, tile, step);
 }
 
 // Outputs [first, first + 16 V) of a panel times a block of R rows.

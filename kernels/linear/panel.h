@@ -36,6 +36,7 @@ inline constexpr float kAmaxMin = 0x1p-100f;
 
 // The tile unit multiplies kTileRows rows by kTileInputs (segments.h) at a time.
 inline constexpr int64_t kTileRows = 16;
+inline constexpr int64_t kTileBytes = kTileRows * kTileInputs;
 inline constexpr int64_t kTileBlockRows = 128;  // rows that share a pass over a panel
 inline constexpr int64_t kTileSlotFloats = kTileBlockRows * kPanelOutputs;
 
@@ -84,6 +85,7 @@ struct PanelArgs {
   int64_t roots = 0;
   const float* bias = nullptr;  // [outputs] or null
   int64_t slot_floats = kSlotFloats;
+  bool staged_prefetch = false;  // memory has to be asked for codes, see linear_cpu_avx512.cc
 };
 
 // `slots` has room for the deepest stack of the program, slot_floats each, and is aligned to 64

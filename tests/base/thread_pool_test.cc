@@ -41,6 +41,23 @@ TEST(ThreadPool, ResultsAreSeenByTheCaller) {
   for (int64_t i = 0; i < 512; ++i) ASSERT_EQ(values[i], i * 500 * 501 / 2);
 }
 
+// Whoever has the first item waits for all others, so someone else must take the rest of its run.
+TEST(ThreadPool, AThreadThatIsHeldUpIsHelped) {
+  ThreadPool pool(3);
+  constexpr int64_t kItems = 30;
+  std::atomic<int64_t> done{0};
+  std::atomic<bool> helped{false};
+  pool.ParallelFor(kItems, 1, [&](int64_t begin, int64_t) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (begin == 0 && done.load() < kItems - 1 && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::yield();
+    }
+    if (begin == 0) helped = done.load() == kItems - 1;
+    done.fetch_add(1);
+  });
+  EXPECT_TRUE(helped.load());
+}
+
 TEST(ThreadPool, OnEachThreadRunsOncePerThread) {
   for (const int threads : {1, 2, 5}) {
     ThreadPool pool(threads);
