@@ -10,8 +10,8 @@
 
 namespace octet::kernels {
 
-// Ascending preference. kAmx is kAvx512Vnni with the same bits, whose linears of int8 activations use
-// the tile unit where that is faster.
+// Ascending preference. kAmx is kAvx512Vnni with the same bits, whose linears of int8 activations
+// and attention over int8 caches use the tile unit where that is faster.
 enum class Isa { kPlain, kAvx2, kAvx512Vnni, kAmx };
 inline constexpr Isa kIsas[] = {Isa::kPlain, Isa::kAvx2, Isa::kAvx512Vnni, Isa::kAmx};
 

@@ -34,6 +34,11 @@ OCTET_INLINE F32x16 LoadLanes(const int8_t* p) {
   return {{_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)),
            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(codes, codes)))}};
 }
+OCTET_INLINE F32x16 LoadLanes(const int32_t* p) {
+  const auto* eights = reinterpret_cast<const __m256i*>(p);
+  return {{_mm256_cvtepi32_ps(_mm256_loadu_si256(eights)),
+           _mm256_cvtepi32_ps(_mm256_loadu_si256(eights + 1))}};
+}
 OCTET_INLINE F32x16 LoadLanes(const BF16* p) {
   const auto widen = [](const BF16* half) {
     const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(half));
@@ -107,15 +112,22 @@ OCTET_INLINE F32x16 AddToExponent(F32x16 p, F32x16 z) {
   };
   return {{add(p.v[0], z.v[0]), add(p.v[1], z.v[1])}};
 }
-// The low byte of each lane's bits.
-OCTET_INLINE void StoreLowBytes(int8_t* p, F32x16 a) {
-  const __m256i mask = _mm256_set1_epi32(0xff);
+// The two low bytes of each lane's bits.
+OCTET_INLINE __m256i LowShorts(F32x16 a) {
+  const __m256i mask = _mm256_set1_epi32(0xffff);
   const __m256i halves = _mm256_packus_epi32(_mm256_and_si256(_mm256_castps_si256(a.v[0]), mask),
                                              _mm256_and_si256(_mm256_castps_si256(a.v[1]), mask));
-  const __m256i ordered = _mm256_permute4x64_epi64(halves, 0xd8);
+  return _mm256_permute4x64_epi64(halves, 0xd8);
+}
+OCTET_INLINE void StoreLowShorts(int16_t* p, F32x16 a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), LowShorts(a));
+}
+// The low byte of each lane's bits.
+OCTET_INLINE void StoreLowBytes(int8_t* p, F32x16 a) {
+  const __m256i bytes = _mm256_and_si256(LowShorts(a), _mm256_set1_epi16(0xff));
   _mm_storeu_si128(
       reinterpret_cast<__m128i*>(p),
-      _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1)));
+      _mm_packus_epi16(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)));
 }
 
 // a > b ? a : b, so that b is taken where either is NaN.

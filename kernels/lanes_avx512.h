@@ -21,6 +21,9 @@ OCTET_INLINE F32x16 LoadLanes(const int8_t* p) {
   const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes))};
 }
+OCTET_INLINE F32x16 LoadLanes(const int32_t* p) {
+  return {_mm512_cvtepi32_ps(_mm512_loadu_si512(p))};
+}
 OCTET_INLINE F32x16 LoadLanes(const BF16* p) {
   const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
@@ -56,6 +59,11 @@ OCTET_INLINE F32x16 AddToExponent(F32x16 p, F32x16 z) {
 // The low byte of each lane's bits.
 OCTET_INLINE void StoreLowBytes(int8_t* p, F32x16 a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_castps_si512(a.v)));
+}
+// The two low bytes of each lane's bits.
+OCTET_INLINE void StoreLowShorts(int16_t* p, F32x16 a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtepi32_epi16(_mm512_castps_si512(a.v)));
 }
 
 // Lane i is nibble i of eight bytes, the low one of a byte first.

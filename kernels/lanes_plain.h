@@ -47,6 +47,11 @@ OCTET_INLINE F32x16 LoadLanes(const int8_t* p) {
   for (int i = 0; i < kLanes; ++i) wide[i] = static_cast<float>(p[i]);
   return LoadLanes(wide);
 }
+OCTET_INLINE F32x16 LoadLanes(const int32_t* p) {
+  float wide[kLanes];
+  for (int i = 0; i < kLanes; ++i) wide[i] = static_cast<float>(p[i]);
+  return LoadLanes(wide);
+}
 OCTET_INLINE F32x16 LoadLanes(const BF16* p) {
   float wide[kLanes];
   for (int i = 0; i < kLanes; ++i) wide[i] = std::bit_cast<float>(uint32_t{p[i].bits} << 16);
@@ -110,6 +115,12 @@ OCTET_INLINE void StoreLowBytes(int8_t* p, F32x16 a) {
   uint32_t wide[kLanes];
   std::memcpy(wide, &a, sizeof(wide));
   for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(wide[i] & 0xffu);
+}
+// The two low bytes of each lane's bits.
+OCTET_INLINE void StoreLowShorts(int16_t* p, F32x16 a) {
+  uint32_t wide[kLanes];
+  std::memcpy(wide, &a, sizeof(wide));
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int16_t>(wide[i] & 0xffffu);
 }
 
 // Lane i is nibble i of eight bytes, the low one of a byte first.

@@ -29,6 +29,8 @@ void CheckHost(const AttentionArgs& args) {
     OCTET_CHECK_GT(group.head_count, 0);
     heads += group.head_count;
   }
+  OCTET_CHECK(args.layout.format != KvFormat::kInt8 ||
+              args.layout.head_dim <= kAttentionInt8HeadDimMax);
   OCTET_CHECK_GE(args.q_stride, heads * args.layout.head_dim);
   OCTET_CHECK_GE(args.out_stride, heads * args.layout.head_dim);
 }

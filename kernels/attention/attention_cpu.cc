@@ -16,7 +16,7 @@ constexpr int64_t kPartsPerThread = 4;  // splits in flight when splits are hand
 
 // What one thread owns of the workspace, in floats.
 struct ScratchPlan {
-  int64_t padded_dim = 0;
+  int64_t padded_dim = 0;   // for any format
   int64_t int4_groups = 0;  // of a vector: room for any format
   int64_t q() const { return kTileVectors * padded_dim; }
   int64_t q_sum() const { return kTileVectors; }
@@ -24,14 +24,20 @@ struct ScratchPlan {
   int64_t wide() const { return kKvBlockTokens * padded_dim; }
   int64_t scales() const { return 4 * kKvBlockTokens; }
   int64_t groups() const { return 2 * kKvBlockTokens * int4_groups; }
+  // int8: codes of queries, the same for the tile unit, 3 numbers a vector, dots, weights, values.
+  int64_t q_codes() const { return kTileVectors * padded_dim / 2; }
+  int64_t vectors() const { return kTileVectors; }
+  int64_t weights() const { return kWeightBytes / 4; }
+  int64_t value_tiles() const { return kKvBlockTokens * padded_dim / 4; }
   int64_t states() const { return kTileVectors * (kStateHead + padded_dim); }
   int64_t floats() const {
-    return q() + q_sum() + scores() + wide() + scales() + groups() + kPartsPerThread * states();
+    return q() + q_sum() + scores() + wide() + scales() + groups() + 2 * q_codes() + 3 * vectors() +
+           scores() + weights() + value_tiles() + kPartsPerThread * states();
   }
 };
 
 ScratchPlan PlanScratch(int64_t head_dim) {
-  return {AlignUp(head_dim, 16), (head_dim + kKvInt4Group - 1) / kKvInt4Group};
+  return {AlignUp(head_dim, kInt8DimMultiple), (head_dim + kKvInt4Group - 1) / kKvInt4Group};
 }
 
 // All tiles of a step, counted without being stored.
@@ -46,17 +52,33 @@ class TilePlan {
 
   int64_t count() const { return count_; }
 
-  // Tile `index` with the scratch of `thread`. Sequences are walked: there are few.
-  AttentionTile Make(int64_t index, int thread) const {
-    for (const AttentionSequence& sequence : args_.sequences) {
-      for (const HeadGroup& group : args_.groups) {
-        const int64_t tiles = TilesOf(sequence, group);
-        if (index < tiles) return MakeOf(sequence, group, index, thread);
-        index -= tiles;
-      }
+  // Where a thread is in the walk over sequences and, inside, groups: tiles that it asks for in
+  // turn are found from where the last one was.
+  struct Place {
+    int64_t first = 0;  // tile of (sequence, group)
+    int64_t sequence = 0;
+    int64_t group = 0;
+  };
+
+  // Tile `index` with the scratch of `thread`.
+  AttentionTile Make(int64_t index, int thread, Place& place) const {
+    OCTET_CHECK_LT(index, count_);
+    const auto groups = static_cast<int64_t>(args_.groups.size());
+    for (; index < place.first; place.first -= TilesAt(place)) {
+      place.sequence -= place.group == 0;
+      place.group = (place.group + groups - 1) % groups;
     }
-    OCTET_CHECK(false);
-    return {};
+    for (int64_t tiles = TilesAt(place); index >= place.first + tiles; tiles = TilesAt(place)) {
+      place.first += tiles;
+      place.group = (place.group + 1) % groups;
+      place.sequence += place.group == 0;
+    }
+    return MakeOf(args_.sequences[place.sequence], args_.groups[place.group], index - place.first,
+                  thread);
+  }
+  AttentionTile Make(int64_t index, int thread) const {
+    Place place;
+    return Make(index, thread, place);
   }
 
   float* Scratch(int thread) const {
@@ -82,6 +104,10 @@ class TilePlan {
     return parts * RowTiles(sequence, group);
   }
 
+  int64_t TilesAt(const Place& place) const {
+    return TilesOf(args_.sequences[place.sequence], args_.groups[place.group]);
+  }
+
   AttentionTile MakeOf(const AttentionSequence& sequence, const HeadGroup& group, int64_t index,
                        int thread) const {
     const int64_t row_tiles = RowTiles(sequence, group);
@@ -99,7 +125,8 @@ class TilePlan {
     tile.k_scale = layout.k_scale(group.kv_head);
     tile.v_scale = layout.v_scale(group.kv_head);
     tile.head_dim = layout.head_dim;
-    tile.padded_dim = scratch_.padded_dim;
+    tile.padded_dim =
+        layout.format == KvFormat::kInt8 ? scratch_.padded_dim : AlignUp(layout.head_dim, 16);
     tile.rows = std::min(RowsPerTile(group), sequence.row_count - row);
     tile.heads = std::min(HeadsPerTile(group), group.head_count - head);
     tile.first_position = sequence.first_position + row;
@@ -110,13 +137,30 @@ class TilePlan {
     tile.source_stride = args_.q_stride;
     tile.out = args_.out + (sequence.row_begin + row) * args_.out_stride + column;
     tile.out_stride = args_.out_stride;
-    tile.q = Scratch(thread);
-    tile.q_sum = tile.q + scratch_.q();
-    tile.scores = tile.q_sum + scratch_.q_sum();
-    tile.wide = tile.scores + scratch_.scores();
-    tile.scales = tile.wide + scratch_.wide();
-    tile.groups = tile.scales + scratch_.scales();
+    PlaceScratch(thread, &tile);
     return tile;
+  }
+
+  void PlaceScratch(int thread, AttentionTile* tile) const {
+    float* next = Scratch(thread);
+    const auto take = [&](auto*& part, int64_t floats) {
+      part = reinterpret_cast<std::remove_reference_t<decltype(part)>>(next);
+      next += floats;
+    };
+    take(tile->q, scratch_.q());
+    take(tile->q_sum, scratch_.q_sum());
+    take(tile->scores, scratch_.scores());
+    take(tile->wide, scratch_.wide());
+    take(tile->scales, scratch_.scales());
+    take(tile->groups, scratch_.groups());
+    take(tile->q_codes, scratch_.q_codes());
+    take(tile->q_tiles, scratch_.q_codes());
+    take(tile->q_step, scratch_.vectors());
+    take(tile->factors, scratch_.vectors());
+    take(tile->weight_step, scratch_.vectors());
+    take(tile->dots, scratch_.scores());
+    take(tile->weights, scratch_.weights());
+    take(tile->value_tiles, scratch_.value_tiles());
   }
 
   const AttentionArgs& args_;
@@ -131,18 +175,41 @@ int64_t LastSplit(const AttentionTile& tile) {
 
 int64_t SplitCount(const AttentionTile& tile) { return LastSplit(tile) + 1 - FirstSplit(tile); }
 
-void RunTile(const AttentionBody& body, const TilePlan& plan, int64_t index, int thread) {
-  const AttentionTile tile = plan.Make(index, thread);
+// The first that a tile reads of the cache.
+const std::byte* FirstPart(const AttentionTile& tile, int64_t split) {
+  return tile.head_part(std::max(tile.oldest(0), split * kKvSplitTokens) / kKvBlockTokens);
+}
+
+// `after` is what the thread reads next, or null.
+void RunTile(const AttentionBody& body, const TilePlan& plan, const AttentionTile& tile,
+             const std::byte* after, int thread) {
   float* merged = plan.States(thread * kPartsPerThread);
   float* part = plan.States(thread * kPartsPerThread + 1);
   body.prepare(tile);
-  body.attend(tile, FirstSplit(tile), merged);
-  for (int64_t split = FirstSplit(tile) + 1; split <= LastSplit(tile); ++split) {
-    body.attend(tile, split, part);
-    body.merge(tile, part, merged);
+  for (int64_t split = FirstSplit(tile); split <= LastSplit(tile); ++split) {
+    const bool first = split == FirstSplit(tile);
+    const std::byte* next = split < LastSplit(tile) ? FirstPart(tile, split + 1) : after;
+    body.attend(tile, split, next, first ? merged : part);
+    if (!first) body.merge(tile, part, merged);
   }
   body.write(tile, merged);
 }
+
+// A thread's tiles run while it lives.
+class OnTileUnit {
+ public:
+  explicit OnTileUnit(const AttentionBody& body) : body_(body) {
+    if (body.enter != nullptr) body.enter();
+  }
+  ~OnTileUnit() {
+    if (body_.leave != nullptr) body_.leave();
+  }
+  OnTileUnit(const OnTileUnit&) = delete;
+  OnTileUnit& operator=(const OnTileUnit&) = delete;
+
+ private:
+  const AttentionBody& body_;
+};
 
 // One split of one tile: the unit of work where tiles alone do not keep the threads busy.
 struct Unit {
@@ -175,11 +242,12 @@ void RunUnits(const AttentionBody& body, const TilePlan& plan, int64_t unit_coun
     const int64_t count = std::min(parts, unit_count - begin);
     std::atomic<int64_t> next{0};
     pool.OnEachThread([&](int thread) {
+      const OnTileUnit configured(body);
       for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
         const Unit unit = UnitAt(plan, begin + i);
         const AttentionTile tile = plan.Make(unit.tile, thread);
         body.prepare(tile);
-        body.attend(tile, unit.split, plan.States(i));
+        body.attend(tile, unit.split, nullptr, plan.States(i));
       }
     });
     for (int64_t i = 0; i < count; ++i) {
@@ -223,7 +291,9 @@ namespace cpu {
 
 void Attention(const AttentionArgs& args, Stream& stream) {
   ThreadPool& pool = stream.pool();
-  const AttentionBody& body = OfActiveIsa(kPlainAttention, kAvx2Attention, kAvx512Attention);
+  const AttentionBody& body = ActiveIsa() == Isa::kAmx
+                                  ? kAmxAttention
+                                  : OfActiveIsa(kPlainAttention, kAvx2Attention, kAvx512Attention);
   const TilePlan plan(args);
   if (const int64_t units = UnitsWorthRunning(plan, pool.threads()); units > 0) {
     RunUnits(body, plan, units, pool);
@@ -231,8 +301,19 @@ void Attention(const AttentionArgs& args, Stream& stream) {
   }
   std::atomic<int64_t> next{0};
   pool.OnEachThread([&](int thread) {
-    for (int64_t i = next.fetch_add(1); i < plan.count(); i = next.fetch_add(1)) {
-      RunTile(body, plan, plan.count() - 1 - i, thread);
+    const OnTileUnit configured(body);
+    // The next tile is taken before this one runs, so that its first block can be fetched.
+    const auto take = [&] { return plan.count() - 1 - next.fetch_add(1); };
+    int64_t index = take();
+    if (index < 0) return;
+    TilePlan::Place place;
+    AttentionTile tile = plan.Make(index, thread, place);
+    while (index >= 0) {
+      index = take();
+      const AttentionTile following = index < 0 ? AttentionTile{} : plan.Make(index, thread, place);
+      const std::byte* after = index < 0 ? nullptr : FirstPart(following, FirstSplit(following));
+      RunTile(body, plan, tile, after, thread);
+      tile = following;
     }
   });
 }

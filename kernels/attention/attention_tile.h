@@ -12,6 +12,8 @@
 namespace octet::kernels {
 
 inline constexpr int64_t kTileVectors = 32;
+inline constexpr int64_t kInt8DimMultiple = 64;  // of padded_dim in int8
+inline constexpr int64_t kWeightBytes = 8192;    // codes of a tile's weights for one block
 // A state is what a split (or several, merged) leaves of one vector: 16 floats, of which
 // maximum score, sum of weights, sum of weighted zeros and 1 where it has seen a token; then the
 // accumulated values [padded_dim].
@@ -27,7 +29,7 @@ struct AttentionTile {
   int64_t head_bytes = 0;
   int64_t k_data = 0, v_data = 0, k_scale = 0, v_scale = 0;  // byte offsets inside a block
   int64_t head_dim = 0;
-  int64_t padded_dim = 0;  // head_dim rounded up to 16 lanes
+  int64_t padded_dim = 0;  // head_dim rounded up to whole lanes, in int8 to 64 values
 
   int64_t rows = 0;
   int64_t heads = 0;           // rows * heads <= kTileVectors
@@ -41,15 +43,28 @@ struct AttentionTile {
 
   // Scratch of the thread.
   float* q = nullptr;       // [kTileVectors, padded_dim] scaled
-  float* q_sum = nullptr;   // [kTileVectors]
+  float* q_sum = nullptr;   // [kTileVectors] of what stands for the query: q, or in int8 its codes
   float* scores = nullptr;  // [kTileVectors, 64] scores, then weights
   float* wide = nullptr;    // [64, padded_dim] keys, then values, widened
   float* scales = nullptr;  // [4, 64] K scale, K zero, V scale, V zero
   float* groups = nullptr;  // int4: [2, 64 * groups of a vector] scales, zeros of keys or values
+  // int8 (attention_int8.h).
+  int16_t* q_codes = nullptr;     // [kTileVectors, padded_dim]
+  int8_t* q_tiles = nullptr;      // the same in another order, where there is a tile unit
+  float* q_step = nullptr;        // [kTileVectors] code to query, times the softmax scale
+  int32_t* dots = nullptr;        // [kTileVectors, 64] of codes
+  uint8_t* weights = nullptr;     // [kWeightBytes] codes, in the family's order
+  float* factors = nullptr;       // [kTileVectors] of the values before this block
+  float* weight_step = nullptr;   // [kTileVectors] code to weight
+  int8_t* value_tiles = nullptr;  // [64 * padded_dim] values in the order of the tile unit
 
   // Always inlined: the AVX files use them too (kernels/README.md, invariant 3).
   OCTET_INLINE int64_t vectors() const { return rows * heads; }
   OCTET_INLINE int64_t state_floats() const { return kStateHead + padded_dim; }
+  // Of the context's block `index`, this kv head's part.
+  OCTET_INLINE const std::byte* head_part(int64_t index) const {
+    return cache + block_table[index] * block_bytes + k_data;
+  }
   OCTET_INLINE int64_t position(int64_t vector) const { return first_position + vector / heads; }
   // The first cache position that the vector attends to.
   OCTET_INLINE int64_t oldest(int64_t vector) const {
@@ -62,15 +77,20 @@ struct AttentionTile {
 struct AttentionBody {
   // Scales the queries into tile.q and sums them.
   void (*prepare)(const AttentionTile& tile);
-  // Positions [512 split, 512 split + 512) of the context, from empty states.
-  void (*attend)(const AttentionTile& tile, int64_t split, float* states);
+  // Positions [512 split, 512 split + 512) of the context, from empty states. `after` is what the
+  // thread will read next, head_bytes of it, or null.
+  void (*attend)(const AttentionTile& tile, int64_t split, const std::byte* after, float* states);
   // merged += part; `merged` covers earlier splits.
   void (*merge)(const AttentionTile& tile, const float* part, float* merged);
   void (*write)(const AttentionTile& tile, const float* states);
+  // A thread calls `enter` before its tiles and `leave` behind them, where not null.
+  void (*enter)() = nullptr;
+  void (*leave)() = nullptr;
 };
 
 extern const AttentionBody kPlainAttention;
 extern const AttentionBody kAvx2Attention;
 extern const AttentionBody kAvx512Attention;
+extern const AttentionBody kAmxAttention;
 
 }  // namespace octet::kernels

@@ -183,7 +183,7 @@ TEST_F(KvFidelityTest, OutlierChannelsCostAtMostTwice) {
       const char* format = kv == 0 ? "int8" : "int4";
       const double divergence = MeanDivergence(exact, Predict(folder.path(), format, nullptr));
       if (outliers.pairs.empty()) plain[kv] = divergence;
-      std::printf("  %s %.2e = %.2f", format, divergence, divergence / plain[kv]);
+      std::printf("  %s %.4e = %.2f", format, divergence, divergence / plain[kv]);
       if (kv == 0) {
         EXPECT_LE(divergence, 2 * plain[kv]) << outliers.name;
       }
@@ -273,7 +273,7 @@ TEST_F(KvFidelityTest, StaticScalesOfTheCheckpoint) {
   const Predictions exact = Predict(folder.path(), "bf16", nullptr);
   const double dynamic = MeanDivergence(exact, Predict(folder.path(), "int8", nullptr));
   const double fixed = MeanDivergence(exact, Predict(folder.path(), "int8-static", nullptr));
-  std::printf("int8 %.2e, int8-static %.2e = %.2f\n", dynamic, fixed, fixed / dynamic);
+  std::printf("int8 %.4e, int8-static %.4e = %.2f\n", dynamic, fixed, fixed / dynamic);
   EXPECT_GT(fixed, dynamic);
   EXPECT_LT(fixed, 8 * dynamic);
 }

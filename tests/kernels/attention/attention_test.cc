@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/kernels/attention/compare.h"
 #include "tests/kernels/attention/paged_context.h"
 
@@ -178,6 +180,55 @@ TEST(AttentionTest, StaleSlotsDoNotMatter) {
       EXPECT_EQ(PagedContext(shape, 0).Attend({{0, 60, 10}}, 1),
                 PagedContext(shape, 0xff).Attend({{0, 60, 10}}, 1));
     }
+  }
+}
+
+// Values (row, index) of `poisoned` where `sees` says so are NaN, the others as in `whole`.
+template <typename Sees>
+void ExpectPoisoned(const std::vector<float>& whole, const std::vector<float>& poisoned,
+                    int64_t width, const Sees& sees) {
+  ASSERT_EQ(whole.size(), poisoned.size());
+  int wrong = 0;
+  for (size_t i = 0; i < whole.size(); ++i) {
+    const auto at = static_cast<int64_t>(i);
+    const bool as_expected = sees(at / width, at % width) ? std::isnan(poisoned[i])
+                                                          : SameBits({whole[i]}, {poisoned[i]});
+    wrong += !as_expected;
+  }
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(AttentionTest, WhatIsNotFiniteReachesTheRowsThatSeeItAlone) {
+  for (const KvFormat format : kKvFormats) {
+    for (const int64_t heads : {2, 6, 10}) {  // of 2 kv heads
+      const ContextShape shape{format, heads, 2, 64, 64, {600}};
+      const PagedContext whole(shape);
+      PagedContext keys(shape);
+      keys.Poison(0, 520);
+      PagedContext query(shape);
+      query.PoisonQuery(530, 70, NAN);  // head 1
+      for (Isa isa : AvailableIsas()) {
+        IsaScope scope(isa);
+        SCOPED_TRACE(IsaName(isa));
+        const std::vector<Rows> runs = {{0, 500, 100}};
+        const std::vector<float> expected = whole.Attend(runs, 2);
+        ExpectPoisoned(expected, keys.Attend(runs, 2), whole.q_width(),
+                       [](int64_t row, int64_t) { return 500 + row - 63 < 520; });
+        ExpectPoisoned(expected, query.Attend(runs, 2), whole.q_width(),
+                       [](int64_t row, int64_t d) { return row == 30 && d / 64 == 1; });
+        const std::vector<Rows> decode = {{0, 530, 1}};
+        ExpectPoisoned(whole.Attend(decode, 1), query.Attend(decode, 1), whole.q_width(),
+                       [](int64_t, int64_t d) { return d / 64 == 1; });
+      }
+    }
+  }
+}
+
+// Keys of models with a bias: one channel far from the others, so that zeros are large.
+TEST(AttentionTest, MatchesDoublePrecisionWithAnOutlierChannel) {
+  for (const int64_t heads : {2, 8, 12}) {  // of 2 kv heads
+    ExpectNearReference(PagedContext({KvFormat::kInt8, heads, 2, 128, 0, {300}, 40}),
+                        {{0, 299, 1}, {0, 190, 70}}, 7);
   }
 }
 

@@ -59,7 +59,15 @@ class PagedContext {
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)); }
   // The query of one token of one sequence: the same wherever it is used.
   std::vector<float> Query(size_t sequence, int64_t position) const {
-    return Normal(q_width(), static_cast<uint32_t>(7919 * sequence + position + 1));
+    std::vector<float> q = Normal(q_width(), static_cast<uint32_t>(7919 * sequence + position + 1));
+    if (position == poisoned_position_) q[static_cast<size_t>(poisoned_value_)] = poison_;
+    return q;
+  }
+  // Value `index` [heads * head_dim] of the queries at `position`.
+  void PoisonQuery(int64_t position, int64_t index, float poison) {
+    poisoned_position_ = position;
+    poisoned_value_ = index;
+    poison_ = poison;
   }
 
   std::vector<HeadGroup> Groups() const {
@@ -167,6 +175,9 @@ class PagedContext {
   // token times its value's scale is rounded to 1 / 65535 of the greatest in a block (bf16: 2^-18
   // of itself, and 2 u for each of 64 sums). Exp2 is good to 4 u (hardware: 2 ulp); a merge
   // costs 6.
+  //
+  // On the CPU int8 keys see the query rounded in the same way, and the weights are rounded to
+  // 1 / 32767; sums of codes are exact, so the other roundings are fewer than those above.
   Expected Reference(size_t sequence, int64_t position) const {
     const int64_t dim = shape_.head_dim;
     const std::vector<float> q = Query(sequence, position);
@@ -211,6 +222,7 @@ class PagedContext {
       const double roundings =
           2 * ((lanes + 16) * terms_max + 6 * (tokens / 64 + 2) + 8) + tokens + 8;
       const bool bf16 = shape_.format == KvFormat::kBF16;
+      const bool int8 = shape_.format == KvFormat::kInt8;
       const double query_error =
           bf16 ? 0x1p-18 * terms_max : query_max / 65024 * keys_max * double{scale()};
       const double device_terms =
@@ -219,16 +231,18 @@ class PagedContext {
           2 * (device_terms + 6 * (tokens / 64 + 2) + 8) + (bf16 ? 128 : 0) + 3 * tokens / 64 + 8;
       for (int64_t d = 0; d < dim; ++d) {
         const size_t at = static_cast<size_t>(head * dim + d);
-        out.device_bounds[at] = out.bounds[at] * (device_roundings * 0x1p-24 + 2 * query_error) +
-                                WeightError(sequence, oldest, scores, sum, column + d);
-        out.bounds[at] *= roundings * 0x1p-24;
+        const double weight_error = WeightError(sequence, oldest, scores, sum, column + d);
+        out.device_bounds[at] =
+            out.bounds[at] * (device_roundings * 0x1p-24 + 2 * query_error) + weight_error / 65535;
+        out.bounds[at] *= roundings * 0x1p-24 + (int8 ? 2 * query_error : 0);
+        if (int8) out.bounds[at] += weight_error / 32767;
       }
     }
     return out;
   }
 
-  // What rounding of the weights costs value `column` on a device; scores[t - oldest] / sum are the
-  // weights of tokens from `oldest` on.
+  // What rounding of the weights costs value `column`, if 1 is what integer formats round the
+  // greatest of a block to; scores[t - oldest] / sum are the weights of tokens from `oldest` on.
   double WeightError(size_t sequence, int64_t oldest, const std::vector<double>& scores, double sum,
                      int64_t column) const {
     const int64_t width = shape_.kv_heads * shape_.head_dim;
@@ -238,13 +252,13 @@ class PagedContext {
       const Element& v = values_[sequence][static_cast<size_t>(t * width + column)];
       const double weight = scores[static_cast<size_t>(t - oldest)] / sum;
       if (shape_.format == KvFormat::kBF16) {
-        error += weight * std::abs(v.value) * 0x1p-18;
+        error += weight * std::abs(v.value) * 0x1p-18 * 65535;
         continue;
       }
       most = std::max(most, weight * v.scale);
       codes += v.code;
       if ((t + 1) % kKvBlockTokens != 0 && t + 1 != end) continue;
-      error += most / 131070 * codes;
+      error += most / 2 * codes;
       most = codes = 0;
     }
     return error;
@@ -320,6 +334,9 @@ class PagedContext {
   }
 
   ContextShape shape_;
+  int64_t poisoned_position_ = -1;
+  int64_t poisoned_value_ = 0;
+  float poison_ = 0;
   KvLayout layout_;
   Buffer cache_;
   std::vector<std::vector<int32_t>> tables_;

@@ -1,0 +1,9 @@
+#include "kernels/attention/attention_lanes.h"
+#include "kernels/linear/panel.h"  // ConfigureTiles, ReleaseTiles
+
+namespace octet::kernels {
+
+const AttentionBody kAmxAttention = {kBody.prepare, kBody.attend,   kBody.merge,
+                                     kBody.write,   ConfigureTiles, ReleaseTiles};
+
+}  // namespace octet::kernels

@@ -1,0 +1,132 @@
+// Attention over a block of an int8 cache, codes times codes. Queries are rounded to 1 / 32512 of
+// their greatest value, weights times the scales of their values to 1 / 32767 of the greatest in
+// the block: 2^-16 and less of what is greatest. All sums of products are exact
+// (attention_codes.h); a token that a vector does not see has weight 0, so that what lies there
+// does not matter.
+#pragma once
+
+#if defined(__AMX_INT8__)
+#include "kernels/attention/attention_tiles.h"
+#else
+#include "kernels/attention/attention_codes.h"
+#endif
+
+namespace octet::kernels {
+namespace {
+
+// Two bytes, of which the lower is signed: 32512 = 127 * 256. The tile unit takes them apart.
+constexpr float kQueryCodeMax = 32512.0f;
+constexpr float kWeightCodeMax = 32767.0f;
+constexpr float kSmallest = 1e-30f;  // magnitudes below count as 0, lest an inverse overflow
+// Added to a number below 2^22, these leave its integer in the low bits.
+constexpr float kRoundSigned = 12582912.0f;  // 1.5 * 2^23
+constexpr float kRoundUnsigned = 8388608.0f;
+
+// The codes of one query and their sum; returns the step from code to value, NaN where a value is
+// not finite.
+OCTET_INLINE float QuantizeQuery(const float* source, int64_t head_dim, int64_t padded_dim,
+                                 int16_t* codes, float* code_sum) {
+  const auto load = [&](int64_t c) {
+    const int64_t rest = head_dim - c;
+    return rest >= kLanes ? LoadLanes(source + c) : LoadFirst(source + c, rest > 0 ? rest : 0);
+  };
+  F32x16 most = Splat(0.0f), poison = Splat(0.0f);
+  for (int64_t c = 0; c < head_dim; c += kLanes) {
+    const F32x16 x = load(c);
+    most = Max(Max(x, Splat(0.0f) - x), most);
+    poison = poison + x * Splat(0.0f);  // NaN where x is not finite
+  }
+  const float max = ReduceMax(most);
+  const float zero = ReduceSum(poison);
+  const float inverse = zero == 0.0f && max > kSmallest ? kQueryCodeMax / max : 0.0f;
+  F32x16 sum = Splat(0.0f);
+  for (int64_t c = 0; c < padded_dim; c += kLanes) {
+    const F32x16 rounded = load(c) * Splat(inverse) + Splat(kRoundSigned);
+    StoreLowShorts(codes + c, rounded);
+    sum = sum + (rounded - Splat(kRoundSigned));  // exact: below 2^24
+  }
+  *code_sum = ReduceSum(sum);
+  return zero == 0.0f ? (inverse == 0.0f ? 0.0f : max * (1 / kQueryCodeMax)) : zero;
+}
+
+void PrepareCodes(const AttentionTile& tile) {
+  const auto source_of = [&](int64_t vector) {
+    return tile.source + vector / tile.heads * tile.source_stride +
+           vector % tile.heads * tile.head_dim;
+  };
+  for (int64_t vector = 0; vector < tile.vectors(); ++vector) {
+    constexpr int64_t kVectorsAhead = 6;  // rows lie far apart
+    if (vector + kVectorsAhead < tile.vectors()) {
+      const auto* next = reinterpret_cast<const std::byte*>(source_of(vector + kVectorsAhead));
+      for (int64_t at = 0; at < tile.head_dim * 4; at += kBufferAlignment) {
+        __builtin_prefetch(next + at);
+      }
+    }
+    const float* source = source_of(vector);
+    const float step = QuantizeQuery(source, tile.head_dim, tile.padded_dim,
+                                     tile.q_codes + vector * tile.padded_dim, tile.q_sum + vector);
+    tile.q_step[vector] = step * tile.scale;
+  }
+  PlaceQueries(tile);
+}
+
+// Turns the dots of one vector into codes of weights and updates its state but for the values.
+template <bool kWhole>
+OCTET_INLINE void WeighCodes(const AttentionTile& tile, int64_t vector, TokenRange tokens,
+                             float* state, Ahead& ahead, int64_t lines) {
+  const int32_t* dots = tile.dots + vector * kKvBlockTokens;
+  const F32x16 q_sum = Splat(tile.q_sum[vector]);
+  const F32x16 q_step = Splat(tile.q_step[vector]);
+  F32x16 s[kBlockParts];
+#pragma GCC unroll 4
+  for (int i = 0; i < kBlockParts; ++i) {
+    const float* k_scale = tile.scales + i * kLanes;
+    s[i] = (LoadLanes(k_scale) * LoadLanes(dots + i * kLanes) +
+            LoadLanes(k_scale + kKvBlockTokens) * q_sum) *
+           q_step;
+  }
+  const BlockWeights weights = Weigh<kWhole>(tile, tokens, s, state, ahead, lines);
+  const F32x16* w = weights.lanes;
+  const float most = ReduceMax(Max(Max(w[0], w[1]), Max(w[2], w[3])));
+  const bool none = !(most > kSmallest);
+  const F32x16 inverse = Splat(none ? 0.0f : kWeightCodeMax / most);
+  ahead.Fetch(lines);
+#pragma GCC unroll 4
+  for (int i = 0; i < kBlockParts; ++i) {
+    PlaceWeights(tile, vector, i, w[i] * inverse + Splat(kRoundUnsigned));
+  }
+  tile.factors[vector] = weights.factor;
+  tile.weight_step[vector] = none ? 0.0f : most * (1 / kWeightCodeMax);
+}
+
+// Values [c, c + 64) of one vector.
+OCTET_INLINE void AddSums(const AttentionTile& tile, int64_t vector, const int32_t* sums, int64_t c,
+                          float* states) {
+  const F32x16 factor = Splat(tile.factors[vector]);
+  const F32x16 step = Splat(tile.weight_step[vector]);
+  float* acc = states + vector * tile.state_floats() + kStateHead + c;
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < kSumDims; i += kLanes) {
+    StoreLanes(acc + i, LoadLanes(acc + i) * factor + LoadLanes(sums + i) * step);
+  }
+}
+
+void AttendInt8Block(const AttentionTile& tile, const VisibleBlock& block, float* states) {
+  const FetchPace pace = PaceOf(tile, block);
+  Ahead ahead(tile, block.next);
+  ScoreBlock(tile, block, ahead, pace.score);
+  LoadScales(tile, block.data);
+  for (int64_t v = block.begin; v < block.end; ++v) {
+    const TokenRange tokens = RangeInBlock(tile, v, block.base);
+    float* state = states + v * tile.state_floats();
+    const bool whole = tokens.begin == 0 && tokens.end == kKvBlockTokens;
+    whole ? WeighCodes<true>(tile, v, tokens, state, ahead, pace.weigh)
+          : WeighCodes<false>(tile, v, tokens, state, ahead, pace.weigh);
+  }
+  SumBlock(tile, block, ahead, pace.values,
+           [&](int64_t v, const int32_t* sums, int64_t c) { AddSums(tile, v, sums, c, states); });
+  ahead.Fetch(tile.head_bytes);  // what is left
+}
+
+}  // namespace
+}  // namespace octet::kernels
