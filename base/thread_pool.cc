@@ -12,7 +12,9 @@
 namespace octet {
 namespace {
 
-constexpr int kSpins = 4000;  // about 10 us: longer than the gap between two ops of a layer
+// Pauses: 10 us on Zen, where one takes few clocks, more on Intel. Longer than the gap between two
+// ops of a layer.
+constexpr int kSpins = 4000;
 
 inline void Pause() {
 #if defined(__x86_64__)
