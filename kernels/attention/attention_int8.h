@@ -22,23 +22,21 @@ constexpr float kSmallest = 1e-30f;  // magnitudes below count as 0, lest an inv
 constexpr float kRoundSigned = 12582912.0f;  // 1.5 * 2^23
 constexpr float kRoundUnsigned = 8388608.0f;
 
-// The codes of one query and their sum; returns the step from code to value, NaN where a value is
-// not finite.
+// The codes of one query and their sum, which is NaN where a value is not finite, as all scores
+// then are; returns the step from code to value.
 OCTET_INLINE float QuantizeQuery(const float* source, int64_t head_dim, int64_t padded_dim,
                                  int16_t* codes, float* code_sum) {
   const auto load = [&](int64_t c) {
     const int64_t rest = head_dim - c;
     return rest >= kLanes ? LoadLanes(source + c) : LoadFirst(source + c, rest > 0 ? rest : 0);
   };
-  F32x16 most = Splat(0.0f), poison = Splat(0.0f);
+  F32x16 most = Splat(0.0f);
   for (int64_t c = 0; c < head_dim; c += kLanes) {
     const F32x16 x = load(c);
     most = Max(Max(x, Splat(0.0f) - x), most);
-    poison = poison + x * Splat(0.0f);  // NaN where x is not finite
   }
   const float max = ReduceMax(most);
-  const float zero = ReduceSum(poison);
-  const float inverse = zero == 0.0f && max > kSmallest ? kQueryCodeMax / max : 0.0f;
+  const float inverse = max > kSmallest ? kQueryCodeMax / max : 0.0f;  // infinity times 0 is NaN
   F32x16 sum = Splat(0.0f);
   for (int64_t c = 0; c < padded_dim; c += kLanes) {
     const F32x16 rounded = load(c) * Splat(inverse) + Splat(kRoundSigned);
@@ -46,7 +44,7 @@ OCTET_INLINE float QuantizeQuery(const float* source, int64_t head_dim, int64_t 
     sum = sum + (rounded - Splat(kRoundSigned));  // exact: below 2^24
   }
   *code_sum = ReduceSum(sum);
-  return zero == 0.0f ? (inverse == 0.0f ? 0.0f : max * (1 / kQueryCodeMax)) : zero;
+  return inverse == 0.0f ? 0.0f : max * (1 / kQueryCodeMax);
 }
 
 void PrepareCodes(const AttentionTile& tile) {
