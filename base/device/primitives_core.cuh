@@ -27,8 +27,8 @@ inline constexpr int64_t kSharedBytesUnasked = 48 * 1024;
 enum class LaunchKind { kPlain, kEarly, kEarlyClusters };
 
 template <typename... Parameters, typename... Args>
-void LaunchWith(LaunchKind kind, const char* file, int line, void (*kernel)(Parameters...), dim3 grid,
-                dim3 block, int64_t shared_bytes, Stream& stream, Args&&... args) {
+void LaunchWith(LaunchKind kind, const char* file, int line, void (*kernel)(Parameters...),
+                dim3 grid, dim3 block, int64_t shared_bytes, Stream& stream, Args&&... args) {
   static_assert(sizeof...(Parameters) == sizeof...(Args), "one argument for each parameter");
   // The static part, which counts too, is not known here: any dynamic part is asked for.
   if (shared_bytes > 0) {

@@ -4,6 +4,7 @@
 
 #include "base/device/primitives.cuh"
 #include "kernels/linear/few_deal.h"
+#include "kernels/linear/four_sums.cuh"
 
 namespace octet::kernels::cuda {
 
@@ -12,10 +13,10 @@ namespace octet::kernels::cuda {
 struct FewBlock {
   int32_t leaf_begin;  // of the block's parts
   int32_t leaf_end;
+  int32_t panel_begin;
   int32_t panel_end;
   int64_t row;   // the first
   int32_t rows;  // of the tile's, those that there are
-  int32_t panel_begin;
   // The warp's.
   int32_t part;
   int32_t own_leaf_begin;
@@ -281,9 +282,7 @@ OCTET_DEVICE void AddFewParts(const LeafParts& parts, const FewBlock& block, con
         float4 value = values[j];
 #pragma unroll 1
         for (int merge = 0; merge < parts.rest.merges[sum + j]; ++merge) {
-          const float4 left = places[--held * threads + thread];
-          value =
-              make_float4(left.x + value.x, left.y + value.y, left.z + value.z, left.w + value.w);
+          value = Plus(places[--held * threads + thread], value);
         }
         places[held++ * threads + thread] = value;
       }
@@ -292,8 +291,7 @@ OCTET_DEVICE void AddFewParts(const LeafParts& parts, const FewBlock& block, con
     for (int32_t root = 0; root < held; ++root) {
       float4 value = places[root * threads + thread];
       if (of.bias != nullptr) {
-        const float4 bias = LoadFour(of.bias + own, of.outputs, end - own);
-        value = make_float4(value.x + bias.x, value.y + bias.y, value.z + bias.z, value.w + bias.w);
+        value = Plus(value, LoadFour(of.bias + own, of.outputs, end - own));
       }
       StoreFour(of.out + root * of_sum + at, of.outputs, end - own, value);
     }

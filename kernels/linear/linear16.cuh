@@ -22,6 +22,7 @@
 #include "base/device/device_info.h"
 #include "base/device/primitives.cuh"
 #include "kernels/linear/cuda16_layout.h"
+#include "kernels/linear/four_sums.cuh"
 #include "kernels/linear/linear16_plan.h"
 
 namespace octet::kernels::cuda {
@@ -200,10 +201,6 @@ OCTET_DEVICE void Fold(const LaneScales& lane, const float* x_sums, bool asymmet
     leaf[i + 2] = fmaf(lane.offset[1], sums.x, leaf[i + 2]);
     leaf[i + 3] = fmaf(lane.offset[1], sums.y, leaf[i + 3]);
   }
-}
-
-OCTET_DEVICE float4 Plus(const float4& a, const float4& b) {
-  return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
 }
 
 // A thread's own sums of leaves that wait for their right neighbour. The lower levels, which are

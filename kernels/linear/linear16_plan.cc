@@ -38,8 +38,9 @@ constexpr Linear16Tile kWgmmaInt4[] = {
     {Name::kWide128, 128, 128, 0, 1},
 };
 constexpr Linear16Tile kWgmmaInt8[] = {
-    {Name::kFew8, 64, 8, 0, 2, 1, 8},   {Name::kFew8, 64, 8, 0, 1, 1, 12},
-    {Name::kFew16, 64, 16, 0, 1, 1, 8}, {Name::k256x64, 256, 64, 5, 1, 2},
+    {Name::kFew8, 64, 8, 0, 1, 1, 12},
+    {Name::kFew16, 64, 16, 0, 1, 1, 8},
+    {Name::k256x64, 256, 64, 5, 1, 2},
     {Name::kWide64, 128, 64, 0, 1},
 };
 constexpr Linear16Tile kWgmmaBf16[] = {

@@ -110,9 +110,9 @@ void PlanFew(const LinearShape& shape, int64_t rows, int64_t cluster, Linear8Pla
   if (plan->tile_tokens > kFewRowsMax || !walk.whole || walk.segments != walk.blocks) return;
   double least = 0;
   Linear8Plan best = *plan;
-  for (int64_t some = 1; some <= kFewClusterMax; some *= 2) {
+  const int64_t most = cluster > 0 ? cluster : kFewClusterMax;
+  for (int64_t blocks = cluster > 0 ? cluster : 1; blocks <= most; blocks *= 2) {
     for (const int32_t split : {1, 2, 4, 8}) {
-      const int64_t blocks = cluster > 0 ? cluster : some;
       plan->parts = DealLeaves(shape.merges, blocks * split);
       if (!FitFew(shape, walk, split, plan)) continue;
       const int64_t dealt = plan->parts.parts / split;

@@ -23,8 +23,8 @@
 namespace octet::hw {
 
 template <typename... Parameters, typename... Args>
-void LaunchWith(bool clusters, const char* file, int line, void (*kernel)(Parameters...), dim3 grid, dim3 block,
-            int64_t shared_bytes, Stream& stream, Args&&... args) {
+void LaunchWith(bool clusters, const char* file, int line, void (*kernel)(Parameters...), dim3 grid,
+                dim3 block, int64_t shared_bytes, Stream& stream, Args&&... args) {
   static_assert(sizeof...(Parameters) == sizeof...(Args), "one argument for each parameter");
   using Call = std::pair<void (*)(Parameters...), std::tuple<Parameters...>>;
   auto arguments = std::make_shared<const Call>(
