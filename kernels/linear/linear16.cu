@@ -45,7 +45,7 @@ void PrepareRows(const LinearArgs& args, const Cuda16Layout& layout, const Linea
 
 // Whether the kernel adds its parts, given counters: there are enough of them.
 bool AddsItsParts(const Linear16Plan& plan) {
-  return plan.items / plan.parts.parts * (IsWide(plan.tile.name) ? kWideArrivals : 1) <=
+  return plan.items / plan.parts.parts * (IsWide(plan.tile.name) ? WideArrivals(plan.tile) : 1) <=
          kLinearArrivals;
 }
 

@@ -34,7 +34,9 @@ constexpr Linear16Tile kWgmmaInt4[] = {
     {Name::kFew8, 64, 8, 0, 1, 1, 16, 4},   {Name::kFew8, 64, 8, 0, 1, 1, 16, 8},
     {Name::kFew16, 64, 16, 0, 1, 1, 12, 1}, {Name::kFew16, 64, 16, 0, 1, 1, 12, 2},
     {Name::kFew16, 64, 16, 0, 1, 1, 12, 4}, {Name::k256x32, 256, 32, 6, 1, 2},
-    {Name::k256x64, 256, 64, 5, 1, 2},      {Name::kWide64, 128, 64, 0, 1},
+    {Name::k256x64, 256, 64, 5, 1, 2},      {Name::kWide16, 256, 16, 0, 1},
+    {Name::kWide32, 192, 32, 0, 1},         {Name::kWide32, 256, 32, 0, 1},
+    {Name::kWide64, 128, 64, 0, 1},         {Name::kWide64, 192, 64, 0, 1},
     {Name::kWide128, 128, 128, 0, 1},
 };
 constexpr Linear16Tile kWgmmaInt8[] = {
@@ -184,18 +186,32 @@ bool FitsWide(const LinearShape& shape, const Cuda16Layout& layout, ActivationFo
   return true;
 }
 
-// Clocks that a tile of linear16_wide.cuh takes: what prototypes of it took on an H100 for 10240 x
-// 8192, 59136 x 8192 and 8192 x 29568 int4, 64 to 4096 rows (2026-11-26). Of 96 cases in 1 to 8
-// parts 76 are within 10 %, the rest, where many parts are far from best, within 21 %.
+// Clocks of a tile of linear16_wide.cuh.
+struct WideClocks {
+  int32_t tokens;
+  int32_t outputs;
+  double begin_and_end;
+  double block;     // of 128 inputs
+  double add_part;  // of each part, for each item
+};
+// Fitted to what they took on an H200 for the layers of a 72B model and their shards of TP = 8,
+// int4 (2026-11-27): in up to 4 parts within 12 % but for few of 141 cases.
+constexpr WideClocks kWideClocks[] = {
+    {16, 256, 5000, 1040, 900}, {32, 192, 5000, 980, 1050},  {32, 256, 6000, 1200, 1300},
+    {64, 128, 6000, 1000, 1350}, {64, 192, 6000, 1350, 1650}, {128, 128, 2500, 1550, 4560},
+};
+
 double CostOfWide(const Linear16Plan& plan, const Cuda16Layout& layout, const Machine& machine) {
-  constexpr double kBeginAndEnd = 2500;
-  const bool is_128 = plan.tile.name == Name::kWide128;
-  const double block = is_128 ? 1790 : 1260;
-  const double add_part = is_128 ? 4560 : 1930;  // of each part, for each item
+  const auto* clocks =
+      std::find_if(std::begin(kWideClocks), std::end(kWideClocks), [&plan](const WideClocks& of) {
+        return of.tokens == plan.tile.tokens && of.outputs == plan.tile.outputs;
+      });
+  OCTET_CHECK(clocks != std::end(kWideClocks));
   const double parts = plan.parts.parts;
-  const double item =
-      static_cast<double>(layout.blocks()) / parts * block + (parts > 1 ? parts * add_part : 0);
-  return kBeginAndEnd + std::ceil(static_cast<double>(plan.items) / machine.multiprocessors) * item;
+  const double item = static_cast<double>(layout.blocks()) / parts * clocks->block +
+                      (parts > 1 ? parts * clocks->add_part : 0);
+  return clocks->begin_and_end +
+         std::ceil(static_cast<double>(plan.items) / machine.multiprocessors) * item;
 }
 
 // Fills plan->few but for the deal; false if a part takes more shared memory than there is.

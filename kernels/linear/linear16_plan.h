@@ -29,15 +29,14 @@ enum class Linear16TileName : uint8_t {
   k256x128,
   kFew8,  // of linear16_few.cuh
   kFew16,
-  kWide64,  // of linear16_wide.cuh
+  kWide16,  // of linear16_wide.cuh
+  kWide32,
+  kWide64,
   kWide128,
 };
 
 // A kernel that takes regular shapes only: FitsWide() in linear16_plan.cc.
-constexpr bool IsWide(Linear16TileName name) {
-  return name == Linear16TileName::kWide64 || name == Linear16TileName::kWide128;
-}
-inline constexpr int64_t kWideArrivals = 8;  // counters of a tile: each warp has one
+constexpr bool IsWide(Linear16TileName name) { return name >= Linear16TileName::kWide16; }
 
 struct Linear16Tile {
   Linear16TileName name = Linear16TileName::k64x8;
@@ -49,6 +48,9 @@ struct Linear16Tile {
   int32_t warps = 0;     // of a block of linear16_few.cuh, at most; 0: another kernel's
   int32_t split = 1;     // of them, those that share a panel
 };
+
+// Counters of a tile of linear16_wide.cuh: each warp, of 16 outputs, has one.
+constexpr int64_t WideArrivals(const Linear16Tile& tile) { return tile.outputs / 16; }
 
 inline constexpr int64_t kLinear16GridMax = 1024;   // blocks of a launch; each does many tiles
 inline constexpr int64_t kLinear16SpillGrid = 160;  // the same where sums of leaves are spilled

@@ -1,6 +1,6 @@
 // The linear with bf16 activations for many rows and quantized weights whose every block of inputs
-// is one segment (sm_90a): y^T = W x^T by wgmma, a tile of 128 outputs x kTokens tokens for two
-// warpgroups of 64 outputs each. What it can take is FitsWide() in linear16_plan.cc; the arithmetic
+// is one segment (sm_90a): y^T = W x^T by wgmma, a tile of kTokens tokens for two to four warpgroups
+// of 64 outputs each. What it can take is FitsWide() in linear16_plan.cc; the arithmetic
 // is that of linear16.cuh, and so are the bits.
 //
 // What is done so that the tensor cores need not wait:
@@ -31,10 +31,12 @@ struct WideGroup {
   static constexpr int kValues = Tile::kValues;
   static constexpr int kVectors = Tile::kVectors;
   static constexpr int kThreads = Tile::kComputing;
+  static constexpr int kTurnThreads = 256;  // a group that waits for its turn, and the one before
 
   const Linear16Kernel& k;
   const WideShared<Tile>& shared;
   int group;
+  uint64_t tokens_desc;
   float leaf[kValues];     // the left leaf of a pair, then what is summed so far
   float right[kValues];    // the right leaf of a pair
   float segment[kValues];  // of the unit under way
@@ -74,7 +76,7 @@ struct WideGroup {
     const auto packed = Packed<1>();
     if constexpr (!Tile::kAsymmetric) {
       ReadScales(weights.slot);
-      GiveBack(&shared.weights_empty[weights.slot]);
+      if constexpr (!Tile::kTogether) GiveBack(&shared.weights_empty[weights.slot]);
     }
     weights.Advance();
     ExpandHalf<1>(packed);
@@ -93,13 +95,12 @@ struct WideGroup {
   }
   template <int kHalf>
   OCTET_DEVICE void Issue(int32_t slot) {
-    const std::byte* x = shared.tokens + slot * Tile::kHalfBytes;
+    const uint64_t x = hw::smem_desc_at(tokens_desc, slot * Tile::kHalfBytes);
     hw::wgmma_fence();
 #pragma unroll
     for (int s = 0; s < kCuda16StageSteps; ++s) {
       hw::wgmma_bf16<Tile::kTokens>(segment, fragments[kHalf * kCuda16StageSteps + s][0],
-                                    hw::smem_desc(x + s * 32, 0, 1024, hw::Swizzle::k128),
-                                    kHalf + s > 0);
+                                    hw::smem_desc_at(x, s * 32), kHalf + s > 0);
     }
     hw::wgmma_commit();
   }
@@ -111,10 +112,12 @@ struct WideGroup {
     }
   }
   OCTET_DEVICE void BeginTurn() const {
-    if constexpr (Tile::kTurns) hw::bar_sync(1 + group, kThreads);
+    if constexpr (Tile::kTurns) hw::bar_sync(1 + group, kTurnThreads);
   }
   OCTET_DEVICE void EndTurn() const {
-    if constexpr (Tile::kTurns) hw::bar_arrive(2 - group, kThreads);
+    if constexpr (Tile::kTurns) {
+      hw::bar_arrive(group + 1 == Tile::kGroups ? 1 : 2 + group, kTurnThreads);
+    }
   }
   // Scales the unit that is done into `to`.
   OCTET_DEVICE void FoldInto(float (&to)[kValues], int32_t block_slot) {
@@ -127,25 +130,33 @@ struct WideGroup {
   // prepares the next block if there is `more`.
   template <typename Meanwhile>
   OCTET_DEVICE void Unit(float (&to)[kValues], bool more, const Meanwhile& meanwhile) {
-    const int32_t first = tokens.slot;
-    hw::mbar_wait(&shared.tokens_full[first], tokens.parity);
-    tokens.Advance();
-    const int32_t second = tokens.slot;
     const int32_t block_slot = weights.slot;
+    int32_t first = 2 * block_slot;
+    int32_t second = first + 1;
+    if constexpr (!Tile::kTogether) {
+      first = tokens.slot;
+      hw::mbar_wait(&shared.tokens_full[first], tokens.parity);
+      tokens.Advance();
+      second = tokens.slot;
+    }
     BeginTurn();
     Issue<0>(first);
-    // Here, as a branch keeps the compiler from expanding between the products.
-    hw::mbar_wait(&shared.tokens_full[second], tokens.parity);
+    // Here, though it be there already: a branch keeps the compiler from expanding between the
+    // products.
+    if constexpr (Tile::kTogether) {
+      hw::mbar_wait(&shared.weights_full[block_slot], weights.parity);
+    } else {
+      hw::mbar_wait(&shared.tokens_full[second], tokens.parity);
+    }
     PrepareRest();
-    tokens.Advance();
+    if constexpr (!Tile::kTogether) tokens.Advance();
     Issue<1>(second);
     EndTurn();
     meanwhile();
     hw::wgmma_wait<1>();
     HoldHalf<0>();
 #if OCTET_PLANTED_BUG == 17
-    GiveBack(&shared.tokens_empty[first]);
-    GiveBack(&shared.tokens_empty[second]);
+    GiveTokensBack(first, second, block_slot);
 #endif
     if (more) Prepare();
     // As late as can be: registers are short.
@@ -156,13 +167,17 @@ struct WideGroup {
     // Sums of x are given back with the tokens.
     if constexpr (Tile::kAsymmetric) {
       FoldInto(to, block_slot);
-      GiveBack(&shared.weights_empty[block_slot]);
+      if constexpr (!Tile::kTogether) GiveBack(&shared.weights_empty[block_slot]);
     }
 #if OCTET_PLANTED_BUG != 17
-    GiveBack(&shared.tokens_empty[first]);
-    GiveBack(&shared.tokens_empty[second]);
+    GiveTokensBack(first, second, block_slot);
 #endif
     if constexpr (!Tile::kAsymmetric) FoldInto(to, block_slot);
+  }
+  OCTET_DEVICE void GiveTokensBack(int32_t first, int32_t second, int32_t block_slot) const {
+    if constexpr (Tile::kTogether) return GiveBack(&shared.weights_empty[block_slot]);
+    GiveBack(&shared.tokens_empty[first]);
+    GiveBack(&shared.tokens_empty[second]);
   }
 
   // Waiting sums, level by level: the topmost of the stack has the lowest level.
@@ -241,7 +256,7 @@ struct WideGroup {
   }
   OCTET_DEVICE void AddSubtree(const float4* at, int32_t width) {
     constexpr int kNext = kVectors * kThreads;
-    constexpr int kAtOnce = 4;
+    constexpr int kAtOnce = kVectors < 4 ? kVectors : 4;
 #pragma unroll
     for (int first = 0; first < kVectors; first += kAtOnce) {
       float4 sums[kAtOnce];
@@ -327,7 +342,7 @@ struct WideGroup {
   }
   // All items of this block.
   OCTET_DEVICE void Run() {
-    if (Tile::kTurns && group == 1) hw::bar_arrive(1, kThreads);
+    if (Tile::kTurns && group + 1 == Tile::kGroups) hw::bar_arrive(1, kTurnThreads);
     Zero(leaf);
     Zero(right);
     const auto first = static_cast<int32_t>(blockIdx.x);
@@ -364,7 +379,7 @@ struct WideGroup {
       }
     }
     if (i != first) EndItem(i - step);
-    if (Tile::kTurns && group == 0) hw::bar_sync(1, kThreads);
+    if (Tile::kTurns && group == 0) hw::bar_sync(1, kTurnThreads);
   }
 };
 
@@ -378,16 +393,17 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   __syncthreads();
   hw::let_next_begin();
   if (thread >= Tile::kComputing) {
-    hw::setmaxnreg_dec<24>();
+    hw::setmaxnreg_dec<Tile::kCopyRegisters>();
     // Weights may come before the kernels ahead of this one are done.
     const int producer = thread - Tile::kComputing;
     if (producer == 96) CopyWideWeights<Tile>(k, shared);
     hw::wait_for_past();
     if (producer == 0) CopyWideTokens<Tile>(k, x, shared);
   } else {
-    hw::setmaxnreg_inc<240>();
+    hw::setmaxnreg_inc<Tile::kRegisters>();
     hw::wait_for_past();
-    WideGroup<Tile> own = {k, shared, __shfl_sync(hw::kAllLanes, thread / 128, 0)};
+    WideGroup<Tile> own = {k, shared, __shfl_sync(hw::kAllLanes, thread / 128, 0),
+                           hw::smem_desc(shared.tokens, 0, 1024, hw::Swizzle::k128)};
     own.Run();
   }
 }
@@ -397,7 +413,7 @@ void LaunchLinear16Wide(const Linear16Plan& plan, const Linear16Kernel& k, Strea
   OCTET_CHECK_EQ(plan.tile.tokens, Tile::kTokens);
   OCTET_CHECK_EQ(k.asymmetric, Tile::kAsymmetric);
   OCTET_CHECK(!k.scales_f32 && !k.x_by_steps);
-  static_assert(kWideArrivals == Tile::kComputing / 32);
+  OCTET_CHECK_EQ(plan.tile.outputs, kCuda16PanelOutputs * Tile::kGroups);
   const hw::TensorMap x = hw::MakeTensorMap(k.x, k.rows, k.inputs.leaf_input[k.inputs.leaves],
                                             k.x_stride, Tile::kTokens);
   OCTET_LAUNCH_EARLY(Linear16WideKernel<Tile>, Linear16Grid(plan, stream), dim3(Tile::kThreads),

@@ -1,25 +1,35 @@
 // The shared memory of a block of linear16_wide.cuh, and the two threads that fill it: one copies
-// weights, a block of 128 inputs of both panels at a time, one tokens, half a block at a time, by
-// tensor copies. Each has a ring whose stages they fill as soon as all warps have given them back.
+// weights, a block of 128 inputs of all panels at a time, one tokens, half a block at a time, by
+// tensor copies. Each has a ring whose stages they fill as soon as all warps have given them back,
+// or both have one.
 #pragma once
+
+#include <algorithm>
 
 #include "kernels/linear/linear16.cuh"
 
 namespace octet::kernels::cuda {
 
-// kHalves stages of tokens, kBlocks stages of weights. kTurns: the warpgroups issue in turn.
-template <WeightFormat kFormat_, int kTokens_, int kHalves_, int kBlocks_, bool kTurns_,
-          bool kAsymmetric_>
+// kGroups warpgroups of 64 outputs each, kHalves stages of tokens, kBlocks stages of weights.
+// kTurns: the warpgroups issue in turn.
+template <WeightFormat kFormat_, int kGroups_, int kTokens_, int kHalves_, int kBlocks_,
+          bool kTurns_, bool kAsymmetric_>
 struct WideTile {
   static constexpr WeightFormat kFormat = kFormat_;
+  static constexpr int kGroups = kGroups_;
   static constexpr int kTokens = kTokens_;
   static constexpr int kHalves = kHalves_;
   static constexpr int kBlocks = kBlocks_;
   static constexpr bool kTurns = kTurns_;
   static constexpr bool kAsymmetric = kAsymmetric_;
-  static constexpr int kPanels = 2;
-  static constexpr int kComputing = 256;
+  static constexpr int kPanels = kGroups;
+  static constexpr int kComputing = 128 * kGroups;
   static constexpr int kThreads = kComputing + 128;  // setmaxnreg wants a whole warpgroup
+  // A block starts with the registers of its threads, of which each has a multiple of 8.
+  static constexpr int kRegistersAtStart = 65536 / kThreads / 8 * 8;
+  static constexpr int kCopyRegisters = kGroups == 4 ? 32 : 24;
+  static constexpr int kRegisters =
+      std::min(240, (kRegistersAtStart * kThreads / 128 - kCopyRegisters) / kGroups / 8 * 8);
   static constexpr int kValues = kTokens / 2;
   static constexpr int kVectors = kValues / 4;
   static constexpr int kHalfBytes = kTokens * 128;
@@ -27,6 +37,8 @@ struct WideTile {
   static constexpr int kScales = kCuda16PanelOutputs * 2;
   static constexpr int kPanelBytes = 2 * kCodes + (kAsymmetric ? 2 : 1) * kScales;
   static constexpr int kSharedLevels = 2;
+  // Where the rings are in step they are one: a stage is a block of weights and of tokens.
+  static constexpr bool kTogether = kHalves == 2 * kBlocks;
   // Sums of x come with the second half of a block, in a ring that is in step with that of weights.
   static constexpr int kSums = kAsymmetric ? kBlocks : 0;
   static_assert(kHalves >= 4 && kBlocks >= 2);
@@ -52,8 +64,8 @@ struct WideShared {
     taken.weights = shared.take<std::byte>(Tile::kBlocks * Tile::kPanels * Tile::kPanelBytes);
     taken.levels = shared.take<float4>(Tile::kSharedLevels * Tile::kVectors * Tile::kComputing);
     taken.x_sums = Tile::kSums == 0 ? nullptr : shared.take<float>(Tile::kSums * Tile::kTokens);
-    taken.tokens_full = shared.take<uint64_t>(Tile::kHalves);
-    taken.tokens_empty = shared.take<uint64_t>(Tile::kHalves);
+    taken.tokens_full = Tile::kTogether ? nullptr : shared.take<uint64_t>(Tile::kHalves);
+    taken.tokens_empty = Tile::kTogether ? nullptr : shared.take<uint64_t>(Tile::kHalves);
     taken.weights_full = shared.take<uint64_t>(Tile::kBlocks);
     taken.weights_empty = shared.take<uint64_t>(Tile::kBlocks);
     return taken;
@@ -64,19 +76,18 @@ struct WideShared {
     plan.add<std::byte>(Tile::kBlocks * Tile::kPanels * Tile::kPanelBytes);
     plan.add<float4>(Tile::kSharedLevels * Tile::kVectors * Tile::kComputing);
     if (Tile::kSums > 0) plan.add<float>(Tile::kSums * Tile::kTokens);
-    for (const int count : {Tile::kHalves, Tile::kHalves, Tile::kBlocks, Tile::kBlocks}) {
-      plan.add<uint64_t>(count);
-    }
+    for (int i = 0; i < (Tile::kTogether ? 0 : 2); ++i) plan.add<uint64_t>(Tile::kHalves);
+    for (int i = 0; i < 2; ++i) plan.add<uint64_t>(Tile::kBlocks);
     return plan.bytes();
   }
   OCTET_DEVICE void InitBarriers() const {
     constexpr int kWarps = Tile::kComputing / 32;
-    for (int i = 0; i < Tile::kHalves; ++i) {
+    for (int i = 0; i < (Tile::kTogether ? 0 : Tile::kHalves); ++i) {
       hw::mbar_init(&tokens_full[i], 1);
       hw::mbar_init(&tokens_empty[i], kWarps);
     }
     for (int i = 0; i < Tile::kBlocks; ++i) {
-      hw::mbar_init(&weights_full[i], 1);
+      hw::mbar_init(&weights_full[i], Tile::kTogether ? 2 : 1);
       hw::mbar_init(&weights_empty[i], kWarps);
     }
     hw::fence_mbar_init();
@@ -132,21 +143,27 @@ OCTET_DEVICE void CopyWideWeights(const Linear16Kernel& k, const WideShared<Tile
 template <typename Tile>
 OCTET_DEVICE void CopyWideTokens(const Linear16Kernel& k, const hw::TensorMap& map,
                                  const WideShared<Tile>& shared) {
+  constexpr int kStages = Tile::kTogether ? Tile::kBlocks : Tile::kHalves;
+  constexpr int kHalves = Tile::kTogether ? 2 : 1;  // of a stage
   constexpr int kSumBytes = Tile::kAsymmetric ? Tile::kTokens * 4 : 0;
-  WidePlace<Tile::kHalves> at;
+  WidePlace<kStages> at;
   int32_t sums_slot = 0;
   for (int32_t i = blockIdx.x; i < k.items; i += gridDim.x) {
     const Linear16Item item = ItemOf(k, i);
     const int2 blocks = BlocksOf(k, item.part);
     const int32_t token = item.row_tile * Tile::kTokens;
 #pragma unroll 1
-    for (int32_t half = 2 * blocks.x; half < 2 * blocks.y; ++half) {
-      hw::mbar_wait(&shared.tokens_empty[at.slot], at.parity ^ 1);
-      uint64_t* full = &shared.tokens_full[at.slot];
-      const bool has_sums = Tile::kAsymmetric && half % 2 == 1;
-      hw::mbar_arrive_expect_tx(full, Tile::kHalfBytes + (has_sums ? kSumBytes : 0));
-      hw::tensor_load(shared.tokens + at.slot * Tile::kHalfBytes, map, half * kCuda16StageInputs,
-                      token, full);
+    for (int32_t half = 2 * blocks.x; half < 2 * blocks.y; half += kHalves) {
+      hw::mbar_wait((Tile::kTogether ? shared.weights_empty : shared.tokens_empty) + at.slot,
+                    at.parity ^ 1);
+      uint64_t* full = (Tile::kTogether ? shared.weights_full : shared.tokens_full) + at.slot;
+      const bool has_sums = Tile::kAsymmetric && (half + kHalves) % 2 == 0;
+      hw::mbar_arrive_expect_tx(full, kHalves * Tile::kHalfBytes + (has_sums ? kSumBytes : 0));
+#pragma unroll
+      for (int h = 0; h < kHalves; ++h) {
+        hw::tensor_load(shared.tokens + (at.slot * kHalves + h) * Tile::kHalfBytes, map,
+                        (half + h) * kCuda16StageInputs, token, full);
+      }
       if (has_sums) {
         hw::bulk_load(shared.x_sums + sums_slot * Tile::kTokens,
                       k.x_sums + half / 2 * k.x_sums_stride + token, kSumBytes, full);

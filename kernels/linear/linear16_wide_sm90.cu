@@ -8,27 +8,43 @@ namespace {
 constexpr WeightFormat kInt4 = WeightFormat::kInt4;
 constexpr WeightFormat kInt8 = WeightFormat::kInt8;
 
-template <typename Symmetric, typename Asymmetric>
+// The shape of a tile (linear16_wide_ring.cuh) that has symmetric and asymmetric weights alike.
+template <WeightFormat kFormat, int kGroups, int kTokens, int kHalves, int kBlocks, bool kTurns>
 void LaunchEither(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
-  if (k.asymmetric) return LaunchLinear16Wide<Asymmetric>(plan, k, stream);
-  LaunchLinear16Wide<Symmetric>(plan, k, stream);
+  if (k.asymmetric) {
+    LaunchLinear16Wide<WideTile<kFormat, kGroups, kTokens, kHalves, kBlocks, kTurns, true>>(plan, k,
+                                                                                            stream);
+  } else {
+    LaunchLinear16Wide<WideTile<kFormat, kGroups, kTokens, kHalves, kBlocks, kTurns, false>>(
+        plan, k, stream);
+  }
 }
 
 }  // namespace
 
 void LaunchLinear16WideInt4(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
-  if (plan.tile.name == Linear16TileName::kWide64) {
-    return LaunchEither<WideTile<kInt4, 64, 10, 9, true, false>,
-                        WideTile<kInt4, 64, 10, 9, true, true>>(plan, k, stream);
+  const bool three_groups = plan.tile.outputs == 192;
+  switch (plan.tile.name) {
+    case Linear16TileName::kWide16:
+      return LaunchEither<kInt4, 4, 16, 18, 9, false>(plan, k, stream);
+    case Linear16TileName::kWide32:
+      if (three_groups) return LaunchEither<kInt4, 3, 32, 16, 8, false>(plan, k, stream);
+      return LaunchEither<kInt4, 4, 32, 12, 6, false>(plan, k, stream);
+    case Linear16TileName::kWide64:
+      if (three_groups) return LaunchEither<kInt4, 3, 64, 8, 4, false>(plan, k, stream);
+      return LaunchEither<kInt4, 2, 64, 12, 6, true>(plan, k, stream);
+    default:
+      OCTET_CHECK(plan.tile.name == Linear16TileName::kWide128);
   }
-  OCTET_CHECK(plan.tile.name == Linear16TileName::kWide128);
-  LaunchEither<WideTile<kInt4, 128, 5, 2, false, false>, WideTile<kInt4, 128, 4, 3, false, true>>(
-      plan, k, stream);
+  if (k.asymmetric) {
+    LaunchLinear16Wide<WideTile<kInt4, 2, 128, 4, 3, false, true>>(plan, k, stream);
+  } else {
+    LaunchLinear16Wide<WideTile<kInt4, 2, 128, 5, 2, false, false>>(plan, k, stream);
+  }
 }
 void LaunchLinear16WideInt8(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
   OCTET_CHECK(plan.tile.name == Linear16TileName::kWide64);  // 128 tokens would spill
-  LaunchEither<WideTile<kInt8, 64, 8, 5, true, false>, WideTile<kInt8, 64, 8, 5, true, true>>(
-      plan, k, stream);
+  LaunchEither<kInt8, 2, 64, 8, 4, true>(plan, k, stream);
 }
 
 }  // namespace octet::kernels::cuda

@@ -5,6 +5,8 @@
 // a tile of 16, rows 2t and 2t + 1 of eight. Weights are operand A, rows of activations operand B.
 #pragma once
 
+#include <type_traits>
+
 #include "base/device/primitives.cuh"
 #include "kernels/linear/k_walk.h"
 #include "kernels/linear/linear8_plan.h"
@@ -72,6 +74,9 @@ OCTET_DEVICE Linear8Item ItemOf(const Linear8Params& p, int32_t item, int32_t ti
   return {item % p.token_tiles * tile_tokens, rest % p.panel_tiles * tile_panels,
           rest / p.panel_tiles};
 }
+OCTET_DEVICE int32_t PartOf(const Linear8Params& p, int32_t item) {
+  return item / p.token_tiles / p.panel_tiles;
+}
 
 // Int4 codes of one step as an operand: words of outputs g and g + 8. Symmetric codes come out
 // times 16, in the high half of a byte, where they have their sign.
@@ -89,17 +94,32 @@ OCTET_DEVICE void UnpackInt4(uint2 words, uint32_t (&a)[4]) {
   a[3] = (kAsymmetric ? words.y >> 4 : words.y) & mask;
 }
 
+// A lane's codes of one step, as they lie in memory.
+template <bool kInt4>
+struct PackedStep {
+  std::conditional_t<kInt4, uint2, uint4> words;
+
+  OCTET_DEVICE void Load(const std::byte* step, int lane) {
+    words = reinterpret_cast<const decltype(words)*>(step)[lane];
+  }
+  template <bool kAsymmetric>
+  OCTET_DEVICE void Unpack(uint32_t (&a)[4]) const {
+    if constexpr (kInt4) {
+      UnpackInt4<kAsymmetric>(words, a);
+    } else {
+      a[0] = words.x;
+      a[1] = words.y;
+      a[2] = words.z;
+      a[3] = words.w;
+    }
+  }
+};
+
 template <bool kInt4, bool kAsymmetric>
 OCTET_DEVICE void LoadCodes(const std::byte* step, int lane, uint32_t (&a)[4]) {
-  if constexpr (kInt4) {
-    UnpackInt4<kAsymmetric>(reinterpret_cast<const uint2*>(step)[lane], a);
-  } else {
-    const uint4 words = reinterpret_cast<const uint4*>(step)[lane];
-    a[0] = words.x;
-    a[1] = words.y;
-    a[2] = words.z;
-    a[3] = words.w;
-  }
+  PackedStep<kInt4> packed;
+  packed.Load(step, lane);
+  packed.template Unpack<kAsymmetric>(a);
 }
 
 // The scales of outputs g and g + 8 of a tile, and their offsets.
@@ -160,32 +180,54 @@ class WaitingSums {
     const int end = first + p_.parts.merges[leaf];
 #pragma unroll 1
     for (int pop = first; pop < end; ++pop) {
-      const float* from = Slot(p_.pop_slot[pop]);
-#pragma unroll
-      for (int i = 0; i < kValues; i += 4) {
-        const float4 left = *reinterpret_cast<const float4*>(from + i * kThreads);
-        sum[i] = left.x + sum[i];
-        sum[i + 1] = left.y + sum[i + 1];
-        sum[i + 2] = left.z + sum[i + 2];
-        sum[i + 3] = left.w + sum[i + 3];
+      const int slot = p_.pop_slot[pop];
+      // Apart, so that the compiler knows which memory it is.
+      if (slot < p_.shared_slots) {
+        Add(shared_ + slot * kFloats + 4 * thread_, sum);
+      } else {
+        Add(InWorkspace(slot), sum);
       }
     }
   }
   OCTET_DEVICE void Put(int32_t leaf, const float (&sum)[kValues]) const {
-    float* to = Slot(p_.push_slot[leaf]);
+    const int slot = p_.push_slot[leaf];
+    if (slot < p_.shared_slots) {
+      Store(shared_ + slot * kFloats + 4 * thread_, sum);
+    } else {
+      Store(InWorkspace(slot), sum);
+    }
+  }
+
+ private:
+  OCTET_DEVICE static void Add(const float* from, float (&sum)[kValues]) {
+    constexpr int kAtOnce = kValues / 4 < 8 ? kValues / 4 : 8;  // loads, as registers are short
+#pragma unroll
+    for (int first = 0; first < kValues / 4; first += kAtOnce) {
+      float4 left[kAtOnce];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        left[i] = *reinterpret_cast<const float4*>(from + 4 * (first + i) * kThreads);
+      }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        float* to = sum + 4 * (first + i);
+        to[0] = left[i].x + to[0];
+        to[1] = left[i].y + to[1];
+        to[2] = left[i].z + to[2];
+        to[3] = left[i].w + to[3];
+      }
+    }
+  }
+  OCTET_DEVICE static void Store(float* to, const float (&sum)[kValues]) {
 #pragma unroll
     for (int i = 0; i < kValues; i += 4) {
       *reinterpret_cast<float4*>(to + i * kThreads) =
           make_float4(sum[i], sum[i + 1], sum[i + 2], sum[i + 3]);
     }
   }
-
- private:
-  OCTET_DEVICE float* Slot(int slot) const {
-    if (slot < p_.shared_slots) return shared_ + slot * kFloats + 4 * thread_;
-    const int64_t global_slots = p_.waiting_slots - p_.shared_slots;
-    const int64_t at = blockIdx.x * global_slots + slot - p_.shared_slots;
-    return p_.waiting + at * kFloats + 4 * thread_;
+  OCTET_DEVICE float* InWorkspace(int slot) const {
+    const int64_t slots = p_.waiting_slots - p_.shared_slots;
+    return p_.waiting + (blockIdx.x * slots + slot - p_.shared_slots) * kFloats + 4 * thread_;
   }
 
   const Linear8Params& p_;

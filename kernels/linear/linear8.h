@@ -13,10 +13,10 @@ struct Linear8Params;  // linear8.cuh
 // cuda::Linear8 by a plan of the caller's, which has its own workspace: `plan.bytes`.
 OCTET_CUDA_OP void Linear8ByPlan(const LinearArgs& args, const Linear8Plan& plan, Stream& stream);
 
-// Whether the form for sm_90a takes this case: more than 32 rows and whole blocks. The bits are
+// Whether the form for sm_90a takes this case: more than 16 rows and whole blocks. The bits are
 // the same.
 constexpr bool TakesLinear8Sm90(const Linear8Plan& plan, const KWalk& walk) {
-  return plan.tile_tokens >= 64 && walk.whole;
+  return plan.tile_tokens >= 32 && walk.whole;
 }
 
 // Multiply what cuda::Linear8 has put into `params`; they fill in what is of their shared memory.

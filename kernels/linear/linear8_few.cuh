@@ -1,4 +1,4 @@
-// The linear with int8 activations for few rows (sm_90): up to 32 rows where every block of 128
+// The linear with int8 activations for few rows (sm_90): up to 16 rows where every block of 128
 // inputs is a segment. Work is dealt as in linear16_few.cuh, which says how and why; sums of
 // integers are exact, so the bits are those of the other forms.
 //

@@ -7,14 +7,10 @@ namespace {
 
 template <bool kInt4, bool kAsymmetric>
 void LaunchRows(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
-  switch (plan.tile_tokens) {
-    case 8:
-      return LaunchFew8<Few8Tile<1, 16, kInt4, kAsymmetric>>(p, plan, stream);
-    case 16:
-      return LaunchFew8<Few8Tile<2, 12, kInt4, kAsymmetric>>(p, plan, stream);
-    default:
-      return LaunchFew8<Few8Tile<4, 8, kInt4, kAsymmetric>>(p, plan, stream);
+  if (plan.tile_tokens == 8) {
+    return LaunchFew8<Few8Tile<1, 16, kInt4, kAsymmetric>>(p, plan, stream);
   }
+  LaunchFew8<Few8Tile<2, 12, kInt4, kAsymmetric>>(p, plan, stream);
 }
 
 }  // namespace

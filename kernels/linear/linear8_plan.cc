@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kLargeTile = 64;
 constexpr int64_t kItemsWanted = 264;
 constexpr int64_t kLargeItemsWanted = 132;
+constexpr int64_t kMultiprocessors = 132;
 constexpr int64_t kPartAlignment = 256;
 
 // A sum that waits from the end of one leaf to that of another.
@@ -74,8 +75,7 @@ void PlanSums(Linear8Plan& plan) {
 constexpr FewClocks kFewClocks = {700, 30, 60, 14.5};
 // What all blocks together ask for in L2 before they begin, so that it is there when they do.
 constexpr int64_t kFewAheadBytes = int64_t{24} << 20;
-constexpr int64_t kFewRowsMax = 32;
-constexpr int64_t kMultiprocessors = 132;
+constexpr int64_t kFewRowsMax = 16;
 
 // With parts of which `split` go to a block; false if it does not fit.
 bool FitFew(const LinearShape& shape, const KWalk& walk, int32_t split, Linear8Plan* plan) {
@@ -94,7 +94,7 @@ bool FitFew(const LinearShape& shape, const KWalk& walk, int32_t split, Linear8P
   few.needs.warp_bytes = few.levels * kCuda8PanelOutputs * rows * 4;
   const auto stage_bytes = AlignUp(int64_t{kBlockSteps} * walk.step_bytes + walk.scale_bytes, 128);
   few.needs.stage_bytes = stage_bytes + 8;
-  few.needs.warps_max = rows == 8 ? 16 : rows == 16 ? 12 : 8;  // as registers allow
+  few.needs.warps_max = rows == 8 ? 16 : 12;  // as registers allow
   few.needs.split = split;
   const auto deal = DealFew(few.needs, plan->panel_tiles, parts.parts / split, kMultiprocessors);
   if (!deal.has_value()) return false;
@@ -106,8 +106,9 @@ bool FitFew(const LinearShape& shape, const KWalk& walk, int32_t split, Linear8P
 // Deals the leaves for linear8_few.cuh, or leaves the plan without it. clusters of `cluster`
 // blocks, or what looks best.
 void PlanFew(const LinearShape& shape, int64_t rows, int64_t cluster, Linear8Plan* plan) {
+  if (plan->tile_tokens > kFewRowsMax) return;
   const KWalk walk = KWalk::Of(shape);
-  if (plan->tile_tokens > kFewRowsMax || !walk.whole || walk.segments != walk.blocks) return;
+  if (!walk.whole || walk.segments != walk.blocks) return;
   double least = 0;
   Linear8Plan best = *plan;
   const int64_t most = cluster > 0 ? cluster : kFewClusterMax;
@@ -127,6 +128,32 @@ void PlanFew(const LinearShape& shape, int64_t rows, int64_t cluster, Linear8Pla
   *plan = best;
 }
 
+// Into how many parts the leaves are dealt where a tile fills a multiprocessor and all of them run
+// at once, in as many rounds as it takes: for the busiest, in blocks of inputs, which take about a
+// microsecond each on an H200 (2026-11-27). sum_bytes: of one part.
+int64_t PartsOfRounds(int64_t tiles, int64_t blocks, int64_t leaves, int64_t sum_bytes) {
+  constexpr double kItem = 2;    // of each, to begin and end
+  constexpr double kReduce = 3;  // of a second launch, where there are parts
+  constexpr double kPart = 0.5;  // of each, in it
+  constexpr int64_t kPartsMax = 16;
+  constexpr int64_t kPartBytesMax = int64_t{32} << 20;  // else there is one part
+  int64_t best = 1;
+  double least = 0;
+  for (int64_t parts = 1; parts <= std::min(leaves, kPartsMax); ++parts) {
+    if (parts > 1 && parts * sum_bytes > kPartBytesMax) break;
+    const int64_t rounds = (tiles * parts + kMultiprocessors - 1) / kMultiprocessors;
+    const int64_t most = (leaves + parts - 1) / parts;  // leaves of one part
+    const double cost =
+        static_cast<double>(rounds) *
+            (static_cast<double>(most * blocks) / static_cast<double>(leaves) + kItem) +
+        (parts > 1 ? kReduce + kPart * static_cast<double>(parts) : 0);
+    if (parts > 1 && cost >= least) continue;
+    best = parts;
+    least = cost;
+  }
+  return best;
+}
+
 }  // namespace
 
 Linear8Plan Linear8Plan::Of(const LinearShape& shape, int64_t rows, ActivationFormat rows_format,
@@ -135,14 +162,24 @@ Linear8Plan Linear8Plan::Of(const LinearShape& shape, int64_t rows, ActivationFo
   const int64_t tile = std::min<int64_t>(PaddedActivationRows(rows), 128);
   const int64_t panels = (shape.outputs + kCuda8PanelOutputs - 1) / kCuda8PanelOutputs;
   plan.tile_tokens = static_cast<int32_t>(tile);
-  plan.tile_panels = tile <= 16 ? 1 : tile == 64 ? 4 : 2;
+  const KWalk walk = KWalk::Of(shape);
+  const bool on_wgmma = clusters && tile > kFewRowsMax && walk.whole;
+  plan.tile_panels = tile <= 16   ? 1
+                     : tile == 32 ? (on_wgmma ? 4 : 2)
+                     : tile == 64 ? (on_wgmma ? 3 : 4)
+                                  : 2;
   plan.token_tiles = static_cast<int32_t>((rows + tile - 1) / tile);
   plan.panel_tiles = static_cast<int32_t>((panels + plan.tile_panels - 1) / plan.tile_panels);
-  const int64_t items = int64_t{plan.token_tiles} * plan.panel_tiles;
+  const int64_t tiles = int64_t{plan.token_tiles} * plan.panel_tiles;
   const int64_t wanted = tile >= kLargeTile ? kLargeItemsWanted : kItemsWanted;
   if (clusters) PlanFew(shape, rows, parts, &plan);
   if (!plan.is_few()) {
-    plan.parts = DealLeaves(shape.merges, parts > 0 ? parts : (wanted + items - 1) / items);
+    if (parts == 0) {
+      parts = on_wgmma ? PartsOfRounds(tiles, walk.blocks, walk.leaves,
+                                       plan.token_tiles * tile * shape.outputs * 4)
+                       : (wanted + tiles - 1) / tiles;
+    }
+    plan.parts = DealLeaves(shape.merges, parts);
     PlanSums(plan);
   }
   plan.waiting_bytes = tile * plan.tile_panels * kCuda8PanelOutputs * 4;
@@ -174,9 +211,9 @@ int64_t Linear8WorkspaceBytes(const LinearShape& shape, int64_t rows,
     }
   }
   for (int64_t less = 128; less < rows; less += 128) {
-    const Linear8Plan plan = Linear8Plan::Of(shape, less, rows_format, false);
-    bytes = std::max(bytes, plan.bytes);
-    if (plan.parts.parts == 1) break;
+    for (const bool clusters : {false, true}) {
+      bytes = std::max(bytes, Linear8Plan::Of(shape, less, rows_format, clusters).bytes);
+    }
   }
   return bytes;
 }

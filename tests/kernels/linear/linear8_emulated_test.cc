@@ -57,7 +57,7 @@ TEST_F(Linear8, LeavesInSequence) {
   const std::vector<float> x = RandomFloats(70 * shape.inputs, 1.0f, random);
   const Buffer packed = Pack(shape, weights);
   const DeviceLinear linear(shape, weights, stream());
-  for (const int64_t rows : {5, 70}) {
+  for (const int64_t rows : {5, 20, 40, 70}) {
     const std::vector<float> some(x.begin(), x.begin() + rows * shape.inputs);
     const std::vector<float> expected =
         RunLinear({shape, packed, some, rows, ActivationFormat::kInt8});
