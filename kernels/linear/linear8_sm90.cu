@@ -1,11 +1,12 @@
 // The linear with int8 activations for sm_90a, on wgmma m64nNk32: 128 rows by two panels of 64
-// outputs at a time, or 64 rows by four, for shapes of whole blocks (linear8.h). Bits as those of
-// linear8_mma.cu.
+// outputs at a time, 64 rows by three or 32 by four, for shapes of whole blocks (linear8.h). Bits
+// as those of linear8_mma.cu.
 //
-// One thread of the first warpgroup fills stages with bulk copies; each of the others takes a
+// Two threads of the first warpgroup fill stages with bulk copies; each of the others takes a
 // panel. Codes go from shared memory to registers, become operand A there, and are multiplied with
 // the rows; while one warpgroup scales its sums of a segment into f32, another keeps the tensor
-// cores busy. README.md has the count of instructions.
+// cores busy. What can come under a block's products does: the next one's codes, the scales, the
+// end of the leaf before. README.md has the count of instructions.
 //
 // Bytes moved: per block of K 64 or 128 bytes an output and 128 a row from L2, for a tile.
 // Operations: 2 * rows * outputs * inputs integer ones.
@@ -13,193 +14,15 @@
 
 #include "base/check.h"
 #include "base/device/device_info.h"
-#include "kernels/linear/linear8.cuh"
 #include "kernels/linear/linear8.h"
+#include "kernels/linear/linear8_stages.cuh"
 
 namespace octet::kernels::cuda {
 namespace {
 
-constexpr int kWarpgroup = 128;
-constexpr int kStagesMax = 8;
-constexpr int kProducerRegisters = 40;
-
-template <int kTokens_, int kConsumers_, int kRegisters_>
-struct Tiling {
-  static constexpr int kTokens = kTokens_;        // rows of activations
-  static constexpr int kConsumers = kConsumers_;  // warpgroups, and panels
-  static constexpr int kRegisters = kRegisters_;  // of a consuming thread
-  static constexpr int kThreads = kWarpgroup * (1 + kConsumers);
-  static constexpr int kValues = kTokens / 2;  // sums of a consuming thread
-  static constexpr int kCodeBytes = kTokens * static_cast<int>(kBlockPositions);
-  using Waiting = WaitingSums<kValues, kWarpgroup * kConsumers>;
-
-  // What the consumers take must be there when the producer has given its own back, or they wait
-  // for ever: a block starts with the registers of its threads, of which each has a multiple of 8.
-  static constexpr int kRegistersAtStart = 65536 / kThreads / 8 * 8;
-  static_assert(kProducerRegisters + kConsumers * kRegisters <=
-                (1 + kConsumers) * kRegistersAtStart);
-};
-using Tiling32 = Tiling<32, 4, 104>;
-using Tiling64 = Tiling<64, 3, 152>;
-using Tiling128 = Tiling<128, 2, 232>;
-
-struct Stage {
-  std::byte* weights;  // [panels][weight_bytes]
-  int8_t* codes;       // [tokens][128], swizzled
-  float* x_scales;     // [tokens]
-  float* x_sums;       // [tokens], asymmetric only
-};
-
-template <typename T, bool kAsymmetric>
-hw::SmemPlan SharedPlan(const Linear8Params& p) {
-  hw::SmemPlan plan;
-  plan.add<uint64_t>(2 * kStagesMax);
-  plan.add<std::byte>(int64_t{p.stages} * T::kConsumers * p.weight_bytes, 128);
-  plan.add<int8_t>(int64_t{p.stages} * T::kCodeBytes, 1024);
-  plan.add<float>(int64_t{p.stages} * T::kTokens);
-  plan.add<float>(kAsymmetric ? int64_t{p.stages} * T::kTokens : 0);
-  plan.add<float>(int64_t{p.shared_slots} * T::kValues * kWarpgroup * T::kConsumers);
-  return plan;
-}
-
-template <typename T, bool kAsymmetric>
-struct Shared {
-  uint64_t* full;   // [stages] its bytes have come
-  uint64_t* empty;  // [stages] the warps that read it are done
-  Stage first;
-  float* waiting;
-  const Linear8Params& p;
-
-  OCTET_DEVICE explicit Shared(const Linear8Params& params) : p(params) {
-    hw::Smem smem;
-    full = smem.template take<uint64_t>(2 * kStagesMax);
-    empty = full + kStagesMax;
-    first.weights =
-        smem.template take<std::byte>(int64_t{p.stages} * T::kConsumers * p.weight_bytes, 128);
-    first.codes = smem.template take<int8_t>(int64_t{p.stages} * T::kCodeBytes, 1024);
-    first.x_scales = smem.template take<float>(int64_t{p.stages} * T::kTokens);
-    first.x_sums =
-        kAsymmetric ? smem.template take<float>(int64_t{p.stages} * T::kTokens) : nullptr;
-    waiting = p.shared_slots == 0 ? nullptr
-                                  : smem.template take<float>(int64_t{p.shared_slots} * T::kValues *
-                                                              kWarpgroup * T::kConsumers);
-  }
-  OCTET_DEVICE Stage operator[](int stage) const {
-    return {first.weights + stage * T::kConsumers * p.weight_bytes,
-            first.codes + stage * T::kCodeBytes, first.x_scales + stage * T::kTokens,
-            kAsymmetric ? first.x_sums + stage * T::kTokens : nullptr};
-  }
-};
-
-// A place in the ring of stages; `parity` is that of its barriers' phase.
-struct Ring {
-  int stage = 0;
-  uint32_t parity = 0;
-
-  OCTET_DEVICE void Next(int stages) {
-    if (++stage < stages) return;
-    stage = 0;
-    parity ^= 1;
-  }
-};
-
-// Goes over the blocks of a part, which have four steps each.
-struct WholeBlocks {
-  int32_t leaf;
-  int32_t steps;  // left of the leaf, this block's included
-  int32_t left;   // of the segment
-
-  OCTET_DEVICE WholeBlocks(const KWalk& walk, int32_t first_leaf) : leaf(first_leaf) {
-    BeginLeaf(walk);
-  }
-  OCTET_DEVICE bool ends() const { return left <= kBlockSteps || steps <= kBlockSteps; }
-  OCTET_DEVICE void Next(const KWalk& walk) {
-    left = ends() ? walk.group_steps : left - kBlockSteps;
-    steps -= kBlockSteps;
-    if (steps > 0) return;
-    ++leaf;
-    BeginLeaf(walk);
-  }
-
- private:
-  OCTET_DEVICE void BeginLeaf(const KWalk& walk) {
-    steps = walk.leaf[leaf].steps;
-    left = walk.leaf[leaf].head_steps;
-  }
-};
-
-// One thread.
-template <typename T, bool kAsymmetric>
-OCTET_DEVICE void CopyWeights(const Linear8Params& p, const Shared<T, kAsymmetric>& shared) {
-  Ring ring;
-  const int32_t code_bytes = kBlockSteps * p.walk.step_bytes;
-  for (int32_t i = static_cast<int32_t>(blockIdx.x); i < p.items;
-       i += static_cast<int32_t>(gridDim.x)) {
-    const Linear8Item item = ItemOf(p, i, T::kTokens, T::kConsumers);
-    const int32_t leaf_begin = p.parts.leaf_begin[item.part];
-    const int32_t leaf_end = p.parts.leaf_begin[item.part + 1];
-    const KLeaf& first = p.walk.leaf[leaf_begin];
-    const std::byte* from = p.weights + first.step * p.walk.step_bytes +
-                            first.segment * p.walk.scale_bytes + item.panel * p.panel_bytes;
-#pragma unroll 1
-    for (WholeBlocks block(p.walk, leaf_begin); block.leaf < leaf_end; block.Next(p.walk)) {
-      const auto bytes =
-          static_cast<uint32_t>(code_bytes + (block.ends() ? p.walk.scale_bytes : 0));
-      uint64_t* const full = shared.full + ring.stage;
-      std::byte* const to = shared.first.weights + ring.stage * T::kConsumers * p.weight_bytes;
-      hw::mbar_wait(shared.empty + ring.stage, ring.parity ^ 1);
-      hw::mbar_arrive_expect_tx(full, T::kConsumers * bytes);
-#pragma unroll
-      for (int n = 0; n < T::kConsumers; ++n) {
-        // Past the last panel the last one comes again; no one stores what it gives.
-        const int32_t panel = min(n, p.panels - 1 - item.panel);
-        if (p.token_tiles == 1) {  // no other block reads them
-          hw::bulk_load(to + n * p.weight_bytes, from + panel * p.panel_bytes, bytes, full,
-                        hw::evict_first());
-        } else {
-          hw::bulk_load(to + n * p.weight_bytes, from + panel * p.panel_bytes, bytes, full);
-        }
-      }
-      from += bytes;
-      ring.Next(p.stages);
-    }
-  }
-}
-
-// One thread: codes of the rows, and their scales where a segment ends.
-template <typename T, bool kAsymmetric>
-OCTET_DEVICE void CopyRows(const Linear8Params& p, const Shared<T, kAsymmetric>& shared) {
-  constexpr uint32_t kScaleBytes = T::kTokens * 4;
-  Ring ring;
-  for (int32_t i = static_cast<int32_t>(blockIdx.x); i < p.items;
-       i += static_cast<int32_t>(gridDim.x)) {
-    const Linear8Item item = ItemOf(p, i, T::kTokens, T::kConsumers);
-    const int32_t leaf_begin = p.parts.leaf_begin[item.part];
-    const int32_t leaf_end = p.parts.leaf_begin[item.part + 1];
-    const KLeaf& first = p.walk.leaf[leaf_begin];
-    const int8_t* codes = p.codes + first.block * p.block_stride + item.token * kBlockPositions;
-    int64_t scales = int64_t{first.segment} * p.padded_rows + item.token;
-#pragma unroll 1
-    for (WholeBlocks block(p.walk, leaf_begin); block.leaf < leaf_end; block.Next(p.walk)) {
-      const bool ends = block.ends();
-      const Stage stage = shared[ring.stage];
-      uint64_t* const full = shared.full + ring.stage;
-      hw::mbar_wait(shared.empty + ring.stage, ring.parity ^ 1);
-      hw::mbar_arrive_expect_tx(full,
-                                T::kCodeBytes + (ends ? kScaleBytes * (kAsymmetric ? 2 : 1) : 0));
-      hw::bulk_load(stage.codes, codes, T::kCodeBytes, full);
-      codes += p.block_stride;
-      if (ends) {
-        hw::bulk_load(stage.x_scales, p.x_scales + scales, kScaleBytes, full);
-        if constexpr (kAsymmetric) {
-          hw::bulk_load(stage.x_sums, p.x_sums + scales, kScaleBytes, full);
-        }
-        scales += p.padded_rows;
-      }
-      ring.Next(p.stages);
-    }
-  }
-}
+using Tiling32 = Linear8Tiling<32, 4, 104>;
+using Tiling64 = Linear8Tiling<64, 3, 152>;
+using Tiling128 = Linear8Tiling<128, 2, 232>;
 
 // What a thread of a consuming warpgroup has of the product.
 template <typename T, bool kInt4, bool kAsymmetric>
@@ -208,17 +31,17 @@ struct Consumer {
   using Step = PackedStep<kInt4>;
 
   const Linear8Params& p;
-  const Shared<T, kAsymmetric>& shared;
+  const Linear8Shared<T, kAsymmetric>& shared;
   const typename T::Waiting waiting;
   int warpgroup = static_cast<int>(threadIdx.x) / kWarpgroup - 1;
   int thread = static_cast<int>(threadIdx.x) % kWarpgroup;
   int lane = thread % 32;
-  Ring ring;  // the block that is multiplied next, whose codes are prepared
+  Linear8Ring ring;  // the block that is multiplied next, whose codes are prepared
   int32_t exact[T::kValues];
   float sum[T::kValues];
   uint32_t a[kBlockSteps][4];
 
-  OCTET_DEVICE Consumer(const Linear8Params& params, const Shared<T, kAsymmetric>& all)
+  OCTET_DEVICE Consumer(const Linear8Params& params, const Linear8Shared<T, kAsymmetric>& all)
       : p(params), shared(all), waiting(params, all.waiting, threadIdx.x - kWarpgroup) {}
 
   OCTET_DEVICE void ClearSum() {
@@ -229,7 +52,7 @@ struct Consumer {
     return shared.first.weights + (stage * T::kConsumers + warpgroup) * p.weight_bytes;
   }
   // The codes of the block at `at`, as they lie there.
-  OCTET_DEVICE void Fetch(Ring at, Step (&packed)[kBlockSteps]) const {
+  OCTET_DEVICE void Fetch(Linear8Ring at, Step (&packed)[kBlockSteps]) const {
     hw::mbar_wait(shared.full + at.stage, at.parity);
     const std::byte* from = Weights(at.stage) + thread / 32 * (kStepBytes / 4);
 #pragma unroll
@@ -251,7 +74,7 @@ struct Consumer {
   OCTET_DEVICE float2 RowPair(const float* of_rows, int n) const {
     return *reinterpret_cast<const float2*>(of_rows + n * 8 + lane % 4 * 2);
   }
-  OCTET_DEVICE void EndSegment(const Stage& stage, const WeightScales& w,
+  OCTET_DEVICE void EndSegment(const Linear8Stage& stage, const WeightScales& w,
                                const float2 (&ahead)[kAhead]) {
 #pragma unroll
     for (int n = 0; n < T::kTokens / 8; ++n) {
@@ -270,8 +93,8 @@ struct Consumer {
   // the next block, if there is `more`.
   template <typename Meanwhile>
   OCTET_DEVICE void Unit(bool continues, bool ends, bool more, const Meanwhile& meanwhile) {
-    const Ring now = ring;
-    const Stage stage = shared[now.stage];
+    const Linear8Ring now = ring;
+    const Linear8Stage stage = shared[now.stage];
     ring.Next(p.stages);
     hw::wgmma_fence();
 #pragma unroll
@@ -380,7 +203,7 @@ struct Consumer {
 
 template <typename T, bool kInt4, bool kAsymmetric>
 __global__ void __launch_bounds__(T::kThreads, 1) MultiplyWgmma(const Linear8Params p) {
-  const Shared<T, kAsymmetric> shared(p);
+  const Linear8Shared<T, kAsymmetric> shared(p);
   if (threadIdx.x == 0) {
     for (int i = 0; i < p.stages; ++i) {
       hw::mbar_init(shared.full + i, 2);  // weights and rows
@@ -393,9 +216,9 @@ __global__ void __launch_bounds__(T::kThreads, 1) MultiplyWgmma(const Linear8Par
   if (threadIdx.x < kWarpgroup) {
     hw::setmaxnreg_dec<kProducerRegisters>();
     // Weights may come before the kernels ahead of this one are done.
-    if (threadIdx.x == 32) CopyWeights<T, kAsymmetric>(p, shared);
+    if (threadIdx.x == 32) CopyWeights(p, shared);
     hw::wait_for_past();
-    if (threadIdx.x == 0) CopyRows<T, kAsymmetric>(p, shared);
+    if (threadIdx.x == 0) CopyRows(p, shared);
   } else {
     hw::setmaxnreg_inc<T::kRegisters>();
     hw::wait_for_past();
@@ -411,7 +234,7 @@ void LaunchWgmma(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
   p.waiting_slots = plan.waiting_max;
   p.shared_slots = 0;
   p.stages = kStagesMin;
-  const auto fits = [&] { return SharedPlan<T, kAsymmetric>(p).bytes() <= limit; };
+  const auto fits = [&] { return Linear8SharedPlan<T, kAsymmetric>(p).bytes() <= limit; };
   OCTET_CHECK(fits());
   while (p.shared_slots < plan.waiting_max && (++p.shared_slots, fits())) continue;
   if (!fits()) --p.shared_slots;
@@ -420,7 +243,7 @@ void LaunchWgmma(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
   int64_t blocks = std::min<int64_t>(p.items, stream.info().sm_count);
   if (p.shared_slots < plan.waiting_max) blocks = std::min<int64_t>(blocks, plan.waiting_blocks);
   OCTET_LAUNCH_EARLY((MultiplyWgmma<T, kInt4, kAsymmetric>), dim3(static_cast<unsigned>(blocks)),
-                     dim3(T::kThreads), SharedPlan<T, kAsymmetric>(p).bytes(), stream, p);
+                     dim3(T::kThreads), Linear8SharedPlan<T, kAsymmetric>(p).bytes(), stream, p);
 }
 
 }  // namespace
