@@ -158,6 +158,30 @@ OCTET_DEVICE uint4 load16_once(const void* global, CachePolicy policy) {
   return value;
 }
 
+// The same into registers that are read much later, and what is there stays where `wanted` is false.
+// Loads of this kind keep their place among each other and the matrix instructions.
+OCTET_DEVICE void load16_ahead(uint4& to, const void* global, CachePolicy policy, bool wanted) {
+  asm volatile(
+      "{\n"
+      ".reg .pred wanted;\n"
+      "setp.ne.b32 wanted, %6, 0;\n"
+      "@wanted ld.global.nc.L1::no_allocate.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;\n"
+      "}"
+      : "+r"(to.x), "+r"(to.y), "+r"(to.z), "+r"(to.w)
+      : "l"(global), "l"(policy.bits), "r"(static_cast<uint32_t>(wanted)));
+}
+// 4 bytes.
+OCTET_DEVICE void load4_ahead(uint32_t& to, const void* global, CachePolicy policy, bool wanted) {
+  asm volatile(
+      "{\n"
+      ".reg .pred wanted;\n"
+      "setp.ne.b32 wanted, %3, 0;\n"
+      "@wanted ld.global.nc.L1::no_allocate.L2::cache_hint.u32 %0, [%1], %2;\n"
+      "}"
+      : "+r"(to)
+      : "l"(global), "l"(policy.bits), "r"(static_cast<uint32_t>(wanted)));
+}
+
 // 16 or 8 bytes to global memory in one access: a plain assignment of a uint4 is now and then cut
 // into four. REQUIRES: aligned to as many bytes.
 OCTET_DEVICE void store16(void* global, uint4 value) {

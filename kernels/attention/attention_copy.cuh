@@ -42,7 +42,7 @@ OCTET_DEVICE_BODY void CopyHalf(unsigned char* half, const std::byte* block, int
 template <class Shape>
 OCTET_DEVICE_BODY void FillRests(unsigned char* halves, int64_t bytes) {
   if constexpr (Shape::kRowBytes % 16 != 0) {
-    for (int64_t i = threadIdx.x; i < bytes / 16; i += kAttentionThreads) {
+    for (int64_t i = threadIdx.x; i < bytes / 16; i += blockDim.x) {
       *reinterpret_cast<uint4*>(halves + 16 * i) = make_uint4(0, 0, 0, 0);
     }
     __syncthreads();

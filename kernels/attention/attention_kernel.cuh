@@ -10,11 +10,12 @@
 namespace octet::kernels {
 
 template <class Shape>
-__global__ void __launch_bounds__(kAttentionThreads, 2)
+__global__ void __launch_bounds__(Shape::kNarrowThreads, 2)
     NarrowAttentionKernel(AttentionKernelArgs args) {
   hw::let_next_begin();
-  OCTET_SHARED(float[kAttentionWarps * kNarrowVectors * Shape::kPartialTail], tails);
-  OCTET_SHARED(int32_t[kAttentionWarps], slots);
+  OCTET_SHARED(float[kNarrowTeams * kNarrowVectors * Shape::kPartialTail], tails);
+  OCTET_SHARED(int32_t[kNarrowTeams], slots);
+  OCTET_SHARED(float[kNarrowRowFloats * Shape::kNarrowQuads * Shape::kNarrowThreads], rows);
   OCTET_SHARED(uint32_t[1], last);
   hw::Smem smem;
   NarrowShared<Shape> shared;
@@ -22,9 +23,10 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   shared.halves = smem.take<unsigned char>(Shape::NarrowBytes(args.stages));
   shared.tails = tails;
   shared.slots = slots;
+  shared.rows = rows;
   shared.last = last;
   FillRests<Shape>(shared.halves, Shape::NarrowBytes(args.stages));
-  AttendNarrowItems<Shape>(args, shared, args.begin[blockIdx.x], args.begin[blockIdx.x + 1]);
+  AttendNarrowItems<Shape>(args, shared);
 }
 
 template <class Shape>
@@ -78,17 +80,18 @@ void LaunchAttention(const AttentionArgs& args, Stream& stream) {
   const int64_t room = stream.info().shared_bytes_per_block;
   const dim3 grid(static_cast<unsigned>(plan.workers));
   AttentionKernelArgs kernel = KernelArgsOf(args);
-  const auto run = [&](auto function, const AttentionLaunch& launch, int64_t begin) {
+  const auto run = [&](auto function, int threads, const AttentionLaunch& launch, int64_t begin) {
     OCTET_CHECK_GT(launch.stages, 0);
     kernel.begin = reinterpret_cast<const int32_t*>(plan.bytes + begin);
     kernel.stages = launch.stages;
-    OCTET_LAUNCH_EARLY(function, grid, dim3(kAttentionThreads), launch.shared_bytes, stream,
-                       kernel);
+    OCTET_LAUNCH_EARLY(function, grid, dim3(threads), launch.shared_bytes, stream, kernel);
   };
   if (plan.narrow_tiles) {
-    run(NarrowAttentionKernel<Shape>, NarrowLaunch<Shape>(room), plan.narrow_begin());
+    run(NarrowAttentionKernel<Shape>, Shape::kNarrowThreads, NarrowLaunch<Shape>(room),
+        plan.narrow_begin());
   }
-  if (plan.wide_tiles) run(WideAttentionKernel<Shape>, WideLaunch<Shape>(room), plan.wide_begin());
+  if (plan.wide_tiles)
+    run(WideAttentionKernel<Shape>, kAttentionThreads, WideLaunch<Shape>(room), plan.wide_begin());
 }
 
 // One for each format, in a file of its own.

@@ -167,7 +167,7 @@ OCTET_DEVICE_BODY void ArriveAndMerge(const AttentionKernelArgs& args, const Att
   __syncthreads();
   if (*last == 0) return;
   constexpr int kQuads = Shape::kDim / 4;
-  for (int i = thread; i < item.rows * item.heads * kQuads; i += kAttentionThreads) {
+  for (int i = thread; i < item.rows * item.heads * kQuads; i += static_cast<int>(blockDim.x)) {
     const int vector = i / kQuads;
     const int quad = i % kQuads;
     QuadState row;

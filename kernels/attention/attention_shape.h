@@ -13,6 +13,8 @@ namespace octet::kernels {
 
 inline constexpr int kAttentionWarps = 4;
 inline constexpr int kAttentionThreads = 32 * kAttentionWarps;
+inline constexpr int kNarrowTeams = kAttentionWarps;  // of a narrow tile's worker
+inline constexpr int kNarrowRowFloats = 7;            // of a quad of a row's state
 inline constexpr int kBlockTokens = static_cast<int>(kKvBlockTokens);
 inline constexpr int kSplitTokens = static_cast<int>(kKvSplitTokens);
 inline constexpr int kSplitBlocks = kSplitTokens / kBlockTokens;
@@ -81,12 +83,23 @@ struct KvShape {
   static constexpr int kWideLaneFloats = kWideFragments * kLaneVectorFloats;
   static constexpr int kWideQueryWords = kWideFragments * kSharedSteps;  // pairs of words
 
+  // Narrow tiles: warps of a team, which share a block of the context and have the vectors'
+  // fragments between them. One warp of the other formats has registers for both.
+  static constexpr int kTeamWarps = kInt8 ? 2 : 1;
+  static constexpr int kTeamThreads = 32 * kTeamWarps;
+  static constexpr int kNarrowThreads = kNarrowTeams * kTeamThreads;
+  static constexpr int kNarrowQuads =  // of the values of all vectors, for a thread
+      (kNarrowVectors * (kDim / 4) + kNarrowThreads - 1) / kNarrowThreads;
+
   // Dynamic and static shared memory.
   static constexpr int64_t NarrowBytes(int stages) {
-    return int64_t{stages} * kAttentionWarps * kHalfBytes;
+    return int64_t{stages} * kNarrowTeams * kHalfBytes;
   }
   static constexpr int64_t kNarrowStaticBytes =
-      kAttentionWarps * (kNarrowVectors * kPartialTail + 1) * 4 + 64;
+      (kNarrowTeams * (kNarrowVectors * kPartialTail + 1) +
+       kNarrowRowFloats * kNarrowQuads * kNarrowThreads) *
+          4 +
+      64;
   static constexpr int64_t WideBytes(int stages) {
     return int64_t{stages} * kHalfBytes +
            int64_t{kWideLaneFloats + 2 * kWideQueryWords} * kAttentionThreads * 4;
@@ -94,7 +107,7 @@ struct KvShape {
   static constexpr int64_t kWideStaticBytes = 64;
 };
 
-// How a device runs a kernel: halves in flight for each warp (narrow, 1 to 3) or for a block of
+// How a device runs a kernel: halves in flight for each team (narrow, 1 to 3) or for a block of
 // threads (wide, 2 to 4), dynamic shared memory, blocks of threads on a processor.
 struct AttentionLaunch {
   int stages = 0;

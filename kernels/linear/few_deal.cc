@@ -27,7 +27,9 @@ std::optional<FewDeal> DealFew(const FewNeeds& needs, int64_t panels, int64_t cl
   constexpr int64_t kRest = 1024;  // alignment of the parts of shared memory
   const int64_t left = kSharedBytes - kRest - needs.shared_bytes;
   const auto stages = [&](int64_t groups) {
-    return (left / (groups * needs.split) - needs.warp_bytes) / needs.stage_bytes;
+    const int64_t of_warp = left / (groups * needs.split) - needs.warp_bytes;
+    if (needs.stage_bytes == 0) return of_warp < 0 ? 0 : kStagesMin;
+    return of_warp / needs.stage_bytes;
   };
   int64_t groups = std::min<int64_t>(most, needs.warps_max / needs.split);
   while (groups > 1 && stages(groups) < kStagesMin) --groups;
@@ -44,8 +46,8 @@ std::optional<FewDeal> DealFew(const FewNeeds& needs, int64_t panels, int64_t cl
   return deal;
 }
 
-int32_t FewLevels(const LeafParts& parts, int64_t rows) {
-  const int32_t in_registers = FewTopInRegisters(rows) ? 1 : 0;
+int32_t FewLevels(const LeafParts& parts, bool top_in_registers) {
+  const int32_t in_registers = top_in_registers ? 1 : 0;
   int32_t levels = 0;
   for (int32_t part = 0; part < parts.parts; ++part) {
     // A sum after each leaf, less those that it is added to.
@@ -60,7 +62,6 @@ int32_t FewLevels(const LeafParts& parts, int64_t rows) {
 
 double CostOfFew(const FewDeal& deal, const FewClocks& clocks, int64_t cluster, double blocks,
                  double block_bytes, int64_t rows) {
-  constexpr double kBeginAndEnd = 7000;
   constexpr double kMeet = 5000;  // the warps of a panel, the blocks of a cluster
   constexpr double kSum = 0.5;    // of a panel, part and row
   const auto parts = static_cast<double>(cluster * deal.split);
@@ -74,7 +75,7 @@ double CostOfFew(const FewDeal& deal, const FewClocks& clocks, int64_t cluster, 
   const double busy = panels * own_blocks * (clocks.busy + tokens * clocks.busy_token);
   const double meet =
       parts > 1 ? kMeet + panels * deal.split * tokens * kFewPanelOutputs * kSum / deal.warps : 0;
-  return kBeginAndEnd + std::max({memory, in_turn, busy}) + meet;
+  return clocks.begin + std::max({memory, in_turn, busy}) + meet;
 }
 
 }  // namespace octet::kernels

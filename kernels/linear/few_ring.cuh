@@ -46,25 +46,54 @@ struct FewBlock {
   }
 };
 
-// The blocks of inputs of a warp's panels, one after the other, copied whole to the warp's ring of
-// stages. All lanes follow; the first copies.
+// The blocks of inputs of a warp's panels, one after the other.
+struct FewWalk {
+  const std::byte* from;  // the next block
+  int32_t next = 0;       // its number in the panel
+  int32_t count;          // of a panel
+  int32_t panel;
+  int32_t panel_end;
+  int32_t panel_step;
+  int32_t bytes;  // of a block
+  int64_t jump;   // from the end of a panel's blocks to the next panel's
+
+  // Of `block_count` blocks from `first_block` on, in every panel of the warp's.
+  OCTET_DEVICE FewWalk(const FewBlock& block, const std::byte* weights, int64_t panel_bytes,
+                       int32_t block_bytes, int32_t first_block, int32_t block_count)
+      : from(weights + block.panel * panel_bytes + int64_t{first_block} * block_bytes),
+        count(block_count),
+        panel(block.panel),
+        panel_end(block.panel_end),
+        panel_step(block.panel_step),
+        bytes(block_bytes),
+        jump(block.panel_step * panel_bytes - int64_t{block_count} * block_bytes) {}
+
+  OCTET_DEVICE bool ended() const { return panel >= panel_end; }
+  OCTET_DEVICE void Advance() {
+    from += bytes;
+    if (++next < count) return;
+    next = 0;
+    from += jump;
+    panel += panel_step;
+  }
+  // Asks for what is left of the panel, up to `most` bytes, to be in L2.
+  OCTET_DEVICE void AskAhead(int32_t most) const {
+    const int32_t rest = min(most / bytes, count - next) * bytes;
+    if (!ended() && rest > 0) hw::bulk_prefetch(from, static_cast<uint32_t>(rest));
+  }
+};
+
+// Copies the blocks of a walk whole to the warp's ring of stages. All lanes follow; the first
+// copies.
 class FewRing {
  public:
-  // Of `block_count` blocks from `first_block` on, in every panel of the warp's.
-  OCTET_DEVICE FewRing(const FewDeal& deal, const FewBlock& block, const std::byte* weights,
-                       int64_t panel_bytes, int32_t block_bytes, int32_t first_block,
-                       int32_t block_count, std::byte* stages, int32_t stage_bytes, uint64_t* full)
-      : stages_(stages),
+  OCTET_DEVICE FewRing(const FewDeal& deal, const FewWalk& walk, std::byte* stages,
+                       int32_t stage_bytes, uint64_t* full)
+      : walk_(walk),
+        stages_(stages),
         full_(full),
         stage_bytes_(stage_bytes),
-        stage_count_(deal.stages),
-        from_(weights + block.panel * panel_bytes + int64_t{first_block} * block_bytes),
-        count_(block_count),
-        panel_(block.panel),
-        panel_end_(block.panel_end),
-        panel_step_(block.panel_step),
-        bytes_(block_bytes),
-        jump_(block.panel_step * panel_bytes - int64_t{block_count} * block_bytes) {
+        stage_count_(deal.stages) {
     if (Lane() == 0) {
       for (int i = 0; i < stage_count_; ++i) hw::mbar_init(full_ + i, 1);
       hw::fence_mbar_init();
@@ -76,10 +105,7 @@ class FewRing {
   OCTET_DEVICE void Fill(int32_t ahead) {
 #pragma unroll 1
     for (int i = 0; i < stage_count_; ++i) Put(i);
-    const int32_t rest = min(ahead / bytes_, count_ - next_) * bytes_;
-    if (Lane() == 0 && panel_ < panel_end_ && rest > 0) {
-      hw::bulk_prefetch(from_, static_cast<uint32_t>(rest));
-    }
+    if (Lane() == 0) walk_.AskAhead(ahead);
   }
   // The next block, when it has come.
   OCTET_DEVICE const std::byte* Take() const {
@@ -103,43 +129,32 @@ class FewRing {
 
   // Asks for the next block, if there is one.
   OCTET_DEVICE void Put(int slot) {
-    if (panel_ >= panel_end_) return;
+    if (walk_.ended()) return;
     if (Lane() == 0) {
-      hw::mbar_arrive_expect_tx(full_ + slot, static_cast<uint32_t>(bytes_));
-      hw::bulk_load(stages_ + slot * stage_bytes_, from_, static_cast<uint32_t>(bytes_),
+      hw::mbar_arrive_expect_tx(full_ + slot, static_cast<uint32_t>(walk_.bytes));
+      hw::bulk_load(stages_ + slot * stage_bytes_, walk_.from, static_cast<uint32_t>(walk_.bytes),
                     full_ + slot);
     }
-    from_ += bytes_;
-    if (++next_ < count_) return;
-    next_ = 0;
-    from_ += jump_;
-    panel_ += panel_step_;
+    walk_.Advance();
   }
 
+  FewWalk walk_;
   std::byte* stages_;
   uint64_t* full_;  // [stages]
   int32_t stage_bytes_;
   int32_t stage_count_;
   int32_t slot_ = 0;
   uint32_t parity_ = 0;
-  const std::byte* from_;  // what is asked for next
-  int32_t next_ = 0;       // its number in the panel
-  int32_t count_;          // of a panel
-  int32_t panel_;
-  int32_t panel_end_;
-  int32_t panel_step_;
-  int32_t bytes_;
-  int64_t jump_;  // from the end of a panel's blocks to the next panel's
 };
 
 // A lane's own sums of a panel that wait for their right neighbour: the topmost in registers, if
 // there are enough of them, the others in places of shared memory that no other lane touches.
-template <int kSlabs, int kValues>
+template <int kSlabs, int kValues, bool kTopInRegisters_ = FewTopInRegisters(kValues * 2)>
 class FewSums {
  public:
   using Values = float[kSlabs][kValues];
   static constexpr int kPlaces = kSlabs * kValues / 4 * 32;  // float4 of a warp and level
-  static constexpr bool kTopInRegisters = FewTopInRegisters(kValues * 2);
+  static constexpr bool kTopInRegisters = kTopInRegisters_;
 
   OCTET_DEVICE explicit FewSums(float4* places)
       : places_(places + static_cast<int>(threadIdx.x) % 32) {}
@@ -175,6 +190,14 @@ class FewSums {
       }
       Put(sums);
     }
+  }
+  // Puts the only sum that is left in the lowest place, and forgets it.
+  OCTET_DEVICE void PutLast() {
+    if constexpr (kTopInRegisters) {
+      Put(top_);
+      has_top_ = false;
+    }
+    held_ = 0;
   }
   // store(i, values) of each sum that is left, which are none then.
   template <typename Store>
@@ -241,6 +264,45 @@ OCTET_DEVICE void StoreFour(float* to, int64_t outputs, int64_t left, const floa
   if (left > 3) to[3] = value.w;
 }
 
+// Four outputs of a row.
+struct FewQuad {
+  int64_t output;
+  int64_t at;    // in a sum
+  int64_t left;  // outputs of the block's from `output` on
+};
+// What a thread adds of a column's panels.
+struct FewShare {
+  int64_t of_sum;
+  int64_t row;
+  int64_t output;
+  int64_t output_end;
+  int64_t outputs;
+  int32_t quads;  // of a row
+  int32_t begin;
+  int32_t end;
+  int32_t step;
+
+  OCTET_DEVICE FewShare(const FewBlock& block, const FewParts& of)
+      : of_sum(of.rows * of.outputs),
+        row(block.row),
+        output(int64_t{block.panel_begin} * kFewPanelOutputs),
+        output_end(min(int64_t{block.panel_end} * kFewPanelOutputs, of.outputs)),
+        outputs(of.outputs),
+        quads(static_cast<int32_t>((output_end - output + 3) / 4)),
+        step(static_cast<int32_t>(blockDim.x)) {
+    const int32_t all = block.rows * quads;
+    const auto blocks = static_cast<int32_t>(gridDim.x);
+    const int32_t share = (all + blocks - 1) / blocks;
+    const auto rank = static_cast<int32_t>(blockIdx.x);
+    begin = rank * share + static_cast<int32_t>(threadIdx.x);
+    end = min(all, (rank + 1) * share);
+  }
+  OCTET_DEVICE FewQuad Quad(int32_t i) const {
+    const int64_t own = output + i % quads * 4;
+    return {own, (row + i / quads) * outputs + own, output_end - own};
+  }
+};
+
 // When all blocks of a column have stored what their parts leave: each of them adds its share of
 // the column's panels, in the tree's order. `places` is shared memory that nothing else uses then,
 // [depth of parts.rest][threads].
@@ -253,18 +315,10 @@ OCTET_DEVICE void AddFewParts(const LeafParts& parts, const FewBlock& block, con
 #endif
   const auto thread = static_cast<int>(threadIdx.x);
   const auto threads = static_cast<int>(blockDim.x);
-  const int64_t output = int64_t{block.panel_begin} * kFewPanelOutputs;
-  const int64_t end = min(int64_t{block.panel_end} * kFewPanelOutputs, of.outputs);
-  const auto quads = static_cast<int32_t>((end - output + 3) / 4);
-  const int32_t all = block.rows * quads;
-  const auto blocks = static_cast<int32_t>(gridDim.x);
-  const auto rank = static_cast<int32_t>(blockIdx.x);
-  const int32_t share = (all + blocks - 1) / blocks;
-  const int64_t of_sum = of.rows * of.outputs;
+  const FewShare share(block, of);
 #pragma unroll 1
-  for (int32_t i = rank * share + thread; i < min(all, (rank + 1) * share); i += threads) {
-    const int64_t own = output + i % quads * 4;
-    const int64_t at = (block.row + i / quads) * of.outputs + own;
+  for (int32_t i = share.begin; i < share.end; i += share.step) {
+    const FewQuad quad = share.Quad(i);
     int32_t held = 0;
     constexpr int kAtOnce = 8;  // loads under way
     const int32_t count = parts.rest.count;
@@ -273,8 +327,8 @@ OCTET_DEVICE void AddFewParts(const LeafParts& parts, const FewBlock& block, con
       float4 values[kAtOnce];
 #pragma unroll
       for (int j = 0; j < kAtOnce; ++j) {
-        values[j] =
-            LoadFour(of.sums + min(sum + j, count - 1) * of_sum + at, of.outputs, end - own);
+        values[j] = LoadFour(of.sums + min(sum + j, count - 1) * share.of_sum + quad.at, of.outputs,
+                             quad.left);
       }
 #pragma unroll
       for (int j = 0; j < kAtOnce; ++j) {
@@ -291,9 +345,9 @@ OCTET_DEVICE void AddFewParts(const LeafParts& parts, const FewBlock& block, con
     for (int32_t root = 0; root < held; ++root) {
       float4 value = places[root * threads + thread];
       if (of.bias != nullptr) {
-        value = Plus(value, LoadFour(of.bias + own, of.outputs, end - own));
+        value = Plus(value, LoadFour(of.bias + quad.output, of.outputs, quad.left));
       }
-      StoreFour(of.out + root * of_sum + at, of.outputs, end - own, value);
+      StoreFour(of.out + root * share.of_sum + quad.at, of.outputs, quad.left, value);
     }
   }
 }

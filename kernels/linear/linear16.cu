@@ -89,6 +89,7 @@ void Launch(WeightFormat format, MatrixFamily family, const Linear16Plan& plan,
   const bool wgmma = family == MatrixFamily::kWgmma;
   switch (format) {
     case WeightFormat::kInt4:
+      if (IsStream(plan.tile.name)) return LaunchLinear16StreamInt4(plan, k, stream);
       if (plan.tile.warps > 0) return LaunchLinear16FewInt4(plan, k, stream);
       if (IsWide(plan.tile.name)) return LaunchLinear16WideInt4(plan, k, stream);
       return wgmma ? LaunchLinear16WgmmaInt4(plan, k, stream)

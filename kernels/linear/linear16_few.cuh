@@ -136,9 +136,9 @@ __global__ void __launch_bounds__(32 * Tile::kWarps, 1)
 
   const FewBlock block = FewBlock::Of(deal, k.parts, k.rows, Tile::kTokens);
   const int32_t first_block = k.inputs.leaf_block[block.own_leaf_begin];
-  FewRing ring(deal, block, k.weights, k.panel_bytes, k.stage_bytes[0] + k.stage_bytes[1],
-               first_block, k.inputs.leaf_block[block.own_leaf_end] - first_block,
-               rings + warp * deal.stages * k.few.stage_bytes, k.few.stage_bytes,
+  const FewWalk walk(block, k.weights, k.panel_bytes, k.stage_bytes[0] + k.stage_bytes[1],
+                     first_block, k.inputs.leaf_block[block.own_leaf_end] - first_block);
+  FewRing ring(deal, walk, rings + warp * deal.stages * k.few.stage_bytes, k.few.stage_bytes,
                full + warp * deal.stages);
   ring.Fill(k.few.ahead);
   hw::let_next_begin();
@@ -150,12 +150,7 @@ __global__ void __launch_bounds__(32 * Tile::kWarps, 1)
     __syncthreads();
   }
 
-  FewWarp<Tile> own = {k, ring, {}, x_sums, lane};
-#pragma unroll
-  for (int n = 0; n < Tile::kTiles; ++n) {
-    // Rows that there are not are another row's: their products go nowhere.
-    own.x[n] = x + min(n * 8 + lane % 8, block.rows - 1) * k.few.x_stride + lane / 8 * 16;
-  }
+  FewWarp<Tile> own = {{x, k.few.x_stride, block.rows, lane}, k, ring, x_sums, lane};
   const bool is_whole = k.parts.parts == 1;
   float* to =
       is_whole ? k.out : k.partials + int64_t{k.parts.sum_begin[block.part]} * k.rows * k.outputs;

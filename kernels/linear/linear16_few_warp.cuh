@@ -22,15 +22,54 @@ struct FewTile {
   using Sums = FewSums<kSlabs, kValues>;
 };
 
+// What a lane has of the tokens, and a step of products with them.
+template <typename Tile>
+struct FewLane {
+  using Values = typename Tile::Sums::Values;
+  using Packed = PackedFragments<Tile::kFormat>;
+
+  const std::byte* x[Tile::kTiles];  // the lane's row and chunk of the part's first input
+
+  // `tokens`: of the block's parts, in shared memory. Rows that there are not are another row's:
+  // their products go nowhere.
+  OCTET_DEVICE FewLane(const std::byte* tokens, int32_t stride, int32_t rows, int lane) {
+#pragma unroll
+    for (int n = 0; n < Tile::kTiles; ++n) {
+      x[n] = tokens + min(n * 8 + lane % 8, rows - 1) * stride + lane / 8 * 16;
+    }
+  }
+  // The tokens of two steps.
+  OCTET_DEVICE void LoadTokens(int32_t input, uint32_t (&tokens)[Tile::kTiles][4]) const {
+#pragma unroll
+    for (int n = 0; n < Tile::kTiles; ++n) hw::ldmatrix_x4(tokens[n], x[n] + input);
+  }
+  // kAtOnce slabs from `first` on, of one step.
+  OCTET_DEVICE void Step(const Packed (&packed)[Tile::kAtOnce], int first, int s,
+                         const uint32_t (&tokens)[Tile::kTiles][4], Values& part) const {
+#pragma unroll
+    for (int i = 0; i < Tile::kAtOnce; ++i) {
+      uint32_t a[1][4];
+      Expand<Tile::kFormat>(packed[i], s, a);
+#pragma unroll
+      for (int n = 0; n < Tile::kTiles; ++n) {
+        const uint32_t b[2] = {tokens[n][s % 2 * 2], tokens[n][s % 2 * 2 + 1]};
+        float(&d)[4] = *reinterpret_cast<float(*)[4]>(&part[first + i][4 * n]);
+        hw::mma_m16n8k16_bf16(d, a[0], b);
+      }
+    }
+  }
+};
+
 // A warp's way through its panels.
 template <typename Tile>
-struct FewWarp {
+struct FewWarp : FewLane<Tile> {
   using Values = typename Tile::Sums::Values;
+  using FewLane<Tile>::LoadTokens;
+  using FewLane<Tile>::Step;
 
   const Linear16Kernel& k;
   FewRing& ring;
-  const std::byte* x[Tile::kTiles];  // the lane's row and chunk of the part's first input
-  const float* x_sums;               // [segments of the part][kTokens]
+  const float* x_sums;  // [segments of the part][kTokens]
   int lane;
 
   // A leaf of the panel, of a part that begins with leaf `part_begin`.
@@ -66,21 +105,6 @@ struct FewWarp {
   }
 
  private:
-  // kAtOnce slabs from `first` on, of one step.
-  OCTET_DEVICE void Step(const PackedFragments<Tile::kFormat> (&packed)[Tile::kAtOnce], int first,
-                         int s, const uint32_t (&tokens)[Tile::kTiles][4], Values& part) {
-#pragma unroll
-    for (int i = 0; i < Tile::kAtOnce; ++i) {
-      uint32_t a[1][4];
-      Expand<Tile::kFormat>(packed[i], s, a);
-#pragma unroll
-      for (int n = 0; n < Tile::kTiles; ++n) {
-        const uint32_t b[2] = {tokens[n][s % 2 * 2], tokens[n][s % 2 * 2 + 1]};
-        float(&d)[4] = *reinterpret_cast<float(*)[4]>(&part[first + i][4 * n]);
-        hw::mma_m16n8k16_bf16(d, a[0], b);
-      }
-    }
-  }
   // Packed fragments of kAtOnce slabs, of half a block whose codes lie at `codes`.
   OCTET_DEVICE void LoadSlabs(const std::byte* codes, int first,
                               PackedFragments<Tile::kFormat> (&packed)[Tile::kAtOnce]) {
@@ -88,11 +112,6 @@ struct FewWarp {
     for (int i = 0; i < Tile::kAtOnce; ++i) {
       packed[i].Load(codes + (first + i) * (Cuda16CodeBytes(Tile::kFormat) / Tile::kSlabs), lane);
     }
-  }
-  // The tokens of two steps.
-  OCTET_DEVICE void LoadTokens(int32_t input, uint32_t (&tokens)[Tile::kTiles][4]) {
-#pragma unroll
-    for (int n = 0; n < Tile::kTiles; ++n) hw::ldmatrix_x4(tokens[n], x[n] + input);
   }
   // A block that is one segment.
   OCTET_DEVICE void Whole(const std::byte* at, int32_t input, const float* sums_of_x,

@@ -23,6 +23,8 @@ OCTET_CUDA_OP void LaunchLinear16FewInt4(const Linear16Plan& plan, const Linear1
                                          Stream& stream);
 OCTET_CUDA_OP void LaunchLinear16FewInt8(const Linear16Plan& plan, const Linear16Kernel& k,
                                          Stream& stream);
+OCTET_CUDA_OP void LaunchLinear16StreamInt4(const Linear16Plan& plan, const Linear16Kernel& k,
+                                            Stream& stream);
 OCTET_CUDA_OP void LaunchLinear16WideInt4(const Linear16Plan& plan, const Linear16Kernel& k,
                                           Stream& stream);
 OCTET_CUDA_OP void LaunchLinear16WideInt8(const Linear16Plan& plan, const Linear16Kernel& k,

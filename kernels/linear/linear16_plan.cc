@@ -30,13 +30,27 @@ constexpr Linear16Tile kMmaFloat[] = {
     {Name::k64x32, 64, 32, 4, 2},
 };
 constexpr Linear16Tile kWgmmaInt4[] = {
-    {Name::kFew8, 64, 8, 0, 1, 1, 16, 1},   {Name::kFew8, 64, 8, 0, 1, 1, 16, 2},
-    {Name::kFew8, 64, 8, 0, 1, 1, 16, 4},   {Name::kFew8, 64, 8, 0, 1, 1, 16, 8},
-    {Name::kFew16, 64, 16, 0, 1, 1, 12, 1}, {Name::kFew16, 64, 16, 0, 1, 1, 12, 2},
-    {Name::kFew16, 64, 16, 0, 1, 1, 12, 4}, {Name::k256x32, 256, 32, 6, 1, 2},
-    {Name::k256x64, 256, 64, 5, 1, 2},      {Name::kWide16, 256, 16, 0, 1},
-    {Name::kWide32, 192, 32, 0, 1},         {Name::kWide32, 256, 32, 0, 1},
-    {Name::kWide64, 128, 64, 0, 1},         {Name::kWide64, 192, 64, 0, 1},
+    {Name::kFew8, 64, 8, 0, 1, 1, 16, 1},
+    {Name::kFew8, 64, 8, 0, 1, 1, 16, 2},
+    {Name::kFew8, 64, 8, 0, 1, 1, 16, 4},
+    {Name::kFew8, 64, 8, 0, 1, 1, 16, 8},
+    {Name::kFew16, 64, 16, 0, 1, 1, 12, 1},
+    {Name::kFew16, 64, 16, 0, 1, 1, 12, 2},
+    {Name::kFew16, 64, 16, 0, 1, 1, 12, 4},
+    {Name::kStream8, 64, 8, 0, 1, 1, 16, 1},
+    {Name::kStream8, 64, 8, 0, 1, 1, 16, 2},
+    {Name::kStream8, 64, 8, 0, 1, 1, 16, 4},
+    {Name::kStream8, 64, 8, 0, 1, 1, 16, 8},
+    {Name::kStream16, 64, 16, 0, 1, 1, 12, 1},
+    {Name::kStream16, 64, 16, 0, 1, 1, 12, 2},
+    {Name::kStream16, 64, 16, 0, 1, 1, 12, 4},
+    {Name::k256x32, 256, 32, 6, 1, 2},
+    {Name::k256x64, 256, 64, 5, 1, 2},
+    {Name::kWide16, 256, 16, 0, 1},
+    {Name::kWide32, 192, 32, 0, 1},
+    {Name::kWide32, 256, 32, 0, 1},
+    {Name::kWide64, 128, 64, 0, 1},
+    {Name::kWide64, 192, 64, 0, 1},
     {Name::kWide128, 128, 128, 0, 1},
 };
 constexpr Linear16Tile kWgmmaInt8[] = {
@@ -79,6 +93,9 @@ constexpr Machine kMachines[] = {
 
 // Of linear16_few.cuh, fitted to what an H200 took for the layers of a 72B model (2026-11-26).
 constexpr FewClocks kFewClocks = {1000, 40, 230, 8};
+// Of linear16_stream.cuh, as well: of 127 deals of 1, 8 and 16 rows it is 12 % off on average, and
+// what it chooses is 1 % slower than the best of them (one row of qkv: 9 %).
+constexpr FewClocks kStreamClocks = {2325, 82, 28, 0.5, 0};
 // What all blocks together ask for in L2 before they begin, so that it is there when they do.
 constexpr int64_t kFewAheadBytes = int64_t{24} << 20;
 
@@ -87,8 +104,9 @@ double CostOfFew(const Linear16Plan& plan, const Cuda16Layout& layout, const Mac
   const auto deal = DealFew(plan.few.needs, plan.output_tiles, cluster,
                             static_cast<int64_t>(machine.multiprocessors));
   return static_cast<double>(plan.row_tiles) *
-         CostOfFew(*deal, kFewClocks, cluster, static_cast<double>(layout.blocks()),
-                   static_cast<double>(layout.block_bytes()), plan.few.tokens);
+         CostOfFew(*deal, IsStream(plan.tile.name) ? kStreamClocks : kFewClocks, cluster,
+                   static_cast<double>(layout.blocks()), static_cast<double>(layout.block_bytes()),
+                   plan.few.tokens);
 }
 
 // Clocks that one candidate takes: a rough roofline, enough to compare.
@@ -124,6 +142,12 @@ double Cost(const LinearShape& shape, const Linear16Plan& plan, int64_t rows,
   return clocks * machine.measured;
 }
 
+// How many sums of each output the thread blocks leave.
+int64_t SumsOf(const Linear16Plan& plan) {
+  // There is one for each block of a cluster.
+  return IsStream(plan.tile.name) ? plan.parts.parts / plan.tile.split : plan.parts.rest.count;
+}
+
 void PlanWorkspace(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
                    ActivationFormat rows_format, Linear16Plan* plan) {
   constexpr int64_t kTokensMax = 128;
@@ -135,7 +159,7 @@ void PlanWorkspace(const LinearShape& shape, const Cuda16Layout& layout, int64_t
     plan->x_sums_bytes = layout.inputs.leaf_segment[layout.inputs.leaves] * plan->x_sums_stride * 4;
   }
   if (plan->parts.parts > 1) {
-    plan->partial_bytes = AlignUp(plan->parts.rest.count * rows * shape.outputs * 4);
+    plan->partial_bytes = AlignUp(SumsOf(*plan) * rows * shape.outputs * 4);
     if (IsWide(plan->tile.name)) {
       plan->partial_bytes = plan->items * plan->tile.outputs * plan->tile.tokens * 4;
     }
@@ -186,6 +210,13 @@ bool FitsWide(const LinearShape& shape, const Cuda16Layout& layout, ActivationFo
   return true;
 }
 
+// Whether linear16_stream.cuh can do it: whole blocks, and one sum of each part, which are a whole
+// tree.
+bool FitsStream(const LinearShape& shape, const Cuda16Layout& layout, const LeafParts& parts) {
+  return IsWhole(shape, layout) && !shape.asymmetric && parts.rest.count == parts.parts &&
+         IsWholeTree(parts.rest.merges, parts.parts);
+}
+
 // Clocks of a tile of linear16_wide.cuh.
 struct WideClocks {
   int32_t tokens;
@@ -197,7 +228,7 @@ struct WideClocks {
 // Fitted to what they took on an H200 for the layers of a 72B model and their shards of TP = 8,
 // int4 (2026-11-27): in up to 4 parts within 12 % but for few of 141 cases.
 constexpr WideClocks kWideClocks[] = {
-    {16, 256, 5000, 1040, 900}, {32, 192, 5000, 980, 1050},  {32, 256, 6000, 1200, 1300},
+    {16, 256, 5000, 1040, 900},  {32, 192, 5000, 980, 1050},  {32, 256, 6000, 1200, 1300},
     {64, 128, 6000, 1000, 1350}, {64, 192, 6000, 1350, 1650}, {128, 128, 2500, 1550, 4560},
 };
 
@@ -223,6 +254,8 @@ bool FitFew(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
   int64_t segments = 0;
   const int32_t split = plan->tile.split;
   if (parts.parts % split != 0) return false;
+  const bool stream = IsStream(plan->tile.name);
+  if (stream && !FitsStream(shape, layout, parts)) return false;
   for (int32_t part = 0; part < parts.parts; part += split) {
     const int begin = parts.leaf_begin[part];
     const int end = parts.leaf_begin[part + split];
@@ -235,12 +268,15 @@ bool FitFew(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
   few.tokens = static_cast<int32_t>(std::min<int64_t>(rows, plan->tile.tokens));
   few.segments = shape.asymmetric ? static_cast<int32_t>(segments) : 0;
   few.stage_bytes = static_cast<int32_t>(AlignUp(layout.block_bytes(), 128));
-  few.levels = FewLevels(parts, plan->tile.tokens);
+  few.levels = FewLevels(parts, stream ? StreamTopInRegisters(plan->tile.tokens)
+                                       : FewTopInRegisters(plan->tile.tokens));
+  // Those that share a panel put their last sums there.
+  if (stream && split > 1) few.levels = std::max(few.levels, 1);
   few.whole = IsWhole(shape, layout);
   FewNeeds& needs = few.needs;
   needs.shared_bytes = few.tokens * few.x_stride + few.segments * plan->tile.tokens * 4;
   needs.warp_bytes = int64_t{few.levels} * kCuda16PanelOutputs * plan->tile.tokens * 4;
-  needs.stage_bytes = few.stage_bytes + 8;
+  needs.stage_bytes = stream ? 0 : few.stage_bytes + 8;
   needs.warps_max = FewWarpsMax(plan->tile.warps, few.whole);
   needs.split = split;
   const auto multiprocessors = static_cast<int64_t>(machine.multiprocessors);
@@ -327,7 +363,8 @@ Linear16Plan PlanLinear16(const LinearShape& shape, const Cuda16Layout& layout, 
     for (int64_t parts = 1; parts <= layout.inputs.leaves; parts *= 2) {
       const Linear16Plan plan = Consider(shape, layout, rows, rows_format, tile, parts, machine);
       if (plan.items == 0) continue;
-      const int64_t partial_bytes = plan.parts.rest.count * rows * shape.outputs * 4;
+      if (IsStream(tile.name) && plan.row_tiles > 1) continue;  // weights would come twice
+      const int64_t partial_bytes = SumsOf(plan) * rows * shape.outputs * 4;
       if (parts > 1 && partial_bytes > kLinear16PartialBytesMax) break;
       const double cost = IsWide(tile.name) ? CostOfWide(plan, layout, machine)
                           : tile.warps > 0  ? CostOfFew(plan, layout, machine)

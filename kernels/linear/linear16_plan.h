@@ -29,6 +29,8 @@ enum class Linear16TileName : uint8_t {
   k256x128,
   kFew8,  // of linear16_few.cuh
   kFew16,
+  kStream8,  // of linear16_stream.cuh
+  kStream16,
   kWide16,  // of linear16_wide.cuh
   kWide32,
   kWide64,
@@ -37,6 +39,10 @@ enum class Linear16TileName : uint8_t {
 
 // A kernel that takes regular shapes only: FitsWide() in linear16_plan.cc.
 constexpr bool IsWide(Linear16TileName name) { return name >= Linear16TileName::kWide16; }
+// linear16_stream.cuh's: FitsStream() there.
+constexpr bool IsStream(Linear16TileName name) {
+  return name >= Linear16TileName::kStream8 && name <= Linear16TileName::kStream16;
+}
 
 struct Linear16Tile {
   Linear16TileName name = Linear16TileName::k64x8;
@@ -45,7 +51,7 @@ struct Linear16Tile {
   int32_t stages = 0;    // of the ring in shared memory; kWide, kFew: they have their own
   int32_t resident = 0;  // blocks that one multiprocessor holds at once
   int32_t in_turn = 1;   // panels of one warpgroup, one after the other
-  int32_t warps = 0;     // of a block of linear16_few.cuh, at most; 0: another kernel's
+  int32_t warps = 0;     // of a block of linear16_{few,stream}.cuh, at most; 0: another kernel's
   int32_t split = 1;     // of them, those that share a panel
 };
 

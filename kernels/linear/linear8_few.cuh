@@ -179,9 +179,9 @@ __global__ void __launch_bounds__(32 * Tile::kWarps, 1)
   const int32_t first = p.walk.leaf[block.leaf_begin].block;
   const int32_t blocks = p.walk.leaf[block.leaf_end].block - first;
   const int32_t own_first = p.walk.leaf[block.own_leaf_begin].block;
-  FewRing ring(deal, block, p.weights, p.panel_bytes, p.weight_bytes, own_first,
-               p.walk.leaf[block.own_leaf_end].block - own_first,
-               rings + warp * deal.stages * p.few.stage_bytes, p.few.stage_bytes,
+  const FewWalk walk(block, p.weights, p.panel_bytes, p.weight_bytes, own_first,
+                     p.walk.leaf[block.own_leaf_end].block - own_first);
+  FewRing ring(deal, walk, rings + warp * deal.stages * p.few.stage_bytes, p.few.stage_bytes,
                full + warp * deal.stages);
   ring.Fill(p.few.ahead);
   hw::let_next_begin();

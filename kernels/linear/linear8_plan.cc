@@ -88,7 +88,7 @@ bool FitFew(const LinearShape& shape, const KWalk& walk, int32_t split, Linear8P
     few.blocks_max = std::max(few.blocks_max, walk.leaf[parts.leaf_begin[part + split]].block -
                                                   walk.leaf[parts.leaf_begin[part]].block);
   }
-  few.levels = FewLevels(parts, rows);
+  few.levels = FewLevels(parts, FewTopInRegisters(rows));
   const int64_t scales = shape.asymmetric ? 2 : 1;  // and sums
   few.needs.shared_bytes = few.blocks_max * rows * (kBlockPositions + 4 * scales);
   few.needs.warp_bytes = few.levels * kCuda8PanelOutputs * rows * 4;

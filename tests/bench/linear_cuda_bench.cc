@@ -4,7 +4,7 @@
 // none of them; launches are a CUDA graph.
 //
 //   octet_linear_cuda_bench [--rows M,M,...] [--weights NAME] [--tp N] [--layer NAME]
-//                           [--tiles] [--no-cublas]
+//                           [--tiles | --few | --tile NAME] [--no-cublas]
 //
 // --tiles times each tile that takes so many rows at once, and each way to deal the leaves, instead
 // of what the plan chooses. Prints one JSON object per line.
@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <functional>
 #include <random>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -31,8 +32,8 @@ namespace octet::kernels {
 namespace {
 
 constexpr int64_t kRotatedBytes = int64_t{512} << 20;
-constexpr double kMillisecondsPerLoop = 10;
-constexpr int kLoops = 5;  // the median counts
+double milliseconds_per_loop = 10;
+int loops = 5;  // the median counts
 constexpr int64_t kRows[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
 
 struct Layer {
@@ -140,12 +141,12 @@ double TimeLaunches(Gpu& gpu, const std::function<void(int64_t)>& launch) {
   time(few);  // loads the code
   const double each = time(few) / 8;
   const int64_t count =
-      std::clamp<int64_t>(static_cast<int64_t>(kMillisecondsPerLoop / each), 8, 2000);
+      std::clamp<int64_t>(static_cast<int64_t>(milliseconds_per_loop / each), 8, 2000);
   Graph many = loop_of(count);
   std::vector<double> times;
-  for (int i = 0; i < kLoops; ++i) times.push_back(time(many) / static_cast<double>(count));
-  std::nth_element(times.begin(), times.begin() + kLoops / 2, times.end());
-  return times[kLoops / 2];
+  for (int i = 0; i < loops; ++i) times.push_back(time(many) / static_cast<double>(count));
+  std::nth_element(times.begin(), times.begin() + loops / 2, times.end());
+  return times[loops / 2];
 }
 
 double CopyBytesPerSecond(Gpu& gpu) {
@@ -185,11 +186,23 @@ struct Tile {
   int outputs;
   int tokens;
   int parts;
-  int split;  // warps that share a panel, in the kernel for few rows
+  int split;  // warps that share a panel, in the kernels for few rows
+  int warps;  // of a block there, at most
+  bool stream;
 };
 
 Tile TileOf(const Linear16Plan& plan) {
-  return {plan.tile.outputs, plan.tile.tokens, plan.parts.parts, plan.tile.split};
+  return {plan.tile.outputs, plan.tile.tokens, plan.parts.parts,
+          plan.tile.split,   plan.tile.warps,  IsStream(plan.tile.name)};
+}
+
+std::string Name(const Tile& tile) {
+  std::string name = std::to_string(tile.outputs) + "x" + std::to_string(tile.tokens);
+  if (tile.warps > 0) {
+    name += (tile.stream ? " s" : " f") + std::to_string(tile.warps) + "/" +
+            std::to_string(tile.split) + "/" + std::to_string(tile.parts);
+  }
+  return name;
 }
 
 MatrixFamily FamilyOf(const Gpu& gpu) {
@@ -203,6 +216,7 @@ struct Options {
   int64_t shards = 0;        // 0: all
   bool tiles = false;
   bool only_few = false;  // of the tiles, those of linear16_few.cuh
+  std::string_view tile;  // of the tiles, the one that prints itself so
   bool cublas = true;
 };
 
@@ -258,8 +272,12 @@ class LayerBench {
     if (shape_.layout == WeightLayout::kCuda8) {
       const Linear8Plan plan =
           Linear8Plan::Of(shape_, rows_, ActivationFormat::kInt8, session_.gpu.info().has_wgmma());
-      tile = {static_cast<int>(plan.tile_panels * kCuda8PanelOutputs), plan.tile_tokens,
-              plan.parts.parts, plan.few.needs.split};
+      tile = {static_cast<int>(plan.tile_panels * kCuda8PanelOutputs),
+              plan.tile_tokens,
+              plan.parts.parts,
+              plan.few.needs.split,
+              plan.few.needs.warps_max,
+              false};
     } else {
       tile = TileOf(PlanLinear16(shape_, Cuda16Layout::Of(shape_), rows_, ActivationFormat::kBF16,
                                  FamilyOf(session_.gpu)));
@@ -270,19 +288,21 @@ class LayerBench {
   }
 
   // Each tile and number of parts; nothing for int8 activations, which leave no choice.
-  void EachTile(bool only_few) {
+  void EachTile(bool only_few, std::string_view only) {
     if (shape_.layout == WeightLayout::kCuda8) return;
     const MatrixFamily family = FamilyOf(session_.gpu);
     const Cuda16Layout layout = Cuda16Layout::Of(shape_);
     for (const Linear16Tile& tile : Linear16Tiles(shape_.format, family)) {
       if (tile.tokens < rows_ && tile.tokens < 32) continue;
-      if (only_few && tile.warps == 0) continue;
+      // Of the kernels for few rows, those that waste least.
+      if (only_few && (tile.warps == 0 || tile.tokens >= 2 * std::max<int64_t>(rows_, 8))) continue;
       int32_t before = 0;
       for (int64_t parts = 1; parts <= layout.inputs.leaves; parts *= 2) {
         const Linear16Plan plan =
             PlanLinear16With(shape_, layout, rows_, ActivationFormat::kBF16, family, tile, parts);
         if (plan.items == 0 || plan.parts.parts == before) continue;
         before = plan.parts.parts;
+        if (!only.empty() && only != Name(TileOf(plan))) continue;
         const DeviceBuffer workspace = Workspace(plan.workspace_bytes());
         Print(TileOf(plan), Time([&] {
                 cuda::Linear16ByPlan(args_, layout, plan, family, session_.gpu.stream());
@@ -317,14 +337,14 @@ class LayerBench {
     const double bytes_per_s = static_cast<double>(bytes_) / (ms * 1e-3);
     std::printf(
         "{\"layer\": \"%s\", \"tp\": %ld, \"weights\": \"%s\", \"outputs\": %ld, \"inputs\": %ld, "
-        "\"rows\": %ld, \"tile\": \"%dx%d\", \"split\": %d, \"parts\": %d, \"us\": %.2f, "
+        "\"rows\": %ld, \"tile\": \"%s\", \"split\": %d, \"parts\": %d, \"us\": %.2f, "
         "\"weight_bytes_per_s\": %.4g, \"of_copy\": %.3f, \"of_read\": %.3f, \"flops_per_s\": "
         "%.4g, "
         "\"cublas_us\": %.2f, \"of_cublas\": %.3f}\n",
         layer_.name, static_cast<long>(layer_.shards), format_.name,
         static_cast<long>(shape_.outputs), static_cast<long>(shape_.inputs),
-        static_cast<long>(rows_), tile.outputs, tile.tokens, tile.split, tile.parts, ms * 1e3,
-        bytes_per_s, bytes_per_s / session_.copy_bytes_per_s, read_ms_ / ms, flops / (ms * 1e-3),
+        static_cast<long>(rows_), Name(tile).c_str(), tile.split, tile.parts, ms * 1e3, bytes_per_s,
+        bytes_per_s / session_.copy_bytes_per_s, read_ms_ / ms, flops / (ms * 1e-3),
         cublas_ms_ * 1e3, cublas_ms_ / ms);
     std::fflush(stdout);
   }
@@ -351,6 +371,8 @@ bool Parse(int argc, char** argv, Options* options) {
       options->tiles = true;
     } else if (argument == "--few") {
       options->tiles = options->only_few = true;
+      milliseconds_per_loop = 3;
+      loops = 3;
     } else if (argument == "--no-cublas") {
       options->cublas = false;
     } else if (value == nullptr) {
@@ -365,6 +387,8 @@ bool Parse(int argc, char** argv, Options* options) {
       options->weights = argv[++i];
     } else if (argument == "--layer") {
       options->layer = argv[++i];
+    } else if (argument == "--tile") {
+      options->tile = argv[++i];
     } else if (argument == "--tp") {
       options->shards = std::strtol(argv[++i], nullptr, 10);
     } else {
@@ -401,7 +425,7 @@ int Main(int argc, char** argv) {
       if (!options.layer.empty() && options.layer != layer.name) continue;
       for (const int64_t rows : options.rows) {
         LayerBench bench(session, layer, weights, rows);
-        options.tiles ? bench.EachTile(options.only_few) : bench.Planned();
+        options.tiles ? bench.EachTile(options.only_few, options.tile) : bench.Planned();
       }
     }
   }

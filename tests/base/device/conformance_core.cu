@@ -160,6 +160,12 @@ __global__ void WideAccessesKernel(const uint32_t* in, uint32_t* out) {
   const uint4 a = hw::load16_once(in + 4 * i, hw::evict_first());
   hw::store16(out + 4 * i, make_uint4(a.w, a.z, a.y, a.x));
   hw::store8(out + 256 + 2 * i, make_uint2(a.z, a.x));
+  uint4 ahead = make_uint4(1, 2, 3, 4);
+  hw::load16_ahead(ahead, in + 4 * i, hw::evict_first(), i % 2 == 0);
+  hw::store16(out + 384 + 4 * i, ahead);
+  uint32_t word = 5;
+  hw::load4_ahead(word, in + 4 * i + 1, hw::evict_first(), i % 2 == 1);
+  out[640 + i] = word;
 }
 
 __global__ void AddAmountKernel(const uint32_t* amount, uint32_t* data) {

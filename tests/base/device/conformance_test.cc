@@ -213,11 +213,15 @@ TEST_F(ConformanceTest, WideAccesses) {
   for (uint32_t i = 0; i < 256; ++i) in[i] = 3 * i + 7;
   const DeviceBuffer device_in = test::ToDevice(in, stream());
   const auto out =
-      Run(384, 0, [&](uint32_t* o) { WideAccesses(device_in.as<uint32_t>(), o, stream()); });
+      Run(704, 0, [&](uint32_t* o) { WideAccesses(device_in.as<uint32_t>(), o, stream()); });
   for (int i = 0; i < 64; ++i) {
     for (int k = 0; k < 4; ++k) EXPECT_EQ(out[4 * i + k], in[4 * i + 3 - k]);
     EXPECT_EQ(out[256 + 2 * i], in[4 * i + 2]);
     EXPECT_EQ(out[256 + 2 * i + 1], in[4 * i]);
+    for (uint32_t k = 0; k < 4; ++k) {
+      EXPECT_EQ(out[384 + 4 * i + k], i % 2 == 0 ? in[4 * i + k] : k + 1);
+    }
+    EXPECT_EQ(out[640 + i], i % 2 == 1 ? in[4 * i + 1] : 5);
   }
 }
 

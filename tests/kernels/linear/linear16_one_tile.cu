@@ -2,6 +2,7 @@
 // bugs planted by OCTET_PLANTED_BUG.
 #include "kernels/linear/linear16_few.cuh"
 #include "kernels/linear/linear16_mma.cuh"
+#include "kernels/linear/linear16_stream.cuh"
 #include "kernels/linear/linear16_wgmma.cuh"
 
 namespace octet::kernels::cuda {
@@ -20,6 +21,10 @@ void LaunchLinear16FewInt4(const Linear16Plan& plan, const Linear16Kernel& k, St
   } else {
     LaunchLinear16Few<FewTile<WeightFormat::kInt4, 1, 8, false>>(plan, k, stream);
   }
+}
+
+void LaunchLinear16StreamInt4(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
+  LaunchLinear16Stream<StreamTile<WeightFormat::kInt4, 1, 16, 0>>(plan, k, stream);
 }
 
 }  // namespace octet::kernels::cuda

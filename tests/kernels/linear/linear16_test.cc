@@ -109,7 +109,7 @@ TEST(Linear16, WideTilesAgree) {
       {1152, 68, 130, false, {1}, true},   {1152, 200, 66, true, {1, 4}, true},
       {1152, 130, 3, false, {2, 4}, true}, {1152, 131, 3, true, {2}, false},
       {8192, 130, 3, false, {1, 8}, true},  // sums wait in the workspace
-      {1144, 20, 129, true, {1}, true},    // the last step is short
+      {1144, 20, 129, true, {1}, true},     // the last step is short
   };
   for (const WideCase& c : cases) {
     const Problem p = RandomProblem(WholeShape(SumTree::OverInputs(c.inputs), WeightFormat::kInt4,
@@ -134,6 +134,41 @@ TEST(Linear16, WideTilesAgree) {
             << ", parts " << parts;
       }
     }
+  }
+}
+
+// Tiles of linear16_stream.cuh in every deal: panels that warps share and that blocks share,
+// several leaves for a warp and one, a second panel, tails of rows and outputs.
+TEST(Linear16, StreamTilesAgree) {
+  OCTET_REQUIRE_GPU();
+  std::mt19937 random(39);
+  for (const int64_t inputs : {4096, 1152}) {
+    const Problem p = RandomProblem(WholeShape(SumTree::OverInputs(inputs), WeightFormat::kInt4,
+                                               inputs == 4096 ? 67 : 4230, 128, false),
+                                    inputs == 4096 ? 11 : 3, random);
+    const Buffer packed = Pack(p.shape, p.weights);
+    std::vector<float> expected;
+    for (const Linear16Tile& tile : Linear16Tiles(WeightFormat::kInt4, DeviceFamily())) {
+      if (!IsStream(tile.name) && tile.name != Linear16TileName::k256x32) continue;
+      if (inputs != 4096 && tile.tokens > 8 && IsStream(tile.name)) continue;
+      for (const int64_t parts : {1, 2, 4, 8}) {
+        const Linear16Plan plan =
+            PlanLinear16With(p.shape, Cuda16Layout::Of(p.shape), p.rows, ActivationFormat::kBF16,
+                             DeviceFamily(), tile, parts);
+        if (plan.items == 0 || plan.parts.parts != parts * tile.split) continue;
+        if (!IsStream(tile.name) && parts > 1) continue;
+        const std::vector<float> out = RunOnCuda({.shape = p.shape,
+                                                  .packed = packed,
+                                                  .x = p.x,
+                                                  .rows = p.rows,
+                                                  .bias = p.bias,
+                                                  .with = CudaTile{tile, parts, false}});
+        if (expected.empty()) expected = out;
+        EXPECT_TRUE(SameBits(out, expected)) << inputs << " inputs, tile by " << tile.tokens << ", "
+                                             << parts << " parts of " << tile.split << " warps";
+      }
+    }
+    EXPECT_FALSE(expected.empty());
   }
 }
 

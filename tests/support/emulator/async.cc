@@ -172,6 +172,15 @@ uint4 load16_once(const void* global, CachePolicy, Place place) {
   return value;
 }
 
+void load16_ahead(uint4& to, const void* global, CachePolicy policy, bool wanted, Place place) {
+  if (wanted) to = load16_once(global, policy, place);
+}
+void load4_ahead(uint32_t& to, const void* global, CachePolicy, bool wanted, Place place) {
+  if (!wanted) return;
+  CheckGlobal(global, sizeof(to), "load4_ahead", place);
+  std::memcpy(&to, global, sizeof(to));
+}
+
 void store16(void* global, uint4 value, Place place) {
   CheckGlobal(global, sizeof(value), "store16", place);
   std::memcpy(global, &value, sizeof(value));

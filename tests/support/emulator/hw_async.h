@@ -19,6 +19,10 @@ inline CachePolicy evict_first() { return {1}; }
 uint32_t smem_addr(const void* shared, Place place = Place::current());
 
 uint4 load16_once(const void* global, CachePolicy policy, Place place = Place::current());
+void load16_ahead(uint4& to, const void* global, CachePolicy policy, bool wanted,
+                  Place place = Place::current());
+void load4_ahead(uint32_t& to, const void* global, CachePolicy policy, bool wanted,
+                 Place place = Place::current());
 void store16(void* global, uint4 value, Place place = Place::current());
 void store8(void* global, uint2 value, Place place = Place::current());
 uint32_t ld_acquire(const uint32_t* global, Place place = Place::current());
