@@ -100,6 +100,11 @@ OCTET_INLINE Mask16 IsNan(F32x16 a) {
   return {
       {_mm256_cmp_ps(a.v[0], a.v[0], _CMP_UNORD_Q), _mm256_cmp_ps(a.v[1], a.v[1], _CMP_UNORD_Q)}};
 }
+// REQUIRES: a lane that is not set.
+OCTET_INLINE int FirstNotSet(Mask16 m) {
+  const int set = _mm256_movemask_ps(m.v[0]) | _mm256_movemask_ps(m.v[1]) << 8;
+  return __builtin_ctz(~static_cast<unsigned>(set));
+}
 OCTET_INLINE bool Any(Mask16 m) { return _mm256_movemask_ps(_mm256_or_ps(m.v[0], m.v[1])) != 0; }
 OCTET_INLINE F32x16 Select(Mask16 m, F32x16 a, F32x16 b) {
   return {{_mm256_blendv_ps(b.v[0], a.v[0], m.v[0]), _mm256_blendv_ps(b.v[1], a.v[1], m.v[1])}};

@@ -45,6 +45,8 @@ OCTET_INLINE void StoreFirst(float* p, int64_t n, F32x16 a) {
 OCTET_INLINE Mask16 Less(F32x16 a, F32x16 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ); }
 OCTET_INLINE Mask16 IsNan(F32x16 a) { return _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q); }
 OCTET_INLINE bool Any(Mask16 m) { return m != 0; }
+// REQUIRES: a lane that is not set.
+OCTET_INLINE int FirstNotSet(Mask16 m) { return __builtin_ctz(~static_cast<unsigned>(m)); }
 OCTET_INLINE F32x16 Select(Mask16 m, F32x16 a, F32x16 b) {
   return {_mm512_mask_blend_ps(m, b.v, a.v)};
 }

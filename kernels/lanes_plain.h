@@ -98,6 +98,12 @@ OCTET_INLINE bool Any(Mask16 m) {
   const U32x4 any = (m.v[0] | m.v[1]) | (m.v[2] | m.v[3]);
   return (any[0] | any[1] | any[2] | any[3]) != 0;
 }
+// REQUIRES: a lane that is not set.
+OCTET_INLINE int FirstNotSet(Mask16 m) {
+  int lane = 0;
+  while (m.v[lane / 4][lane % 4] != 0) ++lane;
+  return lane;
+}
 OCTET_INLINE F32x16 Select(Mask16 m, F32x16 a, F32x16 b) {
   return {{OCTET_EACH_QUARTER(Floats((Bits(a.v[i]) & m.v[i]) | (Bits(b.v[i]) & ~m.v[i])))}};
 }

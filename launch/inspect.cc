@@ -2,6 +2,7 @@
 // would hold of it, and what is wrong with it. Goes on behind a problem as far as it can. Reads
 // headers and texts; values only if asked to.
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -9,12 +10,14 @@
 #include <thread>
 #include <vector>
 
+#include "base/log.h"
 #include "base/thread_pool.h"
 #include "coordinator/chat/chat_template.h"
 #include "coordinator/tokenizer/tokenizer.h"
 #include "launch/commands.h"
 #include "worker/engine/worker_options.h"
 #include "worker/model/families/families.h"
+#include "worker/weights/load_report.h"
 #include "worker/weights/loader.h"
 #include "worker/weights/static_kv_scales.h"
 
@@ -124,13 +127,22 @@ void Divide(const InspectOptions& options, const worker::WeightOptions& weights,
       {"embedding", std::string(DTypeName(weights.embedding))}};
 }
 
+double Now() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(now).count();
+}
+
 // Loads every rank, one after the other: NaN, infinity, zero scales and the like.
 void CheckValues(const worker::Checkpoint& checkpoint, const worker::WeightOptions& weights,
                  Report* report) {
   ThreadPool pool(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   for (const RankShare& rank : report->ranks) {
+    worker::LoadReport progress(worker::LoadReport::Form::kBar, rank.weight_bytes);
     const Result<worker::DecoderWeights> loaded = worker::LoadDecoderWeights(
-        checkpoint, *report->spec, rank.shard, weights, pool, /*progress=*/nullptr);
+        checkpoint, *report->spec, rank.shard, weights, pool, [&](double fraction) {
+          if (const auto text = progress.At(fraction, Now())) ShowProgress(*text);
+        });
+    ShowProgress("");  // a load that failed leaves a bar behind
     if (loaded.ok()) continue;
     report->problems.push_back(loaded.status().message());
     return;

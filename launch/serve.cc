@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "base/log.h"
 #include "coordinator/serve.h"
 #include "launch/commands.h"
 #include "worker/engine/worker_flags.h"
@@ -42,6 +43,7 @@ int Serve(ServeFlags& flags) {
   const Status prepared = PrepareWeightCache(&flags.serve.weight_cache);
   if (!prepared.ok()) return Fail(prepared);
   flags.serve.worker_args = flags.worker.ToArguments();
+  if (ProgressIsSeen()) flags.serve.worker_args.emplace_back("--send-progress");
   flags.serve.worker_args.insert(flags.serve.worker_args.end(), {"--model", flags.serve.model_dir});
   return coordinator::Serve(flags.serve);
 }

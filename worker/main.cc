@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -27,6 +28,7 @@
 #include "worker/link/run_steps.h"
 #include "worker/model/families/families.h"
 #include "worker/weights/checkpoint.h"
+#include "worker/weights/load_report.h"
 #include "worker/weights/loader.h"
 #include "worker/weights/packed/packed_weights.h"
 #include "worker/weights/static_kv_scales.h"
@@ -42,6 +44,7 @@ struct RankOptions {
   std::string coordinator;
   uint64_t epoch = 0;
   std::string packed_dir;
+  bool send_progress = false;
   WorkerOptions worker;
 };
 
@@ -61,15 +64,38 @@ void LogMemory(const EngineConfig& config, const MemoryPlan& memory, const std::
   Log(LogLevel::kInfo, line);
 }
 
-// The coordinator hears of all, the log a line each quarter of the way, and of rank 0 alone.
-std::function<void(double)> LoadProgress(int64_t rank, CoordinatorLink* link) {
-  return [rank, link, next = 0.25](double fraction) mutable {
+double Now() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(now).count();
+}
+
+// The coordinator hears of all ranks, a person of rank 0: a bar on the terminal, the service's or
+// our own, else a sentence now and then.
+std::function<void(double)> LoadProgress(const RankOptions& options, const EngineConfig& config,
+                                         CoordinatorLink* link) {
+  const bool sent = options.send_progress;
+  const bool bar = sent || ProgressIsSeen();
+  const int64_t bytes = WeightPlan::Make(config.spec, config.shard, config.weights).bytes();
+  LoadReport report(bar ? LoadReport::Form::kBar : LoadReport::Form::kSentence, bytes);
+  return [=, rank = config.shard.rank](double fraction) mutable {
     link->TellLoaded(fraction);
-    if (rank != 0 || fraction < next) return;
-    while (next <= fraction) next += 0.25;
-    Log(LogLevel::kInfo,
-        "loading weights: " + std::to_string(static_cast<int>(fraction * 100)) + " %");
+    if (rank != 0) return;
+    const std::optional<std::string> text = report.At(fraction, Now());
+    if (!text.has_value()) return;
+    if (sent) return SendProgress(*text);
+    if (bar) return ShowProgress(*text);
+    Log(LogLevel::kInfo, "rank 0: " + *text);
   };
+}
+
+// What a person may compare with what files and processors could do.
+void LogMade(const Checkpoint& checkpoint, double seconds) {
+  const double gigabytes = static_cast<double>(checkpoint.bytes_read()) / 1e9;
+  char line[128];
+  std::snprintf(line, sizeof(line),
+                "rank 0: weights made of the checkpoint, %.2f GB read in %.2f s, %.2f GB/s",
+                gigabytes, seconds, gigabytes / seconds);
+  Log(LogLevel::kInfo, line);
 }
 
 // What MPI and the ranks' exchanges take of the same shared memory, after the weights are there.
@@ -109,12 +135,16 @@ Result<LoadedModel> LoadModel(const RankOptions& options, Gpu* gpu, const comm::
   }
   model.config_json = checkpoint.config_json();
   ThreadPool pool(model.config.threads);
+  const std::function<void(double)> progress = LoadProgress(options, model.config, link);
+  progress(0);
+  const double start = Now();
   OCTET_ASSIGN_OR_RETURN(
       LoadedWeights loaded,
       LoadPackedWeights({options.packed_dir, SharedReserveBytes(model.config),
                          HostPlace{mpi.host_rank(), mpi.host_size()}},
                         {checkpoint, spec, model.config.shard, model.config.weights}, pool,
-                        LoadProgress(rank, link)));
+                        progress));
+  if (rank == 0 && loaded.source == WeightSource::kCheckpoint) LogMade(checkpoint, Now() - start);
   if (gpu == nullptr) {
     model.weights = std::move(loaded.weights);
   } else {
@@ -258,6 +288,8 @@ int main(int argc, char** argv) {
   app.add_option("--packed-dir", options.packed_dir,
                  "folder that keeps packed weights for the next start, best in shared memory; "
                  "empty: none");
+  app.add_flag("--send-progress", options.send_progress,
+               "progress goes to whoever passes our lines on to a terminal");
   octet::worker::AddWorkerFlags(app, &options.worker);
   CLI11_PARSE(app, argc, argv);
   return octet::worker::Run(options, &argc, &argv);

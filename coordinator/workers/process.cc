@@ -213,7 +213,7 @@ void Process::PassLines(std::string* text) {
 
 void Process::KeepLine(std::string line) {
   PassLine(source_, line);
-  if (line.empty()) return;
+  if (line.empty() || IsSentProgress(line)) return;
   {
     const std::lock_guard lock(mutex_);
     if (lines_.size() == kOutputLinesKept) lines_.pop_front();

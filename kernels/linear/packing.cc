@@ -1,6 +1,7 @@
 #include "kernels/linear/packing.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "base/buffer.h"
@@ -13,60 +14,94 @@
 namespace octet::kernels {
 namespace {
 
-// Writes one output's codes of one chunk, kChunkInputs of them, into the chunk at `to`.
-void StoreChunk(WeightFormat format, int64_t width, int64_t lane, const uint8_t* codes,
-                std::byte* to) {
-  if (format == WeightFormat::kInt8) {
-    std::memcpy(to + lane * 4, codes, 4);
-    std::memcpy(to + (width + lane) * 4, codes + 4, 4);
-    return;
-  }
-  uint8_t bytes[4];
-  for (int j = 0; j < 4; ++j) {
-    OCTET_CHECK_LT(static_cast<int>(codes[j] | codes[4 + j]), 16);
-    bytes[j] = static_cast<uint8_t>(codes[j] | codes[4 + j] << 4);
-  }
-  std::memcpy(to + lane * 4, bytes, 4);
-}
+static_assert(std::endian::native == std::endian::little);
 
-// One output of a panel: output `row` of `rows` goes to `lane` of a panel of `width`.
-struct PanelRow {
+// Neighbouring outputs of one panel, kVectorOutputs at most: rows [row, row + count) go to lanes
+// from `lane` on of a panel of `width`. So many share the cache lines that they are written to, and
+// while these are written one line of each row is read.
+struct PanelRows {
   int64_t row;
+  int64_t count;
   int64_t lane;
   int64_t width;
   std::byte* panel;
 };
 
 // Several segments may share a group; each then writes the same scale.
-void PackScale(const LinearShape& shape, const Segment& segment, const NeutralRows& rows,
-               const PanelRow& to) {
+void PackScales(const LinearShape& shape, const Segment& segment, const NeutralRows& rows,
+                const PanelRows& to) {
   const int64_t bytes = shape.scale_format == ScaleFormat::kF32 ? 4 : 2;
-  const int64_t from = to.row * shape.group_count() + segment.group;
-  std::byte* scales = to.panel + segment.scales_at * to.width;
-  StoreScale(shape.scale_format, rows.scales[from], scales + to.lane * bytes);
-  if (!shape.asymmetric) return;
-  StoreScale(shape.scale_format, rows.offsets[from], scales + (to.width + to.lane) * bytes);
-}
-
-void PackCodes(const LinearShape& shape, const Segment& segment, const NeutralRows& rows,
-               const PanelRow& to) {
-  const uint8_t* from = rows.codes.data() + to.row * shape.inputs + segment.begin;
-  const int64_t chunk_bytes = to.width * (shape.format == WeightFormat::kInt4 ? 4 : 8);
-  std::byte* chunk = to.panel + segment.codes_at * to.width;
-  for (int64_t done = 0; done < segment.inputs; done += kChunkInputs, chunk += chunk_bytes) {
-    uint8_t codes[kChunkInputs] = {};
-    std::memcpy(codes, from + done, std::min(kChunkInputs, segment.inputs - done));
-    StoreChunk(shape.format, to.width, to.lane, codes, chunk);
+  const int64_t groups = shape.group_count();
+  std::byte* scales = to.panel + segment.scales_at * to.width + to.lane * bytes;
+  for (int64_t i = 0; i < to.count; ++i, scales += bytes) {
+    const int64_t from = (to.row + i) * groups + segment.group;
+    StoreScale(shape.scale_format, rows.scales[from], scales);
+    if (!shape.asymmetric) continue;
+    StoreScale(shape.scale_format, rows.offsets[from], scales + to.width * bytes);
   }
 }
 
+// The codes of one chunk of each row, `inputs` of them in eight bytes. Returns all that were seen.
+template <WeightFormat kFormat>
+inline uint64_t PackChunk(const uint8_t* codes, int64_t row_codes, int64_t inputs,
+                          const PanelRows& to, std::byte* chunk) {
+  uint64_t seen = 0;
+  for (int64_t i = 0; i < to.count; ++i, codes += row_codes) {
+    uint64_t eight = 0;
+    std::memcpy(&eight, codes, inputs);
+    seen |= eight;
+    std::byte* const at = chunk + (to.lane + i) * 4;
+    if constexpr (kFormat == WeightFormat::kInt4) {
+      const auto nibbles = static_cast<uint32_t>(eight | eight >> 28);
+      std::memcpy(at, &nibbles, 4);
+    } else {
+      std::memcpy(at, &eight, 4);
+      const auto high = static_cast<uint32_t>(eight >> 32);
+      std::memcpy(at + to.width * 4, &high, 4);
+    }
+  }
+  return seen;
+}
+
+template <WeightFormat kFormat>
+void PackCodes(const LinearShape& shape, const Segment& segment, const NeutralRows& rows,
+               const PanelRows& to) {
+  const uint8_t* from = rows.codes.data() + to.row * shape.inputs + segment.begin;
+  const int64_t chunk_bytes = to.width * (kFormat == WeightFormat::kInt4 ? 4 : 8);
+  std::byte* chunk = to.panel + segment.codes_at * to.width;
+  uint64_t seen = 0;
+  int64_t done = 0;
+  for (; done + kChunkInputs <= segment.inputs; done += kChunkInputs, chunk += chunk_bytes) {
+    seen |= PackChunk<kFormat>(from + done, shape.inputs, kChunkInputs, to, chunk);
+  }
+  if (done < segment.inputs) {
+    seen |= PackChunk<kFormat>(from + done, shape.inputs, segment.inputs - done, to, chunk);
+  }
+  if (kFormat == WeightFormat::kInt4) OCTET_CHECK_EQ(seen & 0xf0f0f0f0f0f0f0f0u, uint64_t{0});
+}
+
+template <typename Value>
 void PackValues(const LinearShape& shape, const Segment& segment, const NeutralRows& rows,
-                const PanelRow& to) {
-  const int64_t bytes = ValueBytes(shape.format);
-  const uint8_t* from = rows.values.data() + (to.row * shape.inputs + segment.begin) * bytes;
-  std::byte* value = to.panel + segment.codes_at * to.width + to.lane * bytes;
-  for (int64_t k = 0; k < segment.inputs; ++k, from += bytes, value += to.width * bytes) {
-    std::memcpy(value, from, bytes);
+                const PanelRows& to) {
+  constexpr int64_t kBytes = sizeof(Value);
+  const uint8_t* from = rows.values.data() + (to.row * shape.inputs + segment.begin) * kBytes;
+  std::byte* values = to.panel + segment.codes_at * to.width + to.lane * kBytes;
+  for (int64_t k = 0; k < segment.inputs; ++k, from += kBytes, values += to.width * kBytes) {
+    for (int64_t i = 0; i < to.count; ++i) {
+      std::memcpy(values + i * kBytes, from + i * shape.inputs * kBytes, kBytes);
+    }
+  }
+}
+
+void PackSegment(const LinearShape& shape, const Segment& segment, const NeutralRows& rows,
+                 const PanelRows& to) {
+  if (shape.format == WeightFormat::kF32) return PackValues<float>(shape, segment, rows, to);
+  if (!IsQuantized(shape.format)) return PackValues<uint16_t>(shape, segment, rows, to);
+  PackScales(shape, segment, rows, to);
+  if (shape.format == WeightFormat::kInt4) {
+    PackCodes<WeightFormat::kInt4>(shape, segment, rows, to);
+  } else {
+    PackCodes<WeightFormat::kInt8>(shape, segment, rows, to);
   }
 }
 
@@ -112,18 +147,13 @@ void PackPanelRows(const LinearShape& shape, int64_t row_begin, const NeutralRow
   const PanelLayout layout = PanelLayout::Of(shape);
   std::vector<Segment> segments(CountSegments(shape).segments);
   BuildSegments(shape, segments.data());
-  for (int64_t row = 0; row < rows.rows; ++row) {
+  for (int64_t row = 0; row < rows.rows;) {
     const int64_t panel = (row_begin + row) / kPanelOutputs;
-    const PanelRow to = {row, (row_begin + row) % kPanelOutputs, layout.width(panel),
-                         packed + layout.begin_bytes(panel)};
-    for (const Segment& segment : segments) {
-      if (IsQuantized(shape.format)) {
-        PackScale(shape, segment, rows, to);
-        PackCodes(shape, segment, rows, to);
-      } else {
-        PackValues(shape, segment, rows, to);
-      }
-    }
+    const int64_t lane = (row_begin + row) % kPanelOutputs;
+    const PanelRows to = {row, std::min(rows.rows - row, kVectorOutputs - lane % kVectorOutputs),
+                          lane, layout.width(panel), packed + layout.begin_bytes(panel)};
+    for (const Segment& segment : segments) PackSegment(shape, segment, rows, to);
+    row += to.count;
   }
 }
 

@@ -1,17 +1,22 @@
-// What packed files are worth: the time until one rank's weights can be used, from the checkpoint,
-// leaving a file, and from that file, against each other and against the read bandwidth of the same
-// run; and what a step of one row costs on weights that lie in a file instead of ordinary memory,
-// in the processor time of one thread, so that being interrupted does not count. The file is
-// removed at the end.
+// What loading costs: the time until one rank's weights can be used, from the checkpoint, leaving a
+// file, and from that file, against each other and against the read bandwidth of the same run,
+// medians of several loads; and what a step of one row costs on weights that lie in a file instead
+// of ordinary memory, in the processor time of one thread, so that being interrupted does not
+// count. The file is removed at the end.
 //
-//   octet_packed_bench MODEL FOLDER [--weights int4] [--threads N]
+// A virtual machine may have to ask its host for memory, which can take longer than everything
+// else: the checkpoint is also loaded into memory that is at hand, and what that took is printed.
+//
+//   octet_packed_bench MODEL FOLDER [--weights int4] [--layout cpu] [--threads N] [--loads N]
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "comm/threads.h"
 #include "kernels/roofline/roofline.h"
@@ -23,7 +28,6 @@
 namespace octet::worker {
 namespace {
 
-constexpr int kRepetitions = 3;
 constexpr int kSteps = 24;  // of each kind, by turns
 
 double Seconds(std::chrono::steady_clock::time_point since) {
@@ -37,16 +41,45 @@ double ThreadSeconds() {
 }
 
 struct Timed {
-  DecoderWeights weights;
-  double seconds = 0;
+  DecoderWeights weights;     // of the last load
+  std::vector<double> times;  // seconds, ascending
+
+  double median() const { return times[times.size() / 2]; }
 };
 
-Timed Load(const PackedFolder& folder, const WeightsWanted& wanted, ThreadPool& pool) {
-  const auto start = std::chrono::steady_clock::now();
-  Result<LoadedWeights> loaded = LoadPackedWeights(folder, wanted, pool, nullptr);
-  const double seconds = Seconds(start);
-  if (!loaded.ok()) CheckFailed(__FILE__, __LINE__, loaded.status().message());
-  return {std::move(loaded->weights), seconds};
+// Loads `count` times, with no weights left from the time before. `prepare` is called before each
+// and what it returns goes to `load`.
+template <typename Prepare, typename LoadOnce>
+Timed Load(int count, const Prepare& prepare, const LoadOnce& load) {
+  Timed timed;
+  for (int i = 0; i < count; ++i) {
+    timed.weights = {};
+    auto prepared = prepare();
+    const auto start = std::chrono::steady_clock::now();
+    auto loaded = load(std::move(prepared));
+    timed.times.push_back(Seconds(start));
+    if (!loaded.ok()) CheckFailed(__FILE__, __LINE__, loaded.status().message());
+    if constexpr (requires { loaded->weights; }) {
+      timed.weights = std::move(loaded->weights);
+    } else {
+      timed.weights = std::move(*loaded);
+    }
+  }
+  std::sort(timed.times.begin(), timed.times.end());
+  return timed;
+}
+
+// Zeroed memory that the system has given already.
+Buffer TouchedMemory(int64_t bytes, ThreadPool& pool) {
+  constexpr int64_t kPageBytes = 4096;
+  constexpr int64_t kTouchedAtOnce = 1024;  // pages
+  Buffer memory(bytes);
+  pool.ParallelFor(bytes / kPageBytes, kTouchedAtOnce, [&](int64_t begin, int64_t end) {
+    for (int64_t page = begin; page < end; ++page) {
+      *static_cast<volatile char*>(static_cast<void*>(memory.data() + page * kPageBytes)) = 0;
+    }
+  });
+  return memory;
 }
 
 // One rank that decodes one sequence.
@@ -74,12 +107,18 @@ class Decoding {
   double best_seconds_ = 1e9;
 };
 
+const std::map<std::string, kernels::WeightLayout> kLayouts = {
+    {"cpu", kernels::WeightLayout::kCpuPanels},
+    {"cuda16", kernels::WeightLayout::kCuda16},
+    {"cuda8", kernels::WeightLayout::kCuda8}};
+
 Status Measure(const std::string& model, const std::string& path, const std::string& format,
-               int threads) {
+               const std::string& layout, int threads, int loads) {
   OCTET_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(model));
   OCTET_ASSIGN_OR_RETURN(const ModelSpec spec, SpecFromConfig(checkpoint.config_json()));
-  OCTET_ASSIGN_OR_RETURN(const WeightOptions options,
+  OCTET_ASSIGN_OR_RETURN(WeightOptions options,
                          ResolveWeightOptions(checkpoint, spec, {.layers = format}));
+  options.layout = kLayouts.at(layout);
   const WorkerOptions chosen = {.weights = format,
                                 .max_model_len = 64,
                                 .max_num_seqs = 1,
@@ -91,23 +130,62 @@ Status Measure(const std::string& model, const std::string& path, const std::str
   Stream stream(&pool);
   const PackedFolder folder = {path};
   const std::string file = path + "/" + PackedFileName(wanted);
-  const double gigabytes =
-      static_cast<double>(WeightPlan::Make(spec, config.shard, options).bytes()) / 1e9;
-
-  Timed plain = Load({}, wanted, pool);
-  std::printf("%.3f GB of %s weights, %d threads\n", gigabytes, format.c_str(), threads);
-  std::printf("checkpoint alone       %8.3f s\n", plain.seconds);
-  std::printf("checkpoint, file left  %8.3f s\n", Load(folder, wanted, pool).seconds);
-  Timed found;
-  for (int i = 0; i < kRepetitions; ++i) {
-    found = {};
-    found = Load(folder, wanted, pool);
-    const double read = kernels::MeasureReadBandwidth(stream) / 1e9;
-    std::printf(
-        "file                   %8.3f s: %.1f GB/s, %.2f of %.1f GB/s read; %.0f times "
-        "faster than the checkpoint\n",
-        found.seconds, gigabytes / found.seconds, gigabytes / found.seconds / read, read,
-        plain.seconds / found.seconds);
+  const int64_t bytes = WeightPlan::Make(spec, config.shard, options).bytes();
+  const double gigabytes = static_cast<double>(bytes) / 1e9;
+  double stored = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(model)) {
+    if (entry.path().extension() == ".safetensors") {
+      stored += static_cast<double>(std::filesystem::file_size(entry.path())) / 1e9;
+    }
+  }
+  std::printf("%.3f GB of %s weights of a checkpoint of %.3f GB, %d threads\n", gigabytes,
+              format.c_str(), stored, threads);
+  const auto say = [&](const char* what, const Timed& timed) {
+    std::printf("%-28s %8.3f s (%.3f to %.3f)", what, timed.median(), timed.times.front(),
+                timed.times.back());
+  };
+  const auto say_rate = [&](const char* what, const Timed& timed) {
+    say(what, timed);
+    std::printf(": %.2f GB/s of the checkpoint a thread\n", stored / timed.median() / threads);
+  };
+  std::vector<double> touches;
+  say_rate("checkpoint, memory at hand", Load(
+                                             loads,
+                                             [&] {
+                                               const auto start = std::chrono::steady_clock::now();
+                                               Buffer memory = TouchedMemory(bytes, pool);
+                                               touches.push_back(Seconds(start));
+                                               return memory;
+                                             },
+                                             [&](Buffer memory) {
+                                               return LoadDecoderWeights(
+                                                   checkpoint, spec, config.shard, options, pool,
+                                                   nullptr, std::move(memory));
+                                             }));
+  const auto [least, most] = std::minmax_element(touches.begin(), touches.end());
+  std::printf("  that memory took           %8.3f to %.3f s\n", *least, *most);
+  const auto load_packed = [&](const PackedFolder& from) {
+    return LoadPackedWeights(from, wanted, pool, nullptr);
+  };
+  const PackedFolder none;
+  Timed plain = Load(
+      loads, [&] { return none; }, load_packed);
+  say_rate("checkpoint alone", plain);
+  const auto without_file = [&] {
+    std::filesystem::remove(file);
+    return folder;
+  };
+  say_rate("checkpoint, file left", Load(loads, without_file, load_packed));
+  Timed found = Load(
+      loads, [&] { return folder; }, load_packed);
+  say("file", found);
+  const double read = kernels::MeasureReadBandwidth(stream) / 1e9;
+  std::printf(": %.1f GB/s, %.2f of %.1f GB/s read; %.0f times faster than the checkpoint\n",
+              gigabytes / found.median(), gigabytes / found.median() / read, read,
+              plain.median() / found.median());
+  if (options.layout != kernels::WeightLayout::kCpuPanels) {
+    std::filesystem::remove(file);
+    return {};
   }
   ThreadPool alone(1);
   Decoding in_memory(config, std::move(plain.weights), &alone);
@@ -130,14 +208,21 @@ int main(int argc, char** argv) {
   std::string model;
   std::string folder;
   std::string format = "int4";
+  std::string layout = "cpu";
   int threads = 2;
+  int loads = 5;
   CLI::App app("Measures loading from packed files.", "octet_packed_bench");
   app.add_option("model", model, "checkpoint directory")->required();
   app.add_option("folder", folder, "where the file is left")->required();
   app.add_option("--weights", format, "as of octet serve")->capture_default_str();
+  app.add_option("--layout", layout, "cpu, or for a GPU cuda16 or cuda8, without the steps")
+      ->capture_default_str()
+      ->check(CLI::IsMember(octet::worker::kLayouts));
   app.add_option("--threads", threads, "of the rank")->capture_default_str();
+  app.add_option("--loads", loads, "of each kind")->capture_default_str()->check(CLI::Range(1, 99));
   CLI11_PARSE(app, argc, argv);
-  const octet::Status status = octet::worker::Measure(model, folder, format, threads);
+  const octet::Status status =
+      octet::worker::Measure(model, folder, format, layout, threads, loads);
   if (!status.ok()) std::fprintf(stderr, "%s\n", status.message().c_str());
   return status.ok() ? 0 : 1;
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "kernels/rounding/rounding.h"
 
 namespace octet::worker {
 namespace {
@@ -60,6 +61,15 @@ void ToFloats(DType dtype, const std::byte* stored, int64_t count, float* out) {
     const uint32_t rest = uint32_t{halves[i] & 0x7fffu} << 13;
     out[i] = std::bit_cast<float>(sign | rest) * 0x1p112f;
   }
+}
+
+bool ToFiniteFloats(DType dtype, const std::byte* stored, int64_t count, float* out) {
+  if (dtype == DType::kBF16) {
+    return kernels::WidenFiniteBF16(reinterpret_cast<const uint16_t*>(stored), count, out);
+  }
+  if (!AllFinite(dtype, stored, count)) return false;
+  ToFloats(dtype, stored, count, out);
+  return true;
 }
 
 bool FromFloats(DType dtype, const float* values, int64_t count, std::byte* out) {

@@ -24,6 +24,9 @@ bool AllFinite(DType dtype, const std::byte* stored, int64_t count);
 // out[i] = stored[i], exactly. REQUIRES: AllFinite; `stored` is aligned to its elements.
 void ToFloats(DType dtype, const std::byte* stored, int64_t count, float* out);
 
+// Both at once: false where a value is infinite or NaN, and `out` is then of no use.
+[[nodiscard]] bool ToFiniteFloats(DType dtype, const std::byte* stored, int64_t count, float* out);
+
 // Rounds to `dtype`. False where a value is too large for it.
 [[nodiscard]] bool FromFloats(DType dtype, const float* values, int64_t count, std::byte* out);
 

@@ -98,6 +98,12 @@ class Loader {
     OCTET_RETURN_IF_ERROR(checkpoint_.ReadRows(tensor, slice, stored));
     const DType dtype = *tensor.info->dtype();
     if (AllFinite(dtype, stored, slice.rows() * slice.cols())) return {};
+    return NotFinite(name, dtype, slice, stored);
+  }
+
+  // REQUIRES: a value that is not.
+  static Status NotFinite(const std::string& name, DType dtype, const MatrixSlice& slice,
+                          const std::byte* stored) {
     int64_t row = slice.row_begin;
     while (AllFinite(dtype, stored, slice.cols())) {
       stored += slice.cols() * DTypeBytes(dtype);
@@ -169,8 +175,11 @@ class Loader {
     for (int64_t begin = row_begin; begin < row_end; begin += batch) {
       const MatrixSlice slice = {begin, std::min(begin + batch, row_end), source.columns.begin,
                                  source.columns.end};
-      OCTET_RETURN_IF_ERROR(ReadFinite(source.name, source.tensor, slice, staging.stored.data()));
-      ToFloats(source.stored, staging.stored.data(), slice.rows() * columns, staging.floats.data());
+      OCTET_RETURN_IF_ERROR(checkpoint_.ReadRows(source.tensor, slice, staging.stored.data()));
+      if (!ToFiniteFloats(source.stored, staging.stored.data(), slice.rows() * columns,
+                          staging.floats.data())) {
+        return NotFinite(source.name, source.stored, slice, staging.stored.data());
+      }
       for (int64_t row = begin; row < slice.row_end; ++row) {
         const float* values = staging.floats.data() + (row - begin) * columns;
         if (ToNeutral(shape, source.inputs, values, row - row_begin, rows)) continue;

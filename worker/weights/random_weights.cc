@@ -7,11 +7,11 @@
 
 #include "base/check.h"
 #include "base/dtype.h"
+#include "kernels/rounding/rounding.h"
 #include "worker/weights/float_rows.h"
 #include "worker/weights/key_guard.h"
 #include "worker/weights/loader.h"
 #include "worker/weights/piece_packer.h"
-#include "worker/weights/round_to_nearest.h"
 #include "worker/weights/weight_assembly.h"
 
 namespace octet::worker {
@@ -90,7 +90,7 @@ void FillScales(const kernels::LinearShape& shape, uint64_t row_key, int64_t inp
   for (int64_t group = 0; group < shape.group_count(); ++group) {
     const uint64_t bits = Mix(key ^ static_cast<uint64_t>(shape.group_begin() + group));
     const double factor = 0.75 + 0.5 * static_cast<double>(bits >> 40) * 0x1p-24;
-    scales[group] = NarrowScale(static_cast<float>(mean * factor));
+    scales[group] = kernels::NarrowScale(static_cast<float>(mean * factor));
   }
 }
 

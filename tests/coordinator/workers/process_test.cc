@@ -49,6 +49,12 @@ TEST(Process, OnlyTheLastLinesAreKept) {
   EXPECT_EQ(process->LastLines().front(), "line 60");
 }
 
+TEST(Process, ProgressIsNoLine) {
+  auto process = Shell("echo one; printf '\\r10 %%\\n'; echo two");
+  ASSERT_TRUE(WaitLine(*process, "two"));
+  EXPECT_EQ(process->LastLines(), (std::vector<std::string>{"one", "two"}));
+}
+
 TEST(Process, ALineWithoutEndIsCut) {
   auto process = Shell("head -c 10000 /dev/zero | tr '\\0' 'x'; echo; echo end");
   ASSERT_TRUE(WaitLine(*process, "end"));

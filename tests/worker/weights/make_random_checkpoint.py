@@ -40,7 +40,8 @@ def tensors(args, rng):
     """Name, and a function that makes (type, values), one at a time."""
     hidden, ffn, kv = args.hidden, args.ffn, args.kv_heads * args.hidden // args.heads
     yield "model.embed_tokens.weight", lambda: bf16(rng, (args.vocab, hidden))
-    yield "lm_head.weight", lambda: bf16(rng, (args.vocab, hidden))
+    if not args.tied:
+        yield "lm_head.weight", lambda: bf16(rng, (args.vocab, hidden))
     yield "model.norm.weight", lambda: floats(hidden)
     modules = [("self_attn.q_proj", hidden, hidden), ("self_attn.k_proj", kv, hidden),
                ("self_attn.v_proj", kv, hidden), ("self_attn.o_proj", hidden, hidden),
@@ -72,13 +73,14 @@ def main():
     for name, value in (("layers", 22), ("hidden", 2048), ("ffn", 8192), ("heads", 32),
                         ("kv_heads", 8), ("vocab", 32000)):
         parser.add_argument("--" + name.replace("_", "-"), type=int, default=value)
+    parser.add_argument("--tied", action="store_true", help="the head is the embedding")
     args = parser.parse_args()
     args.out.mkdir(parents=True)
     config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama",
               "hidden_size": args.hidden, "intermediate_size": args.ffn,
               "num_hidden_layers": args.layers, "num_attention_heads": args.heads,
               "num_key_value_heads": args.kv_heads, "vocab_size": args.vocab,
-              "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "tie_word_embeddings": False}
+              "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "tie_word_embeddings": args.tied}
     if args.form != "bf16":
         config["quantization_config"] = {"quant_method": "gptq", "bits": 4, "group_size": GROUP,
                                          "sym": True, "desc_act": args.form == "gptq-act"}

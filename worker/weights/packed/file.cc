@@ -170,18 +170,28 @@ Result<Buffer> PackedFile::Map(const PackedLayout& layout, bool writable) const 
   return Buffer::OfMapping(static_cast<std::byte*>(mapped), layout.data_bytes);
 }
 
-void UseHugePages(const Buffer& memory, ThreadPool& pool) {
+// A huge page is made around one small one, the rest of it zeroed. Made of 512 small ones it would
+// be filled, copied and, where memory is fresh to a virtual machine, asked for twice. What fails
+// leaves small pages, or a hole that Allocate fills or has no room for.
+void NewPackedFile::TakeHugePages(const PackedLayout& layout, ThreadPool& pool) {
   constexpr int kCollapse = 25;  // MADV_COLLAPSE, since Linux 6.1
-  constexpr int64_t kPagesAtOnce = 32;
-  pool.ParallelFor(memory.bytes() / kPackedDataAlignment, kPagesAtOnce,
+  constexpr int64_t kPagesAtOnce = 8;
+  const Result<Buffer> mapped = file_.Map(layout, /*writable=*/true);
+  if (!mapped.ok()) return;
+  const auto take = [&](int64_t page) {
+    const int64_t begin = page * kPackedDataAlignment;
+    const std::byte zero{};
+    if (pwrite(file_.fd_, &zero, 1, layout.data_begin + begin) != 1) return;
+    madvise(mapped->data() + begin, kPackedDataAlignment, kCollapse);
+  };
+  pool.ParallelFor(layout.data_bytes / kPackedDataAlignment, kPagesAtOnce,
                    [&](int64_t begin, int64_t end) {
-                     madvise(memory.data() + begin * kPackedDataAlignment,
-                             static_cast<size_t>((end - begin) * kPackedDataAlignment), kCollapse);
+                     for (int64_t page = begin; page < end; ++page) take(page);
                    });
 }
 
 Result<NewPackedFile> NewPackedFile::Create(const std::string& folder, const PackedLayout& layout,
-                                            int64_t reserve_bytes) {
+                                            int64_t reserve_bytes, ThreadPool& pool) {
   // Not the folders above: where the service's own folder is missing this is another machine, and
   // nobody would ever clear it away.
   if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
@@ -191,14 +201,14 @@ Result<NewPackedFile> NewPackedFile::Create(const std::string& folder, const Pac
   std::string path;
   OCTET_ASSIGN_OR_RETURN(const int fd, MakeLocked(folder, &path));
   NewPackedFile made(PackedFile(fd), std::move(path));
-  OCTET_RETURN_IF_ERROR(made.TakeRoom(folder, layout, reserve_bytes));
+  OCTET_RETURN_IF_ERROR(made.TakeRoom(folder, layout, reserve_bytes, pool));
   return made;
 }
 
 // Free bytes are looked at before, for a disk that is filled slows down everyone, and after, for
 // other ranks take theirs at the same time.
 Status NewPackedFile::TakeRoom(const std::string& folder, const PackedLayout& layout,
-                               int64_t reserve_bytes) {
+                               int64_t reserve_bytes, ThreadPool& pool) {
   const int fd = file_.fd_;
   const int64_t free_bytes = FreeBytes(fd);
   const auto no_room = [&](const std::string& why) {
@@ -210,6 +220,7 @@ Status NewPackedFile::TakeRoom(const std::string& folder, const PackedLayout& la
   if (ExceedsFileLimit(layout.file_bytes())) return no_room(", but files are limited (ulimit -f)");
   if (free_bytes < layout.stored_bytes() + reserve_bytes) return no_room("");
   if (ftruncate(fd, layout.file_bytes()) != 0) return no_room("");
+  if (file_.in_memory()) TakeHugePages(layout, pool);
   for (const auto& [offset, bytes] : {std::pair{int64_t{0}, layout.header_bytes},
                                       std::pair{layout.data_begin, layout.data_bytes}}) {
     const Status status = Allocate(fd, offset, bytes);

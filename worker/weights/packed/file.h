@@ -40,17 +40,15 @@ class PackedFile {
   int fd_ = -1;
 };
 
-// Asks for huge pages where whole ones fit; they stay with the file. tmpfs gives none by itself,
-// and then each start maps 512 times as many pages. Where the system refuses, nothing changes.
-void UseHugePages(const Buffer& memory, ThreadPool& pool);
-
 // A file on its way. Removed with the object unless committed.
 class NewPackedFile {
  public:
   // Makes `folder` if only it is missing, clears away what dead writers left there, and takes
-  // layout.stored_bytes(); `reserve_bytes` stay free for others.
+  // layout.stored_bytes(); `reserve_bytes` stay free for others. In memory data lies in huge pages
+  // where whole ones fit and the system grants them: tmpfs gives none by itself, and then each
+  // start maps 512 times as many pages.
   static Result<NewPackedFile> Create(const std::string& folder, const PackedLayout& layout,
-                                      int64_t reserve_bytes);
+                                      int64_t reserve_bytes, ThreadPool& pool);
   ~NewPackedFile();
   NewPackedFile(NewPackedFile&& other) noexcept;
   NewPackedFile& operator=(NewPackedFile&&) = delete;
@@ -62,7 +60,9 @@ class NewPackedFile {
  private:
   NewPackedFile(PackedFile file, std::string path)
       : file_(std::move(file)), path_(std::move(path)) {}
-  Status TakeRoom(const std::string& folder, const PackedLayout& layout, int64_t reserve_bytes);
+  Status TakeRoom(const std::string& folder, const PackedLayout& layout, int64_t reserve_bytes,
+                  ThreadPool& pool);
+  void TakeHugePages(const PackedLayout& layout, ThreadPool& pool);
   PackedFile file_;
   std::string path_;  // empty: committed or moved from
 };

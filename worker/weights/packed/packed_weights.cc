@@ -20,6 +20,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
 class PackedStore {
  public:
   PackedStore(const PackedFolder& folder, const WeightsWanted& wanted, ThreadPool& pool)
@@ -44,14 +48,14 @@ class PackedStore {
       return std::nullopt;
     }
     loaded->weights.arena.Seal();
-    LogFound(loaded->source, std::chrono::duration<double>(Clock::now() - start).count());
+    LogFound(loaded->source, SecondsSince(start));
     return std::move(*loaded);
   }
 
   // From the checkpoint, into the file where it is in memory.
   Result<LoadedWeights> Make(const std::function<void(double)>& progress) {
     Result<NewPackedFile> created =
-        NewPackedFile::Create(folder_.path, layout_, folder_.reserve_bytes);
+        NewPackedFile::Create(folder_.path, layout_, folder_.reserve_bytes, pool_);
     Status kept = created.status();
     Buffer memory;
     if (created.ok() && created->file().in_memory()) {
@@ -60,7 +64,6 @@ class PackedStore {
       if (mapped.ok()) memory = std::move(*mapped);
     }
     const bool in_file = memory.bytes() > 0;
-    if (in_file) UseHugePages(memory, pool_);
     std::unique_ptr<SharedReads> shared = JoinReads();
     OCTET_ASSIGN_OR_RETURN(
         DecoderWeights weights,
