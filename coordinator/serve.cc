@@ -1,6 +1,5 @@
 #include "coordinator/serve.h"
 
-#include <absl/synchronization/mutex.h>
 #include <google/protobuf/stubs/logging.h>
 #include <poll.h>
 #include <pthread.h>
@@ -16,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "coordinator/rpc/runtime.h"
 #include "coordinator/service.h"
 
 namespace octet::coordinator {
@@ -95,10 +95,7 @@ int Fail(const ServiceFailure& failure) {
 }  // namespace
 
 int Serve(const ServeOptions& options) {
-  // What gRPC would say of its insides is said by us, in one sentence. An explicit wish stands.
-  setenv("GRPC_VERBOSITY", "NONE", /*replace=*/0);
-  // gRPC locks with absl, whose Debian build looks for deadlocks at every lock.
-  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  rpc::PrepareRuntime();
   google::protobuf::SetLogHandler(nullptr);  // a line for every message that is none
   Wakeups wakeups;
   Service service(options);

@@ -33,6 +33,9 @@ struct ServeOptions {
   // Of one gRPC message. A context of a million token ids has 3 MiB; what is made of a message
   // while it is read can be forty times as large.
   int64_t max_message_bytes = int64_t{4} << 20;
+  // Tokens of an answer that go out in one message: fewer messages, later ones. The first token is
+  // sent at once, and the last with whatever waits.
+  int64_t stream_interval = 1;
   double grace_seconds = 30;  // running answers may take to end after SIGTERM
   // Workers may take from their launch until they have said hello; be silent; not get on with
   // loading; not get on with a step. Then the group is ended, and another started.

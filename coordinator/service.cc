@@ -128,6 +128,8 @@ Status CheckOptions(const ServeOptions& options) {
       CheckWithin("max_prompt_bytes", options.max_prompt_bytes, 1, tokenizer::kEncodeBytesMax));
   OCTET_RETURN_IF_ERROR(CheckWithin("max_message_bytes", options.max_message_bytes,
                                     kMessageBytesMin, kMessageBytesMax));
+  OCTET_RETURN_IF_ERROR(
+      CheckWithin("stream_interval", options.stream_interval, 1, transport::kStreamIntervalMax));
   OCTET_RETURN_IF_ERROR(CheckSeconds("grace_seconds", options.grace_seconds));
   OCTET_RETURN_IF_ERROR(CheckSeconds("hello_seconds_max", options.hello_seconds_max));
   OCTET_RETURN_IF_ERROR(CheckSeconds("heartbeat_seconds_max", options.heartbeat_seconds_max));
@@ -157,7 +159,8 @@ std::optional<ServiceFailure> Service::Start() {
       MakeChatRenderer(chat));
 
   auto server = transport::GenerationServer::Start(
-      {options_.grpc_address, ServedName(options_), static_cast<int>(options_.max_message_bytes)},
+      {options_.grpc_address, ServedName(options_), static_cast<int>(options_.max_message_bytes),
+       options_.stream_interval},
       intake_.get(), {[this](uint64_t id) { Cancel(id); }, [this] { return Stats(); }});
   if (!server.ok()) {
     const bool is_wrong = server.status().code() == StatusCode::kInvalidArgument;

@@ -65,6 +65,11 @@ void AddServe(CLI::App& app, int* exit_code) {
                    "sequences that may wait on top of those that run; a request has n")
       ->capture_default_str();
   command
+      ->add_option("--stream-interval", serve.stream_interval,
+                   "tokens of an answer that go out in one message; the first and the last do not "
+                   "wait")
+      ->capture_default_str();
+  command
       ->add_option("--grace", serve.grace_seconds,
                    "seconds that running answers get to end after SIGTERM")
       ->capture_default_str();

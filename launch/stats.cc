@@ -49,6 +49,7 @@ nlohmann::ordered_json ToJson(const v1::GetStatsResponse& stats) {
                             {"steps", rank.steps()},
                             {"step_ms", rank.step_ms()},
                             {"collective_ms", rank.collective_ms()},
+                            {"sampling_ms", rank.sampling_ms()},
                             {"slowest_step_ms", rank.slowest_step_ms()},
                             {"heartbeat_age_seconds", rank.heartbeat_age_seconds()},
                             {"loaded", rank.loaded()}});
@@ -96,10 +97,10 @@ void Print(const v1::GetStatsResponse& stats) {
                   100 * rank.loaded(), rank.heartbeat_age_seconds());
     else
       std::printf(
-          "rank %-6d %lld steps, %.2f ms each, %.2f ms of it in collectives; the slowest %.2f ms "
-          "without them; heard %.1f s ago\n",
+          "rank %-6d %lld steps, %.2f ms each, %.2f ms of it in collectives, %.2f ms in sampling; "
+          "the slowest %.2f ms without collectives; heard %.1f s ago\n",
           rank.rank(), count(rank.steps()), rank.step_ms(), rank.collective_ms(),
-          rank.slowest_step_ms(), rank.heartbeat_age_seconds());
+          rank.sampling_ms(), rank.slowest_step_ms(), rank.heartbeat_age_seconds());
   }
   if (!stats.last_loss().empty())
     std::printf("losses      %lld worker groups that served; the last: %s\n",

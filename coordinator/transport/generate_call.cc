@@ -78,7 +78,7 @@ void GenerateCall::OnChunk(const intake::AnswerChunk& chunk) {
   if (messages.empty() || messages.back().chunk().token_ids_size() >= kMessageTokensMax)
     messages.emplace_back();
   Append(chunk, messages.back().mutable_chunk());
-  Wake();
+  if (IsDue(messages)) Wake();
 }
 
 void GenerateCall::OnSampleEnd(const intake::SampleEnd& end) {
@@ -129,13 +129,22 @@ void GenerateCall::DeleteIfOver() {
   streams->Forget();
 }
 
+// Whether the first message of a sample is to be sent: all are but chunks that may still grow by
+// the interval, and such as bring the first token. REQUIRES: mutex_ is held.
+bool GenerateCall::IsDue(const Messages& messages) const {
+  if (messages.empty()) return false;
+  if (messages.size() > 1 || status_.has_value() || !messages.front().has_chunk()) return true;
+  const v1::GenerateResponse::Chunk& chunk = messages.front().chunk();
+  return chunk.first_position() == 0 || chunk.token_ids_size() >= streams_->interval_;
+}
+
 // Where the next message is, or null. REQUIRES: mutex_ is held.
 GenerateCall::Messages* GenerateCall::NextMessages() {
   if (!first_.empty()) return &first_;
   if (prompt_due_) return nullptr;
   for (size_t i = 0; i < samples_.size(); ++i) {
     turn_ = (turn_ + 1) % samples_.size();
-    if (!samples_[turn_].empty()) return &samples_[turn_];
+    if (IsDue(samples_[turn_])) return &samples_[turn_];
   }
   return nullptr;
 }

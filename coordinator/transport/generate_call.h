@@ -1,6 +1,7 @@
 // One Generate stream: from the request's message to intake, and from the answers to the client.
-// The step loop writes into it without ever waiting: while the client is slow to read, chunks of
-// one sample grow into one message, so what is held is at most the answers themselves. Owned by
+// The step loop writes into it without ever waiting: while the client is slow to read, or the
+// stream's interval is not over, chunks of one sample grow into one message, so what is held is at
+// most the answers themselves. Owned by
 // itself, from before there is a call until gRPC is done with it; all but the sink's side happens
 // on the thread of its streams.
 #pragma once
@@ -51,6 +52,7 @@ class GenerateCall final : public intake::AnswerSink {
   void Submit();
   void Wake();  // there is something to say
   Messages* NextMessages();
+  bool IsDue(const Messages& messages) const;
   void WriteNext(std::unique_lock<std::mutex> lock);
   void DeleteIfOver();
 

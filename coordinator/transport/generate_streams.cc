@@ -21,10 +21,12 @@ std::chrono::nanoseconds ThreadTime() {
 
 GenerateStreams::GenerateStreams(GenerationService* service,
                                  std::unique_ptr<grpc::ServerCompletionQueue> queue,
-                                 intake::Intake* intake, std::function<void(uint64_t)> cancel)
+                                 intake::Intake* intake, std::function<void(uint64_t)> cancel,
+                                 int64_t interval)
     : service_(service),
       intake_(intake),
       cancel_(std::move(cancel)),
+      interval_(interval),
       loop_("octet-streams", std::move(queue), [this] { OnWoken(); }) {
   for (int i = 0; i < kCallsAwaited; ++i) AwaitCall();
 }

@@ -36,9 +36,11 @@ using GenerationService = v1::Generation::WithRawMethod_Generate<v1::Generation:
 class GenerateStreams {
  public:
   // `cancel` is told the number of a request whose client went away. `service` is that of a server
-  // which runs, `queue` one of that server; all but the queue outlive this.
+  // which runs, `queue` one of that server; all but the queue outlive this. A message of a stream
+  // waits until it has `interval` tokens, unless it brings an answer's first or last one.
   GenerateStreams(GenerationService* service, std::unique_ptr<grpc::ServerCompletionQueue> queue,
-                  intake::Intake* intake, std::function<void(uint64_t id)> cancel);
+                  intake::Intake* intake, std::function<void(uint64_t id)> cancel,
+                  int64_t interval);
   ~GenerateStreams();  // AwaitEnd()
   GenerateStreams(const GenerateStreams&) = delete;
   GenerateStreams& operator=(const GenerateStreams&) = delete;
@@ -66,6 +68,7 @@ class GenerateStreams {
   GenerationService* const service_;
   intake::Intake* const intake_;
   const std::function<void(uint64_t)> cancel_;
+  const int64_t interval_;
 
   std::mutex mutex_;
   std::condition_variable all_over_;

@@ -18,11 +18,14 @@ namespace octet::transport {
 // A list of token ids for the largest context fits; a text prompt has its own, smaller limit.
 inline constexpr int kMessageBytesMaxDefault = 8 << 20;
 inline constexpr int64_t kDetokenizeIdsMax = 1 << 20;
+inline constexpr int64_t kStreamIntervalMax = 1024;
 
 struct GenerationServerOptions {
   std::string address = "127.0.0.1:50051";
   std::string served_name;
   int message_bytes_max = kMessageBytesMaxDefault;
+  // Tokens of an answer that share a message; its first and its last do not wait for others.
+  int64_t stream_interval = 1;
 };
 
 // What the server asks of the rest of the service. Any thread; must not block.

@@ -154,6 +154,7 @@ v1::GetStatsResponse ToMessage(const ServiceStats& stats) {
     to->set_steps(rank.steps);
     to->set_step_ms(rank.step_ms);
     to->set_collective_ms(rank.collective_ms);
+    to->set_sampling_ms(rank.sampling_ms);
     to->set_heartbeat_age_seconds(rank.heartbeat_age_seconds);
     to->set_loaded(rank.loaded);
     to->set_slowest_step_ms(rank.slowest_step_ms);

@@ -29,7 +29,7 @@ Status Group::OnHello(uint64_t stream, const v1::Hello& hello, double now_second
   rank.pid = hello.pid();
   rank.host = hello.host();
   rank.heard_seconds = progress_seconds_ = now_seconds;
-  rank.heartbeats.Add(now_seconds, 0, 0, 0);  // it has done nothing yet
+  rank.heartbeats.Add(now_seconds, {});  // it has done nothing yet
   if (hello.rank() == 0) leader_stream_ = stream;
   return {};
 }
@@ -51,8 +51,12 @@ void Group::OnHeartbeat(uint64_t stream, const v1::Heartbeat& heartbeat, double 
   if (heartbeat.progress() != rank.progress) progress_seconds_ = now_seconds;
   rank.progress = heartbeat.progress();
   if (!table_.is_ready(rank.rank)) rank.loaded = heartbeat.loaded();
-  rank.heartbeats.Add(now_seconds, heartbeat.steps_done(), heartbeat.step_us(),
-                      heartbeat.collective_us(), heartbeat.slowest_step_us());
+  rank.heartbeats.Add(now_seconds,
+                      {.steps = heartbeat.steps_done(),
+                       .step_us = heartbeat.step_us(),
+                       .collective_us = heartbeat.collective_us(),
+                       .sampling_us = heartbeat.sampling_us()},
+                      heartbeat.slowest_step_us());
 }
 
 bool Group::OnResult(uint64_t stream, double now_seconds) {

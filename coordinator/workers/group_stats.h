@@ -14,6 +14,7 @@ struct RankStats {
   int64_t steps = 0;           // since the rank started
   double step_ms = 0;          // of a step, collectives included; 0: there was none
   double collective_ms = 0;    // of it in collectives, waiting for other ranks included
+  double sampling_ms = 0;      // of it in drawing tokens, on a CPU
   double slowest_step_ms = 0;  // the longest that one took outside of collectives
   double heartbeat_age_seconds = 0;
   double loaded = 0;  // of the weights, 0 to 1

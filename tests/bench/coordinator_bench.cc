@@ -8,23 +8,18 @@
 //
 // SERVE_PROGRAM may be that of another build. Batch and connections are a table unless given.
 #include <grpcpp/grpcpp.h>
-#include <time.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <map>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/check.h"
-#include "octet/v1/generation.grpc.pb.h"
+#include "tests/bench/token_streams.h"
 #include "tests/coordinator/support/program.h"
 #include "tests/coordinator/support/tiny_model.h"
 
@@ -32,93 +27,15 @@ namespace octet {
 namespace {
 
 constexpr int64_t kStepsMeasured = 300;
-constexpr int kPromptTokens = 16;
 constexpr int64_t kAnswerTokens = 480;
 constexpr double kStartSecondsMax = 60;
-
-double CpuSeconds(pid_t pid) {
-  clockid_t clock;
-  OCTET_CHECK_EQ(clock_getcpuclockid(pid, &clock), 0);
-  timespec time{};
-  OCTET_CHECK_EQ(clock_gettime(clock, &time), 0);
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
-}
-
-// Processor time so far, of all threads and by their names, which a number may end.
-struct Cost {
-  double process = 0;
-  std::map<std::string, double> threads;
-
-  static Cost Of(pid_t pid) {
-    Cost cost;
-    cost.process = CpuSeconds(pid);
-    const std::filesystem::path tasks = "/proc/" + std::to_string(pid) + "/task";
-    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
-      std::string name;
-      std::getline(std::ifstream(task.path() / "comm"), name);
-      double nanoseconds = 0;
-      std::ifstream(task.path() / "schedstat") >> nanoseconds;
-      cost.threads[name] += nanoseconds * 1e-9;
-    }
-    return cost;
-  }
-};
-
-class Stream {
- public:
-  Stream(std::shared_ptr<grpc::Channel> channel, int index)
-      : thread_(
-            [this, stub = v1::Generation::NewStub(channel), index] { Read(stub.get(), index); }) {}
-  ~Stream() {
-    context_.TryCancel();
-    thread_.join();
-  }
-  int64_t tokens() const { return tokens_; }
-  int64_t messages() const { return messages_; }
-
- private:
-  void Read(v1::Generation::Stub* stub, int index) {
-    v1::GenerateRequest request;
-    for (int i = 0; i < kPromptTokens; ++i) {
-      request.mutable_token_ids()->add_ids((index * 31 + i * (index + 1)) % 256);
-    }
-    request.mutable_sampling_params()->set_temperature(0);
-    request.mutable_sampling_params()->set_max_tokens(kAnswerTokens);
-    context_.set_wait_for_ready(true);  // of many connections at once one may fail at first
-    const auto reader = stub->Generate(&context_, request);
-    for (v1::GenerateResponse response; reader->Read(&response);) {
-      if (!response.has_chunk()) continue;
-      ++messages_;
-      tokens_ += response.chunk().token_ids_size();
-    }
-    const grpc::Status status = reader->Finish();
-    if (status.ok() && tokens_ > 0) return;
-    // What was measured is not what was asked for.
-    if (status.error_code() == grpc::StatusCode::CANCELLED) return;
-    std::fprintf(stderr, "stream %d ended with %lld tokens: %d %s\n", index,
-                 static_cast<long long>(tokens_), static_cast<int>(status.error_code()),
-                 status.error_message().c_str());
-    std::_Exit(1);
-  }
-
-  grpc::ClientContext context_;
-  std::atomic<int64_t> tokens_{0};
-  std::atomic<int64_t> messages_{0};
-  std::thread thread_;
-};
-
-std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-}
 
 void Measure(const std::string& address, pid_t coordinator, int batch, int connections) {
   std::vector<std::shared_ptr<grpc::Channel>> channels;
   for (int i = 0; i < connections; ++i) channels.push_back(Connect(address));
   std::vector<std::unique_ptr<Stream>> streams;
   for (int i = 0; i < batch; ++i)
-    streams.push_back(std::make_unique<Stream>(channels[i % connections], i));
+    streams.push_back(std::make_unique<Stream>(channels[i % connections], i, kAnswerTokens));
   const auto wait = [coordinator](const auto& reached) {
     while (!reached()) {
       OCTET_CHECK(fakes::IsAlive(coordinator));

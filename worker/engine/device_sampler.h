@@ -56,6 +56,7 @@ class DeviceSampler final : public TokenSampler {
   void BeginStep() override;
   void TakeTokens(const StepRows& rows) override;
   void Run(int turn, const float* hidden) override;
+  int64_t sampling_us() const override { return 0; }
   bool IsDone(int turn) const override { return pending_[turn].done.Done(); }
   void Read(int turn, StepResult* result) override;
   std::span<const float> LogitsOf(int64_t sampled_row) override;

@@ -57,6 +57,10 @@ class Engine {
   // kLogits); empty otherwise. [vocab] f32
   std::span<const float> LogitsOf(int64_t sampled_row) { return sampler_->LogitsOf(sampled_row); }
 
+  // Since the start, in drawing tokens: after the head, without the exchange. 0 on a device, where
+  // nobody waits for it alone.
+  int64_t sampling_us() const { return sampler_->sampling_us(); }
+
   const EngineConfig& config() const { return config_; }
   const MemoryPlan& memory() const { return memory_; }
 

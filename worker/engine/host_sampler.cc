@@ -4,12 +4,30 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "comm/timed.h"
 
 namespace octet::worker {
 
 using kernels::Adjustment;
 using kernels::Candidate;
 using kernels::TileSum;
+
+namespace {
+
+// Adds its lifetime.
+class Apart {
+ public:
+  explicit Apart(int64_t* sum_ns) : sum_ns_(sum_ns), begin_ns_(comm::SteadyNanoseconds()) {}
+  ~Apart() { *sum_ns_ += comm::SteadyNanoseconds() - begin_ns_; }
+  Apart(const Apart&) = delete;
+  Apart& operator=(const Apart&) = delete;
+
+ private:
+  int64_t* const sum_ns_;
+  const int64_t begin_ns_;
+};
+
+}  // namespace
 
 HostSampler::HostSampler(const EngineConfig& config, const HostSamplerBuffers& buffers,
                          SlotTable* slots, Decoder* decoder, comm::Communicator* comm,
@@ -51,18 +69,25 @@ void HostSampler::Run(int turn, const float* hidden) {
   outcome.logprobs.clear();
   outcome.prompt_rows.clear();
   if (layout_.rows() == 0) return;
+  const int64_t begin_ns = comm::SteadyNanoseconds();
+  apart_ns_ = 0;
+  Draw(&outcome, hidden);
+  sampling_ns_ += comm::SteadyNanoseconds() - begin_ns - apart_ns_;
+}
+
+void HostSampler::Draw(StepResult* outcome, const float* hidden) {
   TellPrompt(hidden);
   OfferSampled(hidden);
   Exchange();
-  ChooseAll(&outcome);
+  ChooseAll(outcome);
 
   const auto first = static_cast<int64_t>(sampled_.size());
   const auto count = static_cast<int64_t>(prompt_.size());
-  outcome.prompt_rows.resize(prompt_.size());
+  outcome->prompt_rows.resize(prompt_.size());
   stream_->pool().ParallelFor(count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const float logit = gathered_.TargetLogit(first + i, prompt_[i].next_token);
-      outcome.prompt_rows[i] = gathered_.Tell(first + i, logit);
+      outcome->prompt_rows[i] = gathered_.Tell(first + i, logit);
     }
   });
 }
@@ -112,6 +137,7 @@ void HostSampler::Lay(int, const RowsAsked& asked, StepImage*) {
 
 template <typename Row>
 void HostSampler::RunHead(const float* hidden, std::span<const Row> rows) {
+  const Apart apart(&apart_ns_);
   const int64_t width = config_.spec.hidden;
   for (size_t i = 0; i < rows.size(); ++i) {
     std::memcpy(buffers_.head_hidden + i * width, hidden + rows[i].row * width,
@@ -209,6 +235,7 @@ void HostSampler::SendRawLogits(int64_t row) {
 }
 
 void HostSampler::Exchange() {
+  const Apart apart(&apart_ns_);
   const std::span<const int64_t> bytes = layout_.bytes_of_rank();
   comm_->AllGather({buffers_.send, static_cast<size_t>(bytes[config_.shard.rank])}, bytes,
                    {buffers_.gather, static_cast<size_t>(layout_.total_bytes())}, *stream_);

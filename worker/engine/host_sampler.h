@@ -56,6 +56,7 @@ class HostSampler final : public TokenSampler {
   void TakeTokens(const StepRows& rows) override;
   void Run(int turn, const float* hidden) override;
   bool IsDone(int) const override { return true; }
+  int64_t sampling_us() const override { return sampling_ns_ / 1000; }
   void Read(int turn, StepResult* result) override;
   std::span<const float> LogitsOf(int64_t sampled_row) override;
 
@@ -73,7 +74,11 @@ class HostSampler final : public TokenSampler {
   void ChooseAll(StepResult* result);
   int32_t Choose(int64_t row, int64_t run);
 
+  void Draw(StepResult* outcome, const float* hidden);
+
   const EngineConfig& config_;
+  int64_t sampling_ns_ = 0;
+  int64_t apart_ns_ = 0;  // in Draw, but in the head or the exchange
   HostSamplerBuffers buffers_;
   SlotTable* slots_;
   Decoder* decoder_;

@@ -60,6 +60,8 @@ class TokenSampler {
   // `hidden` is [rows of the step, hidden]. One collective if anything is asked, else none.
   virtual void Run(int turn, const float* hidden) = 0;
   virtual bool IsDone(int turn) const = 0;
+  // See Engine::sampling_us.
+  virtual int64_t sampling_us() const = 0;
   // The step's tokens and log-probabilities, in the order of Lay. Waits until it is done.
   virtual void Read(int turn, StepResult* result) = 0;
 

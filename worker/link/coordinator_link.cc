@@ -41,6 +41,7 @@ struct CoordinatorLink::State {
   std::atomic<uint64_t> steps_done{0};
   std::atomic<uint64_t> step_us{0};
   std::atomic<uint64_t> collective_us{0};
+  std::atomic<uint64_t> sampling_us{0};
   std::atomic<uint64_t> slowest_step_us{0};  // since the last heartbeat
   std::atomic<uint64_t> collectives{0};
   std::atomic<double> loaded{0};
@@ -99,6 +100,7 @@ struct CoordinatorLink::State {
       heartbeat->set_steps_done(steps_done.load(std::memory_order_relaxed));
       heartbeat->set_step_us(step_us.load(std::memory_order_relaxed));
       heartbeat->set_collective_us(collective_us.load(std::memory_order_relaxed));
+      heartbeat->set_sampling_us(sampling_us.load(std::memory_order_relaxed));
       heartbeat->set_slowest_step_us(slowest_step_us.exchange(0, std::memory_order_relaxed));
       const double fraction = loaded.load(std::memory_order_relaxed);
       heartbeat->set_loaded(static_cast<float>(fraction));
@@ -209,7 +211,7 @@ void CoordinatorLink::SendResult(v1::StepResult result) {
   state_->Write(message);
 }
 
-void CoordinatorLink::CountStep(int64_t step_us, int64_t collective_us) {
+void CoordinatorLink::CountStep(int64_t step_us, int64_t collective_us, int64_t sampling_us) {
   const uint64_t collective_before = state_->collective_us.load(std::memory_order_relaxed);
   const uint64_t own_us = static_cast<uint64_t>(step_us) -
                           std::min(static_cast<uint64_t>(step_us),
@@ -219,6 +221,7 @@ void CoordinatorLink::CountStep(int64_t step_us, int64_t collective_us) {
     state_->slowest_step_us.store(own_us, std::memory_order_relaxed);
   state_->step_us.fetch_add(static_cast<uint64_t>(step_us), std::memory_order_relaxed);
   state_->collective_us.store(static_cast<uint64_t>(collective_us), std::memory_order_relaxed);
+  state_->sampling_us.store(static_cast<uint64_t>(sampling_us), std::memory_order_relaxed);
   state_->steps_done.fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -38,9 +38,9 @@ class CoordinatorLink {
   // The same, but nothing if none comes in so long.
   std::optional<std::string> NextPlanWithin(std::chrono::microseconds wait_max);
   void SendResult(v1::StepResult result);
-  // After each step, for the heartbeat: the step's time is added, `collective_us` is a sum since
-  // the start.
-  void CountStep(int64_t step_us, int64_t collective_us);
+  // After each step, for the heartbeat: the step's time is added, the others are sums since the
+  // start.
+  void CountStep(int64_t step_us, int64_t collective_us, int64_t sampling_us);
 
  private:
   struct State;

@@ -72,7 +72,7 @@ class StepRunner {
     const int64_t step_us =
         std::chrono::duration_cast<std::chrono::microseconds>(now - start).count();
     if (p_.control.rank() == 0) p_.link.SendResult(EncodeResult(result, step_us));
-    p_.link.CountStep(step_us, p_.timed.collective_us());
+    p_.link.CountStep(step_us, p_.timed.collective_us(), p_.engine.sampling_us());
   }
 
   const StepParties& p_;

@@ -13,6 +13,13 @@ namespace {
 using fakes::BytesAsTokens;
 using fakes::FakeAnswer;
 
+// That come together, late enough in the text to end an answer.
+std::string TwoCharactersOf(const std::string& text) {
+  size_t at = text.size() / 2;
+  while ((text[at] & 0x80) != 0 || (text[at + 1] & 0x80) != 0) ++at;
+  return text.substr(at, 2);
+}
+
 TEST_F(Serving, AnAnswerIsTheTokensOfTheEngineAndTheirText) {
   StartReady(2);
   const Answered answer = Ask(Prompt("hello", 40));
@@ -56,10 +63,7 @@ TEST_F(Serving, AStopStringEndsTheAnswerAndItsSequence) {
   const std::string prompt = "find me a stop";
   const std::vector<int32_t> expected = FakeAnswer(BytesAsTokens(prompt), 400, 0, 0);
   const std::string text = fakes::TinyTokenizer().Decode(expected, true);
-  // Two characters that come together late enough in the text.
-  size_t at = text.size() / 2;
-  while ((text[at] & 0x80) != 0 || (text[at + 1] & 0x80) != 0) ++at;
-  const std::string stop = text.substr(at, 2);
+  const std::string stop = TwoCharactersOf(text);
   v1::GenerateRequest request = Prompt(prompt, 400);
   request.mutable_sampling_params()->add_stop(stop);
   const Answered answer = Ask(request);
@@ -73,6 +77,28 @@ TEST_F(Serving, AStopStringEndsTheAnswerAndItsSequence) {
   EXPECT_EQ(answer.tokens,
             std::vector<int32_t>(expected.begin(), expected.begin() + answer.tokens.size()));
   EXPECT_TRUE(WaitIdle());  // the engine was told, too
+}
+
+TEST_F(Serving, AStreamIntervalChangesMessagesAlone) {
+  options_.stream_interval = 7;
+  StartReady();
+  const std::vector<int32_t> expected = FakeAnswer(BytesAsTokens("hello"), 40, 0, 0);
+  const std::string text = fakes::TinyTokenizer().Decode(expected, true);
+  const Answered whole = Ask(Prompt("hello", 40));
+  ASSERT_TRUE(whole.status.ok()) << whole.status.error_message();
+  EXPECT_EQ(whole.tokens, expected);
+  EXPECT_EQ(whole.text, text);
+  EXPECT_LE(whole.chunks, 1 + (39 + 6) / 7);
+  EXPECT_EQ(whole.complete.usage().completion_tokens(), 40);
+
+  v1::GenerateRequest request = Prompt("hello", 40);
+  const std::string stop = TwoCharactersOf(text);
+  request.mutable_sampling_params()->add_stop(stop);
+  const Answered stopped = Ask(request);
+  EXPECT_EQ(stopped.text, text.substr(0, text.find(stop)));
+  EXPECT_EQ(stopped.complete.stop_string(), stop);
+  EXPECT_EQ(stopped.complete.usage().completion_tokens(),
+            static_cast<int64_t>(stopped.tokens.size()));
 }
 
 TEST_F(Serving, EchoTellsThePromptBeforeTheAnswer) {

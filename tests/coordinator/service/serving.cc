@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "coordinator/rpc/runtime.h"
 #include "tests/coordinator/service/raw_client.h"
 
 namespace octet::coordinator {
@@ -27,6 +28,7 @@ int HealthStatus(const std::string& response) {
 }  // namespace
 
 Serving::Serving() {
+  rpc::PrepareRuntime();
   setenv("OCTET_LINK_SECRET", kSecret, 1);
   options_.model_dir = model_.path();
   options_.served_model_name = "tiny";
@@ -37,6 +39,10 @@ Serving::Serving() {
 }
 
 Serving::~Serving() {
+  // The server says goodbye to connections that are idle and waits for their answer, which nobody
+  // reads in this process.
+  stub_.reset();
+  channel_.reset();
   if (service_ != nullptr) service_->Stop(0);
   ranks_.clear();
 }

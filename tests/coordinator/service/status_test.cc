@@ -86,6 +86,7 @@ TEST_F(Serving, StatsAreToldAlsoWhileThereAreNoWorkers) {
   EXPECT_GE(now.ranks(0).steps(), 20);
   EXPECT_NEAR(now.ranks(0).step_ms(), 2, 1e-6);
   EXPECT_NEAR(now.ranks(0).collective_ms(), 0.5, 1e-6);
+  EXPECT_NEAR(now.ranks(0).sampling_ms(), 0.1, 1e-6);
   EXPECT_GE(now.ranks(0).heartbeat_age_seconds(), 0);
 
   ranks_[0]->Die();

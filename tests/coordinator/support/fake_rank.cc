@@ -39,6 +39,7 @@ v1::Heartbeat FakeHeartbeat(uint64_t steps) {
   v1::Heartbeat heartbeat;
   heartbeat.set_steps_done(steps);
   heartbeat.set_step_us(steps * 2000);
+  heartbeat.set_sampling_us(steps * 100);
   heartbeat.set_collective_us(steps * 500);
   heartbeat.set_progress(1 + steps);
   return heartbeat;

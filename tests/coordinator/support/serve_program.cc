@@ -21,5 +21,7 @@ int main(int argc, char** argv) {
     options.heartbeat_seconds_max = std::atof(seconds);
   if (const char* seconds = std::getenv("OCTET_TEST_STALL_SECONDS"))
     options.step_stall_seconds_max = std::atof(seconds);
+  if (const char* tokens = std::getenv("OCTET_TEST_STREAM_INTERVAL"))
+    options.stream_interval = std::atoi(tokens);
   return octet::coordinator::Serve(options);
 }

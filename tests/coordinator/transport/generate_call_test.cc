@@ -18,13 +18,19 @@ class GenerateCallTest : public ::testing::Test {
  protected:
   GenerateCallTest() {
     intake_.Open({.vocab = 257, .context = 64, .slots = 4, .eos_ids = {256}});
-    auto server = GenerationServer::Start({.address = "127.0.0.1:0"}, &intake_,
-                                          {[](uint64_t) {}, [] { return ServiceStats(); }});
+    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    Serve(1);
+  }
+
+  void Serve(int64_t stream_interval) {
+    server_.reset();
+    auto server =
+        GenerationServer::Start({.address = "127.0.0.1:0", .stream_interval = stream_interval},
+                                &intake_, {[](uint64_t) {}, [] { return ServiceStats(); }});
     OCTET_CHECK(server.ok());
     server_ = std::move(*server);
     stub_ = v1::Generation::NewStub(grpc::CreateChannel(
         "127.0.0.1:" + std::to_string(server_->port()), grpc::InsecureChannelCredentials()));
-    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
   }
 
   intake::Answer& WaitAnswer() {
@@ -123,6 +129,64 @@ TEST_F(GenerateCallTest, ASlowClientGetsFewMessagesOfBoundedLength) {
   EXPECT_TRUE(reader->Finish().ok());
   EXPECT_EQ(tokens, kTokens);
   EXPECT_LT(messages, kTokens / 2);
+}
+
+int TokensOfNextChunk(grpc::ClientReader<v1::GenerateResponse>* reader) {
+  v1::GenerateResponse response;
+  return reader->Read(&response) && response.has_chunk() ? response.chunk().token_ids_size() : -1;
+}
+
+// The other sample ends in between: its tokens take nobody else's along.
+TEST_F(GenerateCallTest, AnIntervalHoldsTokensBackButTheFirstAndTheLast) {
+  Serve(/*stream_interval=*/4);
+  v1::GenerateRequest request;
+  request.set_text("ab");
+  request.mutable_sampling_params()->set_n(2);
+  const auto reader = stub_->Generate(&context_, request);
+  intake::Answer& answer = WaitAnswer();
+  answer.Accept();
+  v1::GenerateResponse response;
+  ASSERT_TRUE(reader->Read(&response));
+  ASSERT_TRUE(response.has_accepted());
+  answer.Take(0, {.token = 'a', .position = 0});
+  EXPECT_EQ(TokensOfNextChunk(reader.get()), 1);
+  for (const int32_t token : {'b', 'c', 'd'})
+    answer.Take(0, {.token = token, .position = token - 'a'});
+  constexpr auto kLength = schedule::FinishReason::kLength;
+  EXPECT_TRUE(answer.Take(1, {.token = 'X', .position = 0, .finished = true, .reason = kLength}));
+  ASSERT_TRUE(reader->Read(&response));
+  EXPECT_EQ(response.chunk().index(), 1);
+  ASSERT_TRUE(reader->Read(&response));
+  EXPECT_TRUE(response.has_complete());
+  answer.Take(0, {.token = 'e', .position = 4});
+  EXPECT_EQ(TokensOfNextChunk(reader.get()), 4);
+  answer.Take(0, {.token = 'f', .position = 5});
+  EXPECT_TRUE(answer.Take(0, {.token = 'g', .position = 6, .finished = true, .reason = kLength}));
+  ASSERT_TRUE(reader->Read(&response));
+  EXPECT_EQ(response.chunk().text(), "fg");
+  EXPECT_EQ(response.chunk().first_position(), 5);
+  ASSERT_TRUE(reader->Read(&response));
+  EXPECT_EQ(response.complete().usage().completion_tokens(), 7);
+  EXPECT_FALSE(reader->Read(&response));
+  EXPECT_TRUE(reader->Finish().ok());
+}
+
+TEST_F(GenerateCallTest, WhatAnIntervalHeldBackComesBeforeAFailure) {
+  Serve(/*stream_interval=*/100);
+  v1::GenerateRequest request;
+  request.set_text("ab");
+  const auto reader = stub_->Generate(&context_, request);
+  intake::Answer& answer = WaitAnswer();
+  answer.Accept();
+  answer.Take(0, {.token = 'a', .position = 0});
+  v1::GenerateResponse response;
+  ASSERT_TRUE(reader->Read(&response));
+  EXPECT_EQ(TokensOfNextChunk(reader.get()), 1);
+  answer.Take(0, {.token = 'b', .position = 1});
+  answer.Fail(Unavailable("gone"));
+  EXPECT_EQ(TokensOfNextChunk(reader.get()), 1);
+  EXPECT_FALSE(reader->Read(&response));
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 }  // namespace

@@ -302,6 +302,7 @@ TEST_F(GroupTest, HeartbeatsTellTheMeansOfTheLastSeconds) {
     heartbeat.set_steps_done(heartbeat.steps_done() + 10);
     heartbeat.set_step_us(heartbeat.step_us() + 10 * (slow ? 100'000 : 2'000));
     heartbeat.set_collective_us(heartbeat.collective_us() + 10 * (slow ? 1'000 : 500));
+    heartbeat.set_sampling_us(heartbeat.sampling_us() + 10 * (slow ? 300 : 200));
     group_.OnHeartbeat(11, heartbeat, second);
     if (second == 10) {
       EXPECT_NEAR(group_.rank_stats(second)[1].step_ms, 100, 1e-9);
@@ -314,6 +315,7 @@ TEST_F(GroupTest, HeartbeatsTellTheMeansOfTheLastSeconds) {
   EXPECT_EQ(stats[1].steps, 300);
   EXPECT_NEAR(stats[1].step_ms, 2, 1e-9);
   EXPECT_NEAR(stats[1].collective_ms, 0.5, 1e-9);
+  EXPECT_NEAR(stats[1].sampling_ms, 0.2, 1e-9);
   EXPECT_EQ(stats[1].heartbeat_age_seconds, 1);
 
   heartbeat.set_slowest_step_us(250'000);
