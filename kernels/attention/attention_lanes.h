@@ -22,38 +22,45 @@ void PrepareQueries(const AttentionTile& tile) {
   tile.format == KvFormat::kInt8 ? PrepareCodes(tile) : PrepareFloats(tile);
 }
 
-void AttendSplit(const AttentionTile& tile, int64_t split, const std::byte* after, float* states) {
-  const auto attend = tile.format == KvFormat::kInt8   ? AttendInt8Block
-                      : tile.format == KvFormat::kBF16 ? AttendBF16Block
+// The rows of the tile that see some of a block: ranges move forward from row to row.
+OCTET_INLINE VisibleBlock SeenBlock(const AttentionTile& tile, int64_t index) {
+  const int64_t base = index * kKvBlockTokens;
+  const auto clamp = [&](int64_t row) { return row < 0 ? 0 : row < tile.rows ? row : tile.rows; };
+  const int64_t end = base + kKvBlockTokens - 1 + tile.window;  // positions from here on see none
+  VisibleBlock block;
+  block.data = tile.head_part(index) - tile.k_data;
+  block.base = base;
+  block.begin = clamp(base - tile.first_position) * tile.heads;
+  block.end = (tile.window > 0 ? clamp(end - tile.first_position) : tile.rows) * tile.heads;
+  block.tokens = {RangeInBlock(tile, block.begin, base).begin,
+                  RangeInBlock(tile, block.end - 1, base).end};
+  return block;
+}
+
+void AttendSplit(const TileBundle& bundle, int64_t split, const std::byte* after, float* states) {
+  const AttentionTile& lead = bundle.tiles[0];
+  const auto attend = lead.format == KvFormat::kInt8   ? AttendInt8Block
+                      : lead.format == KvFormat::kBF16 ? AttendBF16Block
                                                        : AttendInt4Block;
-  const int64_t vectors = tile.vectors();
-  for (int64_t i = 0; i < vectors; ++i) {
-    float* state = states + i * tile.state_floats();
-    std::memset(state, 0, static_cast<size_t>(tile.state_floats()) * sizeof(float));
+  for (int64_t i = 0; i < bundle.vectors(); ++i) {
+    float* state = states + i * lead.state_floats();
+    std::memset(state, 0, static_cast<size_t>(lead.state_floats()) * sizeof(float));
     state[kStateMax] = -__builtin_inff();
   }
   const int64_t split_begin = split * kKvSplitTokens;
-  const int64_t oldest = tile.oldest(0);
-  const int64_t newest = tile.position(vectors - 1);
+  const int64_t oldest = lead.oldest(0);
+  const int64_t newest = lead.position(lead.vectors() - 1);
   const int64_t first = (oldest > split_begin ? oldest : split_begin) / kKvBlockTokens;
   const int64_t end = split_begin + kKvSplitTokens;
   const int64_t last = (newest < end ? newest : end - 1) / kKvBlockTokens;
-  int64_t active_begin = 0;
   for (int64_t b = first; b <= last; ++b) {
-    const int64_t base = b * kKvBlockTokens;
-    while (active_begin < vectors && tile.position(active_begin) < base) ++active_begin;
-    int64_t active_end = vectors;
-    while (tile.oldest(active_end - 1) >= base + kKvBlockTokens) --active_end;
-    // Ranges move forward from vector to vector: the first begins first, the last ends last.
-    VisibleBlock block;
-    block.data = tile.head_part(b) - tile.k_data;
-    block.next = b < last ? tile.head_part(b + 1) : after;
-    block.base = base;
-    block.begin = active_begin;
-    block.end = active_end;
-    block.tokens = {RangeInBlock(tile, active_begin, base).begin,
-                    RangeInBlock(tile, active_end - 1, base).end};
-    attend(tile, block, states);
+    const std::byte* after_block = b < last ? lead.head_part(b + 1) : after;
+    for (int64_t i = 0; i < bundle.count; ++i) {
+      const AttentionTile& tile = bundle.tiles[i];
+      VisibleBlock block = SeenBlock(tile, b);
+      block.next = i + 1 < bundle.count ? bundle.tiles[i + 1].head_part(b) : after_block;
+      attend(tile, block, states + tile.first_vector * tile.state_floats());
+    }
   }
 }
 

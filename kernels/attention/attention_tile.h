@@ -12,6 +12,8 @@
 namespace octet::kernels {
 
 inline constexpr int64_t kTileVectors = 32;
+inline constexpr int64_t kUnitVectors = 8;       // that a product of the tile unit takes
+inline constexpr int64_t kBundleTiles = 32;      // at most
 inline constexpr int64_t kInt8DimMultiple = 64;  // of padded_dim in int8
 inline constexpr int64_t kWeightBytes = 8192;    // codes of a tile's weights for one block
 // A state is what a split (or several, merged) leaves of one vector: 16 floats, of which
@@ -34,6 +36,7 @@ struct AttentionTile {
   int64_t rows = 0;
   int64_t heads = 0;           // rows * heads <= kTileVectors
   int64_t first_position = 0;  // of row 0
+  int64_t first_vector = 0;    // of the bundle's
   int64_t window = 0;
   float scale = 1.0f;
   const float* source = nullptr;  // of row 0, first head; [rows, heads * head_dim]
@@ -42,16 +45,16 @@ struct AttentionTile {
   int64_t out_stride = 0;
 
   // Scratch of the thread.
-  float* q = nullptr;       // [kTileVectors, padded_dim] scaled
-  float* q_sum = nullptr;   // [kTileVectors] of what stands for the query: q, or in int8 its codes
+  float* q = nullptr;       // [vectors, padded_dim] scaled
+  float* q_sum = nullptr;   // [vectors] of what stands for the query: q, or in int8 its codes
   float* scores = nullptr;  // [kTileVectors, 64] scores, then weights
   float* wide = nullptr;    // [64, padded_dim] keys, then values, widened
   float* scales = nullptr;  // [4, 64] K scale, K zero, V scale, V zero
   float* groups = nullptr;  // int4: [2, 64 * groups of a vector] scales, zeros of keys or values
   // int8 (attention_int8.h).
-  int16_t* q_codes = nullptr;     // [kTileVectors, padded_dim]
+  int16_t* q_codes = nullptr;     // [vectors, padded_dim]
   int8_t* q_tiles = nullptr;      // the same in another order, where there is a tile unit
-  float* q_step = nullptr;        // [kTileVectors] code to query, times the softmax scale
+  float* q_step = nullptr;        // [vectors] code to query, times the softmax scale
   int32_t* dots = nullptr;        // [kTileVectors, 64] of codes
   uint8_t* weights = nullptr;     // [kWeightBytes] codes, in the family's order
   float* factors = nullptr;       // [kTileVectors] of the values before this block
@@ -73,13 +76,25 @@ struct AttentionTile {
   }
 };
 
-// The body, from each instruction family. `states` is [vectors, state_floats].
+// Tiles that a thread takes through the context together, block by block. More than one: of the
+// same single row, so that all see the same blocks.
+struct TileBundle {
+  AttentionTile tiles[kBundleTiles];  // [count]
+  int64_t count = 0;
+
+  OCTET_INLINE int64_t vectors() const {
+    return tiles[count - 1].first_vector + tiles[count - 1].vectors();
+  }
+};
+
+// The body, from each instruction family. `states` is [vectors, state_floats], of a tile or, for
+// `attend`, of the bundle.
 struct AttentionBody {
   // Scales the queries into tile.q and sums them.
   void (*prepare)(const AttentionTile& tile);
   // Positions [512 split, 512 split + 512) of the context, from empty states. `after` is what the
   // thread will read next, head_bytes of it, or null.
-  void (*attend)(const AttentionTile& tile, int64_t split, const std::byte* after, float* states);
+  void (*attend)(const TileBundle& bundle, int64_t split, const std::byte* after, float* states);
   // merged += part; `merged` covers earlier splits.
   void (*merge)(const AttentionTile& tile, const float* part, float* merged);
   void (*write)(const AttentionTile& tile, const float* states);

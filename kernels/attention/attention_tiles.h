@@ -14,7 +14,6 @@ namespace {
 
 constexpr int64_t kUnitBytes = 1024;
 constexpr int64_t kStepInputs = 64;  // that one instruction multiplies
-constexpr int64_t kEight = 8;        // vectors of a tile
 // Up to so many vectors read the values as they lie.
 constexpr int64_t kInPlaceVectors = 4;
 constexpr bool SumsInPlace(int64_t vectors) { return vectors <= kInPlaceVectors; }
@@ -27,7 +26,7 @@ void PlaceQueries(const AttentionTile& tile) {
   const __m512i half = _mm512_set1_epi16(128);
   for (int64_t v = 0; v < tile.vectors(); ++v) {
     const int16_t* codes = tile.q_codes + v * tile.padded_dim;
-    int8_t* to = tile.q_tiles + v / kEight * tile.padded_dim * 16 + v % kEight * 4;
+    int8_t* to = tile.q_tiles + v / kUnitVectors * tile.padded_dim * 16 + v % kUnitVectors * 4;
     for (int64_t c = 0; c < tile.padded_dim; c += kStepInputs, to += kUnitBytes) {
       const __m512i a = _mm512_loadu_si512(codes + c);
       const __m512i b = _mm512_loadu_si512(codes + c + 32);
@@ -58,7 +57,7 @@ OCTET_INLINE void TakeFourColumns(const int32_t* sums, int64_t first, int32_t* d
       return _mm512_mask_broadcast_i32x4(all, 0xf000, load(12));
     };
     x[r] = _mm512_add_epi32(_mm512_slli_epi32(quarters(sums + first), 8),
-                            quarters(sums + first + kEight));
+                            quarters(sums + first + kUnitVectors));
   }
   TransposeInQuarters(x);
 #pragma GCC unroll 4
@@ -118,8 +117,8 @@ void PlaceValues(const AttentionTile& tile, const int8_t* v, Ahead& ahead, int64
 
 void ScoreBlock(const AttentionTile& tile, const VisibleBlock& block, Ahead& ahead, int64_t lines) {
   const auto* k = reinterpret_cast<const int8_t*>(block.data + tile.k_data);
-  for (int64_t v = block.begin / kEight * kEight; v < block.end; v += kEight) {
-    const int64_t vectors = block.end - v < kEight ? block.end - v : kEight;
+  for (int64_t v = block.begin / kUnitVectors * kUnitVectors; v < block.end; v += kUnitVectors) {
+    const int64_t vectors = block.end - v < kUnitVectors ? block.end - v : kUnitVectors;
     ScoreEight(tile.q_tiles + v * tile.padded_dim * 2, tile.padded_dim, k, tile.head_dim, ahead,
                lines, vectors, tile.dots + v * kKvBlockTokens);
   }
@@ -171,16 +170,17 @@ void SumMany(const AttentionTile& tile, const VisibleBlock& block, Ahead& ahead,
              const Sink& sink) {
   alignas(64) int32_t tiles[4 * 256];
   alignas(64) int32_t sums[kSumDims];
-  for (int64_t first = block.begin / kEight * kEight; first < block.end; first += kEight) {
+  for (int64_t first = block.begin / kUnitVectors * kUnitVectors; first < block.end;
+       first += kUnitVectors) {
     asm volatile("" ::: "memory");
     _tile_loadd(6, WeightsOf(tile.weights, first), 64);
     for (int64_t c = 0; c < tile.head_dim; c += kSumDims) {
       ahead.Fetch(lines);
       SumEight(tile.value_tiles + c * kKvBlockTokens, tiles);
-      const int64_t end = block.end - first < kEight ? block.end - first : kEight;
+      const int64_t end = block.end - first < kUnitVectors ? block.end - first : kUnitVectors;
       for (int64_t v = block.begin > first ? block.begin - first : 0; v < end; ++v) {
         __m512i x[4];
-        JoinBytes(tiles + v * 16, kEight * 16, 256, x);
+        JoinBytes(tiles + v * 16, kUnitVectors * 16, 256, x);
         StoreSums(x, sums);
         sink(first + v, sums, c);
       }

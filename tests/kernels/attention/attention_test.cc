@@ -171,6 +171,27 @@ TEST(AttentionTest, SplitsHandedToThreadsKeepTheBits) {
   }
 }
 
+// A single row takes all kv heads block by block, up to 32 tiles at once; a row of a longer run
+// goes head by head. Groups of 33 query heads are two tiles.
+TEST(AttentionTest, HeadsTakenTogetherKeepTheBits) {
+  for (const KvFormat format : kKvFormats) {
+    for (const auto& [heads, kv_heads] : {std::pair{35, 35}, {80, 20}, {66, 2}}) {
+      const PagedContext context({format, heads, kv_heads, 32, 0, {1300, 70}});
+      for (Isa isa : AvailableIsas()) {
+        IsaScope scope(isa);
+        const std::vector<float> run = context.Attend({{0, 1290, 10}}, 1);
+        const std::vector<float> last(run.end() - context.q_width(), run.end());
+        for (const int threads : {1, 2, 3}) {
+          EXPECT_TRUE(SameBits(last, context.Attend({{0, 1299, 1}}, threads))) << IsaName(isa);
+          const std::vector<float> pair = context.Attend({{1, 60, 9}, {0, 1299, 1}}, threads);
+          EXPECT_TRUE(
+              SameBits(last, std::vector<float>(pair.end() - context.q_width(), pair.end())));
+        }
+      }
+    }
+  }
+}
+
 TEST(AttentionTest, StaleSlotsDoNotMatter) {
   // 0xff bytes are NaN as bf16, as f16 scales and as zeros.
   for (KvFormat format : kKvFormats) {

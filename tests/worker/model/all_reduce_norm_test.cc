@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
 #include <vector>
 
 #include "comm/single.h"
+#include "comm/threads.h"
 #include "kernels/norm/sum_norm.h"
 
 namespace octet {
@@ -85,6 +87,49 @@ TEST(AllReduceNormTest, TakesOneKernelWhereRootsAreGatheredElseTwoSteps) {
   // And they are what they should be: the first element by hand.
   const float expected = 0.5f + (0.5f + (0.5f - 0.013f * static_cast<float>(kRows * kHidden % 97)));
   EXPECT_EQ(in_steps.residual[0], expected + 0.5f);
+}
+
+// Rows enough for several runs, the last a short one, give what all of them at once give.
+TEST(AllReduceNormTest, RunsOfRowsKeepTheBits) {
+  constexpr int64_t kManyRows = 300;
+  constexpr int64_t kWide = 1000;
+  constexpr int64_t kCount = kManyRows * kWide;
+  const ExchangeTree tree = {.roots_of_rank = {1, 1}, .merges = {0, 1}};
+  const std::vector<float> roots[2] = {Ramp(kCount, -0.013f), Ramp(kCount, 0.57f)};
+  const std::vector<float> weight = Ramp(kWide, 0.11f);
+  ThreadPool pools[] = {ThreadPool(1), ThreadPool(1), ThreadPool(1)};
+  const auto norm_of = [&](Normed& to) {
+    to = {Ramp(kCount, 0.37f), std::vector<float>(kCount)};
+    return kernels::AddNormArgs{.residual = to.residual.data(),
+                                .weight = weight.data(),
+                                .y = to.y.data(),
+                                .rows = kManyRows,
+                                .hidden = kWide};
+  };
+  Normed whole;
+  std::vector<float> sum(kCount);
+  for (int64_t i = 0; i < kCount; ++i) sum[i] = roots[0][i] + roots[1][i];
+  kernels::AddNormArgs at_once = norm_of(whole);
+  at_once.delta = sum.data();
+  Stream stream(&pools[2]);
+  kernels::AddNorm(at_once, stream);
+
+  comm::ThreadGroup group(2, {.reduce_floats_max = kCount});
+  const auto run = [&](int rank) {
+    Stream own(&pools[rank]);
+    Normed result;
+    std::vector<float> delta(kCount);
+    worker::TreeAllReduceAddNorm(group.communicator(rank),
+                                 {.tree = &tree,
+                                  .roots = roots[rank].data(),
+                                  .delta = delta.data(),
+                                  .norm = norm_of(result)},
+                                 own);
+    EXPECT_EQ(result, whole);
+  };
+  std::thread other(run, 1);
+  run(0);
+  other.join();
 }
 
 }  // namespace
