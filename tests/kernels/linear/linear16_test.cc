@@ -168,7 +168,7 @@ TEST(Linear16, StreamTilesAgree) {
                                              << parts << " parts of " << tile.split << " warps";
       }
     }
-    EXPECT_FALSE(expected.empty());
+    EXPECT_EQ(expected.empty(), DeviceFamily() == MatrixFamily::kMma);  // which has none of them
   }
 }
 
