@@ -51,10 +51,9 @@ struct Consumer {
   OCTET_DEVICE const std::byte* Weights(int stage) const {
     return shared.first.weights + (stage * T::kConsumers + warpgroup) * p.weight_bytes;
   }
-  // The codes of the block at `at`, as they lie there.
-  OCTET_DEVICE void Fetch(Linear8Ring at, Step (&packed)[kBlockSteps]) const {
-    hw::mbar_wait(shared.full + at.stage, at.parity);
-    const std::byte* from = Weights(at.stage) + thread / 32 * (kStepBytes / 4);
+  // The codes of the block in `at`, as they lie there.
+  OCTET_DEVICE void Fetch(int at, Step (&packed)[kBlockSteps]) const {
+    const std::byte* from = Weights(at) + thread / 32 * (kStepBytes / 4);
 #pragma unroll
     for (int i = 0; i < kBlockSteps; ++i) packed[i].Load(from + i * kStepBytes, lane);
   }
@@ -65,26 +64,26 @@ struct Consumer {
   // Before the first block.
   OCTET_DEVICE void Prepare() {
     Step packed[kBlockSteps];
-    Fetch(ring, packed);
+    hw::mbar_wait(shared.full + ring.stage, ring.parity);
+    Fetch(ring.stage, packed);
     Unpack(packed);
   }
 
-  // The scales of the first rows are loaded ahead, of as many as registers allow.
-  static constexpr int kAhead = T::kTokens / 8;
+  static constexpr int kPairs = T::kTokens / 8;  // of rows, that a lane has
+
   OCTET_DEVICE float2 RowPair(const float* of_rows, int n) const {
     return *reinterpret_cast<const float2*>(of_rows + n * 8 + lane % 4 * 2);
   }
   OCTET_DEVICE void EndSegment(const Linear8Stage& stage, const WeightScales& w,
-                               const float2 (&ahead)[kAhead]) {
+                               const float2 (&x_scale)[kPairs]) {
 #pragma unroll
-    for (int n = 0; n < T::kTokens / 8; ++n) {
-      const float2 x_scale = n < kAhead ? ahead[n] : RowPair(stage.x_scales, n);
+    for (int n = 0; n < kPairs; ++n) {
       float2 x_sum = {};
       if constexpr (kAsymmetric) x_sum = RowPair(stage.x_sums, n);
       float value[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) value[i] = static_cast<float>(exact[n * 4 + i]);
-      AddSegment<kAsymmetric>(sum + n * 4, value, w, x_scale, x_sum);
+      AddSegment<kAsymmetric>(sum + n * 4, value, w, x_scale[n], x_sum);
     }
   }
 
@@ -110,17 +109,20 @@ struct Consumer {
     hw::wgmma_commit();
     meanwhile();
     WeightScales w = {};
-    float2 ahead[kAhead] = {};
+    float2 x_scale[kPairs] = {};
     if (ends) {
 #pragma unroll
-      for (int n = 0; n < kAhead; ++n) ahead[n] = RowPair(stage.x_scales, n);
+      for (int n = 0; n < kPairs; ++n) x_scale[n] = RowPair(stage.x_scales, n);
       w = LoadScales<kInt4, kAsymmetric>(p, Weights(now.stage) + kBlockSteps * kStepBytes,
                                          thread / 32 * 16 + lane / 4);
     }
     Step packed[kBlockSteps];
     // After the last block its own again, whose codes are there, rather than none: registers that
     // keep what they had otherwise are spilled.
-    Fetch({more ? ring.stage : now.stage, more ? ring.parity : now.parity}, packed);
+    const int next = more ? ring.stage : now.stage;
+    hw::mbar_wait(shared.full + next, more ? ring.parity : now.parity);
+    // Int8 codes are operands as they are, and those may not change while products are under way.
+    if constexpr (kInt4) Fetch(next, packed);
 #if OCTET_PLANTED_BUG == 82
     hw::wgmma_wait<1>();
 #else
@@ -129,8 +131,9 @@ struct Consumer {
     hw::wgmma_hold(exact);
 #pragma unroll
     for (int i = 0; i < kBlockSteps; ++i) hw::wgmma_hold(a[i]);
+    if constexpr (!kInt4) Fetch(next, packed);
     Unpack(packed);
-    if (ends) EndSegment(stage, w, ahead);
+    if (ends) EndSegment(stage, w, x_scale);
     __syncwarp();
     if (lane == 0) hw::mbar_arrive(shared.empty + now.stage);
   }
