@@ -105,6 +105,15 @@ bool Serving::WaitServing(bool serving) {
   return false;
 }
 
+bool Serving::WaitFailure() {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(kWaitSeconds);
+  while (std::chrono::steady_clock::now() < until) {
+    if (service_->failure().has_value()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return false;
+}
+
 bool Serving::WaitCounters(
     const std::function<bool(const schedule::SchedulerCounters&)>& as_wished) {
   const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(kWaitSeconds);

@@ -44,6 +44,7 @@ class Serving : public ::testing::Test {
   // The ranks die, if they have not, and others dial in until the next group has taken them.
   void ReplaceRanks(int ranks);
   bool WaitServing(bool serving);          // until health says so
+  bool WaitFailure();                      // until there is one
   bool WaitIdle();                         // until no request waits or runs
   bool WaitAllFree();                      // and no plan in flight names a block
   std::string LastLoss();                  // as GetStats tells it
