@@ -1,6 +1,6 @@
 // The linear with bf16 activations for many rows and quantized weights whose every block of inputs
-// is one segment (sm_90a): y^T = W x^T by wgmma, a tile of kTokens tokens for two to four warpgroups
-// of 64 outputs each. What it can take is FitsWide() in linear16_plan.cc; the arithmetic
+// is one segment (sm_90a): y^T = W x^T by wgmma, a tile of kTokens tokens for two to four
+// warpgroups of 64 outputs each. What it can take is FitsWide() in linear16_plan.cc; the arithmetic
 // is that of linear16.cuh, and so are the bits.
 //
 // What is done so that the tensor cores need not wait:
@@ -175,9 +175,12 @@ struct WideGroup {
     if constexpr (!Tile::kAsymmetric) FoldInto(to, block_slot);
   }
   OCTET_DEVICE void GiveTokensBack(int32_t first, int32_t second, int32_t block_slot) const {
-    if constexpr (Tile::kTogether) return GiveBack(&shared.weights_empty[block_slot]);
-    GiveBack(&shared.tokens_empty[first]);
-    GiveBack(&shared.tokens_empty[second]);
+    if constexpr (Tile::kTogether) {
+      GiveBack(&shared.weights_empty[block_slot]);
+    } else {
+      GiveBack(&shared.tokens_empty[first]);
+      GiveBack(&shared.tokens_empty[second]);
+    }
   }
 
   // Waiting sums, level by level: the topmost of the stack has the lowest level.

@@ -27,7 +27,8 @@ struct WideTile {
   static constexpr int kThreads = kComputing + 128;  // setmaxnreg wants a whole warpgroup
   // A block starts with the registers of its threads, of which each has a multiple of 8.
   static constexpr int kRegistersAtStart = 65536 / kThreads / 8 * 8;
-  static constexpr int kCopyRegisters = kGroups == 4 ? 32 : 24;
+  static constexpr int kCopyRegisters =
+      kGroups == 4 ? 32 : 24;  // what four leave, else as few as do
   static constexpr int kRegisters =
       std::min(240, (kRegistersAtStart * kThreads / 128 - kCopyRegisters) / kGroups / 8 * 8);
   static constexpr int kValues = kTokens / 2;

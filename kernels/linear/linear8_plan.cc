@@ -105,10 +105,9 @@ bool FitFew(const LinearShape& shape, const KWalk& walk, int32_t split, Linear8P
 
 // Deals the leaves for linear8_few.cuh, or leaves the plan without it. clusters of `cluster`
 // blocks, or what looks best.
-void PlanFew(const LinearShape& shape, int64_t rows, int64_t cluster, Linear8Plan* plan) {
-  if (plan->tile_tokens > kFewRowsMax) return;
-  const KWalk walk = KWalk::Of(shape);
-  if (!walk.whole || walk.segments != walk.blocks) return;
+void PlanFew(const LinearShape& shape, const KWalk& walk, int64_t rows, int64_t cluster,
+             Linear8Plan* plan) {
+  if (plan->tile_tokens > kFewRowsMax || !walk.whole || walk.segments != walk.blocks) return;
   double least = 0;
   Linear8Plan best = *plan;
   const int64_t most = cluster > 0 ? cluster : kFewClusterMax;
@@ -172,7 +171,7 @@ Linear8Plan Linear8Plan::Of(const LinearShape& shape, int64_t rows, ActivationFo
   plan.panel_tiles = static_cast<int32_t>((panels + plan.tile_panels - 1) / plan.tile_panels);
   const int64_t tiles = int64_t{plan.token_tiles} * plan.panel_tiles;
   const int64_t wanted = tile >= kLargeTile ? kLargeItemsWanted : kItemsWanted;
-  if (clusters) PlanFew(shape, rows, parts, &plan);
+  if (clusters) PlanFew(shape, walk, rows, parts, &plan);
   if (!plan.is_few()) {
     if (parts == 0) {
       parts = on_wgmma ? PartsOfRounds(tiles, walk.blocks, walk.leaves,
@@ -202,7 +201,8 @@ Linear8Plan Linear8Plan::Of(const LinearShape& shape, int64_t rows, ActivationFo
 int64_t Linear8WorkspaceBytes(const LinearShape& shape, int64_t rows,
                               ActivationFormat rows_format) {
   if (rows == 0 || shape.outputs == 0 || shape.inputs == 0) return 0;
-  // Fewer rows may be dealt to more parts. From one number of tiles to the next nothing shrinks.
+  // Fewer rows may be dealt to more parts. Parts are the same for all rows of one number of tiles,
+  // of which the last take most.
   int64_t bytes = 0;
   for (const bool clusters : {false, true}) {
     bytes = std::max(bytes, Linear8Plan::Of(shape, rows, rows_format, clusters).bytes);

@@ -32,8 +32,12 @@ namespace octet::kernels {
 namespace {
 
 constexpr int64_t kRotatedBytes = int64_t{512} << 20;
-double milliseconds_per_loop = 10;
-int loops = 5;  // the median counts
+struct Loops {
+  int count = 5;  // the median counts
+  double milliseconds = 10;
+};
+constexpr Loops kLoops;
+constexpr Loops kLoopsOfFew = {3, 3};  // of each way to deal them: there are many
 constexpr int64_t kRows[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
 
 struct Layer {
@@ -121,7 +125,7 @@ std::vector<std::byte> MakePanel(LinearShape shape) {
 }
 
 // Milliseconds of one call of `launch(i)`, i counting up, by a graph of many.
-double TimeLaunches(Gpu& gpu, const std::function<void(int64_t)>& launch) {
+double TimeLaunches(Gpu& gpu, const Loops& loops, const std::function<void(int64_t)>& launch) {
   Stream& stream = gpu.stream();
   const auto loop_of = [&](int64_t count) {
     return Graph::Capture(stream, [&] {
@@ -141,12 +145,12 @@ double TimeLaunches(Gpu& gpu, const std::function<void(int64_t)>& launch) {
   time(few);  // loads the code
   const double each = time(few) / 8;
   const int64_t count =
-      std::clamp<int64_t>(static_cast<int64_t>(milliseconds_per_loop / each), 8, 2000);
+      std::clamp<int64_t>(static_cast<int64_t>(loops.milliseconds / each), 8, 2000);
   Graph many = loop_of(count);
   std::vector<double> times;
-  for (int i = 0; i < loops; ++i) times.push_back(time(many) / static_cast<double>(count));
-  std::nth_element(times.begin(), times.begin() + loops / 2, times.end());
-  return times[loops / 2];
+  for (int i = 0; i < loops.count; ++i) times.push_back(time(many) / static_cast<double>(count));
+  std::nth_element(times.begin(), times.begin() + loops.count / 2, times.end());
+  return times[loops.count / 2];
 }
 
 double CopyBytesPerSecond(Gpu& gpu) {
@@ -167,7 +171,8 @@ double CopyBytesPerSecond(Gpu& gpu) {
   return 2.0 * static_cast<double>(kBytes) / (best_ms * 1e-3);
 }
 
-double CublasMilliseconds(Gpu& gpu, CublasLt& cublas, const LinearShape& shape, int64_t rows) {
+double CublasMilliseconds(Gpu& gpu, const Loops& loops, CublasLt& cublas, const LinearShape& shape,
+                          int64_t rows) {
   const int64_t bytes = shape.outputs * shape.inputs * 2;
   const int64_t copies = std::max<int64_t>(2, kRotatedBytes / bytes);
   const DeviceBuffer weights = Allocate(copies * bytes);
@@ -176,7 +181,7 @@ double CublasMilliseconds(Gpu& gpu, CublasLt& cublas, const LinearShape& shape, 
   FillBytes(weights.data(), 0x3c, weights.bytes(), gpu.stream());
   FillBytes(x.data(), 0x3c, x.bytes(), gpu.stream());
   if (!cublas.Prepare(shape.outputs, rows, shape.inputs)) return 0;
-  return TimeLaunches(gpu, [&](int64_t i) {
+  return TimeLaunches(gpu, loops, [&](int64_t i) {
     cublas.Multiply(weights.data() + i % copies * bytes, x.data(), out.data(), gpu.stream());
   });
 }
@@ -224,6 +229,7 @@ struct Session {
   Gpu& gpu;
   CublasLt* cublas;
   double copy_bytes_per_s;
+  Loops loops;
 };
 
 // A layer's weights, often enough that L2 holds none of them, and what a call of it needs.
@@ -318,7 +324,7 @@ class LayerBench {
     return workspace;
   }
   double Time(const std::function<void()>& launch) {
-    return TimeLaunches(session_.gpu, [&](int64_t i) {
+    return TimeLaunches(session_.gpu, session_.loops, [&](int64_t i) {
       args_.weights = weights_.data() + i % copies_ * bytes_;
       launch();
     });
@@ -326,10 +332,11 @@ class LayerBench {
   void Print(const Tile& tile, double ms) {
     const double flops = 2.0 * static_cast<double>(rows_ * shape_.outputs * shape_.inputs);
     if (session_.cublas != nullptr && cublas_ms_ == 0) {
-      cublas_ms_ = CublasMilliseconds(session_.gpu, *session_.cublas, shape_, rows_);
+      cublas_ms_ =
+          CublasMilliseconds(session_.gpu, session_.loops, *session_.cublas, shape_, rows_);
     }
     if (read_ms_ == 0) {
-      read_ms_ = TimeLaunches(session_.gpu, [&](int64_t i) {
+      read_ms_ = TimeLaunches(session_.gpu, session_.loops, [&](int64_t i) {
         ReadBytes(weights_.data() + i % copies_ * bytes_, bytes_, out_.as<uint32_t>(),
                   session_.gpu.stream());
       });
@@ -371,8 +378,6 @@ bool Parse(int argc, char** argv, Options* options) {
       options->tiles = true;
     } else if (argument == "--few") {
       options->tiles = options->only_few = true;
-      milliseconds_per_loop = 3;
-      loops = 3;
     } else if (argument == "--no-cublas") {
       options->cublas = false;
     } else if (value == nullptr) {
@@ -414,7 +419,8 @@ int Main(int argc, char** argv) {
   Gpu& gpu = **opened;
   gpu.MakeCurrent();
   const std::unique_ptr<CublasLt> cublas = options.cublas ? CublasLt::Load() : nullptr;
-  const Session session = {gpu, cublas.get(), CopyBytesPerSecond(gpu)};
+  const Session session = {gpu, cublas.get(), CopyBytesPerSecond(gpu),
+                           options.only_few ? kLoopsOfFew : kLoops};
   std::printf("{\"device\": \"%s\", \"copy_bytes_per_s\": %.4g, \"cublas\": %s}\n",
               gpu.info().name.c_str(), session.copy_bytes_per_s,
               cublas != nullptr ? "true" : "false");
