@@ -37,16 +37,23 @@ void StepLoop::Cancel(uint64_t id) { Push(CancelEvent{id}); }
 void StepLoop::GroupReady(uint64_t epoch, const schedule::SchedulerLimits& limits) {
   Push(ReadyEvent{epoch, limits});
 }
-void StepLoop::StepDone(StepOutcome outcome) { Push(std::move(outcome)); }
+
+void StepLoop::StepDone(StepOutcome outcome) {
+  std::unique_lock lock(mutex_);
+  inbox_.push_back(std::move(outcome));
+  if (in_turn_) return;
+  TakeTurns(lock);
+  // What the thread sleeps for may have changed.
+  if (stopping_ || SelfTestDue().has_value()) inbox_filled_.notify_one();
+}
+
 void StepLoop::GroupLost(uint64_t epoch) { Push(LostEvent{epoch}); }
 void StepLoop::FailAll(Status why) { Push(FailEvent{std::move(why)}); }
 
 void StepLoop::Push(Event event) {
-  {
-    const std::lock_guard lock(mutex_);
-    inbox_.push_back(std::move(event));
-  }
-  inbox_filled_.notify_one();
+  const std::lock_guard lock(mutex_);
+  inbox_.push_back(std::move(event));
+  if (!in_turn_) inbox_filled_.notify_one();
 }
 
 LoopStats StepLoop::stats() const {
@@ -61,15 +68,25 @@ LoopStats StepLoop::stats() const {
 
 void StepLoop::Run() {
   pthread_setname_np(pthread_self(), "octet-steps");
-  std::vector<Event> events;
   std::unique_lock lock(mutex_);
   while (true) {
-    const auto woken = [this] { return stopping_ || !inbox_.empty(); };
-    if (const std::optional<double> sleep_seconds = SelfTestDue(); sleep_seconds.has_value())
-      inbox_filled_.wait_for(lock, std::chrono::duration<double>(*sleep_seconds), woken);
+    const std::optional<double> due = in_turn_ ? std::nullopt : SelfTestDue();
+    if (!in_turn_ && (!inbox_.empty() || due == 0))
+      TakeTurns(lock);
+    else if (!in_turn_ && stopping_)
+      return;
+    else if (due.has_value())
+      inbox_filled_.wait_for(lock, std::chrono::duration<double>(*due));
     else
-      inbox_filled_.wait(lock, woken);
-    if (inbox_.empty() && stopping_) return;
+      inbox_filled_.wait(lock);  // whoever is in a turn takes what comes meanwhile
+  }
+}
+
+// REQUIRES: mutex_ is held, and nobody is in a turn. Turns until the inbox is empty.
+void StepLoop::TakeTurns(std::unique_lock<std::mutex>& lock) {
+  in_turn_ = true;
+  std::vector<Event> events;
+  while (!inbox_.empty() || SelfTestDue() == 0) {
     events.swap(inbox_);
     lock.unlock();
     plans_->OnTurnBegin();
@@ -85,6 +102,7 @@ void StepLoop::Run() {
     stats_.requests_failed = failed_requests_;
     stats_.requests_cancelled = cancelled_;
   }
+  in_turn_ = false;
 }
 
 void StepLoop::SendPlans() {

@@ -1,5 +1,7 @@
-// The heart: one thread that owns the scheduler, turns what happens (submissions, cancels, results,
-// workers that come and go) into plans, and feeds answers. Nothing else touches the scheduler.
+// The heart: owns the scheduler, turns what happens (submissions, cancels, results, workers that
+// come and go) into plans, and feeds answers. Nothing else touches the scheduler. It goes on by
+// turns, one at a time: on the thread that brings a result, so that no other has to wake in a step,
+// and on a thread of its own for everything else.
 //
 // Plan N + 1 goes out before the result of plan N is back; with nothing to do the thread sleeps.
 // Everyone else talks to it through an inbox whose calls never block. When the workers are lost it
@@ -29,7 +31,7 @@
 
 namespace octet::engine {
 
-// Where plans go. Called from the loop's thread; must not block.
+// Where plans go. Called within turns; must not block.
 class PlanSink {
  public:
   // A plan for the worker group `epoch`. When that group is gone the plan is dropped: its loss is
@@ -69,7 +71,7 @@ class StepLoop {
   // done for `self_test_seconds`; 0: never, and a group works when it is ready.
   explicit StepLoop(PlanSink* plans, double self_test_seconds = 0,
                     TokenRates::Clock clock = &std::chrono::steady_clock::now);
-  // Stops the thread; what is still live fails as UNAVAILABLE.
+  // Stops the thread; what is still live fails as UNAVAILABLE. REQUIRES: nobody brings results now.
   ~StepLoop();
   StepLoop(const StepLoop&) = delete;
   StepLoop& operator=(const StepLoop&) = delete;
@@ -79,6 +81,8 @@ class StepLoop {
   void Cancel(uint64_t id);  // of a request, with all its samples
   // Steps of group `epoch` may begin. Every group has the limits of the first.
   void GroupReady(uint64_t epoch, const schedule::SchedulerLimits& limits);
+  // Takes a turn before it returns, unless another thread is in one. REQUIRES: the caller holds no
+  // lock that the plan sink or an answer takes.
   void StepDone(StepOutcome outcome);
   // Live sequences wait for another group.
   void GroupLost(uint64_t epoch);
@@ -113,8 +117,9 @@ class StepLoop {
 
   void Push(Event event);
   void Run();
+  void TakeTurns(std::unique_lock<std::mutex>& lock);
   void SendPlans();
-  // How long the thread may sleep; when it may not, the self-test is on its way after this.
+  // How long the thread may sleep. REQUIRES: in a turn, or mutex_ is held and nobody is in one.
   std::optional<double> SelfTestDue();
   void AddSelfTest();
   void On(intake::Submission& submission);
@@ -130,7 +135,7 @@ class StepLoop {
   // The request is live no more, nor are its samples. The answer, whose end is the caller's.
   std::unique_ptr<intake::Answer> Drop(Request* request);
 
-  // Of the loop's thread alone.
+  // Of whoever is in a turn.
   PlanSink* plans_;
   std::optional<schedule::Scheduler> scheduler_;    // from the first ready group on
   std::unordered_map<uint64_t, Request> requests_;  // live, by id
@@ -146,6 +151,7 @@ class StepLoop {
   mutable std::mutex mutex_;
   std::condition_variable inbox_filled_;
   std::vector<Event> inbox_;
+  bool in_turn_ = false;
   bool stopping_ = false;
   LoopStats stats_;  // but the rates
   TokenRates rates_;
