@@ -5,14 +5,18 @@
 // own. What the kernel does to deliver a message on this machine is in the sender's time.
 //
 //   octet_coordinator_bench [STEP_MS [SERVE_PROGRAM [BATCH CONNECTIONS]]]
+//   octet_coordinator_bench MODEL [OCTET [BATCH CONNECTIONS]]
 //
-// SERVE_PROGRAM may be that of another build. Batch and connections are a table unless given.
+// With a MODEL's folder the ranks are two real ones, of one thread, and steps are as long as they
+// take; clients and ranks then share the processor with the coordinator. SERVE_PROGRAM and OCTET
+// may be those of another build. Batch and connections are a table unless given.
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
@@ -78,11 +82,7 @@ struct Case {
   int batch, connections;
 };
 
-int Run(const std::string& step_ms, const std::string& program, const std::vector<Case>& cases) {
-  const fakes::TinyModel model;
-  fakes::Program coordinator(
-      {program, model.path(), "127.0.0.1:0", "1", OCTET_BIN_DIR "/../tests/octet_fake_worker"},
-      {"OCTET_FAKE_STEP_MS=" + step_ms, "OCTET_FAKE_SLOTS=256", "OCTET_FAKE_HEARTBEAT_MS=500"});
+int Run(const std::string& what, fakes::Program coordinator, const std::vector<Case>& cases) {
   const std::string line = coordinator.WaitLine("127.0.0.1:", kStartSecondsMax);
   const size_t at = line.rfind("127.0.0.1:");
   if (line.empty()) {
@@ -90,10 +90,27 @@ int Run(const std::string& step_ms, const std::string& program, const std::vecto
     return 1;
   }
   const std::string address = line.substr(at, line.find_first_not_of("0123456789.:", at) - at);
-  std::printf("steps of %s ms; processor us a step\n%5s %11s %8s %8s %9s   %s\n", step_ms.c_str(),
-              "batch", "connections", "process", "wall ms", "messages", "threads");
+  std::printf("%s; processor us a step\n%5s %11s %8s %8s %9s   %s\n", what.c_str(), "batch",
+              "connections", "process", "wall ms", "messages", "threads");
   for (const Case& c : cases) Measure(address, coordinator.pid(), c.batch, c.connections);
   return 0;
+}
+
+int RunAsked(const std::string& what, const char* program, const std::vector<Case>& cases) {
+  if (std::filesystem::is_directory(what)) {
+    return Run(what,
+               {{program != nullptr ? program : OCTET_BIN_DIR "/octet", "serve", what, "--tp", "2",
+                 "--threads", "1", "--grpc", "127.0.0.1:0", "--max-num-seqs", "256"},
+                {}},
+               cases);
+  }
+  const fakes::TinyModel model;
+  return Run(
+      "steps of " + what + " ms",
+      {{program != nullptr ? program : OCTET_BIN_DIR "/../tests/octet_serve_program", model.path(),
+        "127.0.0.1:0", "1", OCTET_BIN_DIR "/../tests/octet_fake_worker"},
+       {"OCTET_FAKE_STEP_MS=" + what, "OCTET_FAKE_SLOTS=256", "OCTET_FAKE_HEARTBEAT_MS=500"}},
+      cases);
 }
 
 }  // namespace
@@ -102,6 +119,5 @@ int Run(const std::string& step_ms, const std::string& program, const std::vecto
 int main(int argc, char** argv) {
   std::vector<octet::Case> cases = {{1, 1}, {32, 1}, {32, 32}, {256, 1}, {256, 256}};
   if (argc > 4) cases = {{std::atoi(argv[3]), std::atoi(argv[4])}};
-  return octet::Run(argc > 1 ? argv[1] : "10",
-                    argc > 2 ? argv[2] : OCTET_BIN_DIR "/../tests/octet_serve_program", cases);
+  return octet::RunAsked(argc > 1 ? argv[1] : "10", argc > 2 ? argv[2] : nullptr, cases);
 }
