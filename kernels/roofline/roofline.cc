@@ -7,14 +7,15 @@
 #include "base/buffer.h"
 #include "base/check.h"
 #include "kernels/isa.h"
+#include "kernels/roofline/last_level_cache.h"
 #include "kernels/roofline/probes.h"
 
 namespace octet::kernels {
 namespace {
 
 // Repetitions are short, so that on a busy machine some are not interrupted. Reads go through a
-// buffer several times the largest last-level caches, a slice per thread and repetition.
-constexpr int64_t kReadBytes = int64_t{256} << 20;
+// buffer several times the last-level caches, a slice per thread and repetition: not so short that
+// the best one is of a slice that the caches happened to hold (README.md).
 constexpr int64_t kSliceBytes = int64_t{4} << 20;
 constexpr int kReadRepetitions = 400;
 constexpr int64_t kPeakSteps = 40000;  // about 0.1 ms
@@ -52,14 +53,17 @@ double BestSeconds(ThreadPool& pool, int repetitions, const Body& body) {
 double MeasureReadBandwidth(Stream& stream) {
   OCTET_CHECK(stream.device() == Device::kCpu);
   const Probes probes = ActiveProbes();
-  const Buffer buffer(kReadBytes);
   const int64_t threads = stream.pool().threads();
-  constexpr int64_t kSlices = kReadBytes / kSliceBytes;
+  const int64_t slices = ReadBufferBytes(LastLevelCacheBytes(), MemoryBytes()) / kSliceBytes;
+  const Buffer buffer(slices * kSliceBytes);
   // A page that was never written may be one shared page of zeros, which lives in the cache.
-  for (int64_t at = 0; at < kReadBytes; at += 4096) buffer.data()[at] = std::byte{1};
+  stream.pool().ParallelFor(slices, 1, [&](int64_t slice, int64_t) {
+    std::byte* const begin = buffer.data() + slice * kSliceBytes;
+    for (int64_t at = 0; at < kSliceBytes; at += 4096) begin[at] = std::byte{1};
+  });
   std::atomic<uint64_t> kept{0};  // so that the reads may not be left out
   const double seconds = BestSeconds(stream.pool(), kReadRepetitions, [&](int64_t i, int thread) {
-    const int64_t slice = (i * threads + thread) % kSlices;
+    const int64_t slice = (i * threads + thread) % slices;
     kept += probes.read(buffer.data() + slice * kSliceBytes, kSliceBytes);
   });
   return static_cast<double>(kSliceBytes * threads) / seconds;
