@@ -112,6 +112,7 @@ OCTET_INLINE void AddSums(const AttentionTile& tile, int64_t vector, const int32
 void AttendInt8Block(const AttentionTile& tile, const VisibleBlock& block, float* states) {
   const FetchPace pace = PaceOf(tile, block);
   Ahead ahead(tile, block.next);
+  if (tile.vectors() == 1) ahead.FrontToBack(block.data + tile.k_data);
   ScoreBlock(tile, block, ahead, pace.score);
   LoadScales(tile, block.data);
   for (int64_t v = block.begin; v < block.end; ++v) {

@@ -10,6 +10,7 @@
 //
 // --hot: all blocks are four that stay in the caches: what the instructions alone take.
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -22,12 +23,13 @@
 #include "kernels/attention/attention.h"
 #include "kernels/isa.h"
 #include "kernels/kv_cache/kv_cache.h"
+#include "kernels/roofline/probes.h"
 #include "kernels/roofline/roofline.h"
 
 namespace octet::kernels {
 namespace {
 
-constexpr int64_t kRotatedBytes = int64_t{256} << 20;
+constexpr int64_t kRotatedBytes = int64_t{1280} << 20;  // some last-level caches hold 480 MB
 constexpr int64_t kPrototypes = 4;  // blocks of random tokens that the cache is made of
 
 struct Case {
@@ -57,6 +59,11 @@ std::vector<float> Normal(int64_t count, uint32_t seed) {
   std::vector<float> values(static_cast<size_t>(count));
   for (float& value : values) value = draw(engine);
   return values;
+}
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
 }
 
 class Bench {
@@ -94,16 +101,27 @@ class Bench {
   void Pass() {
     const auto begin = std::chrono::steady_clock::now();
     for (int64_t layer = 0; layer < layers_; ++layer) Run(layer);
-    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-    seconds_.push_back(taken.count() / static_cast<double>(layers_));
+    seconds_.push_back(SecondsOfLayer(begin));
+  }
+
+  // The same bytes, front to back.
+  void ReadPass() {
+    const ReadProbe read = OfActiveIsa<ReadProbe>(ReadPlain, ReadAvx2, ReadAvx512);
+    const int64_t threads = stream_.pool().threads();
+    const int64_t bytes = blocks_ * layout_.block_bytes();
+    const int64_t share = bytes / threads / kBufferAlignment * kBufferAlignment;
+    std::atomic<uint64_t> kept{0};  // so that the reads may not be left out
+    const auto begin = std::chrono::steady_clock::now();
+    for (int64_t layer = 0; layer < layers_; ++layer) {
+      stream_.pool().OnEachThread(
+          [&](int thread) { kept += read(cache_.data() + layer * bytes + thread * share, share); });
+    }
+    read_seconds_.push_back(SecondsOfLayer(begin));
   }
 
   // Of one layer; the first pass was a warm-up.
-  double MedianSeconds() const {
-    std::vector<double> sorted(seconds_.begin() + 1, seconds_.end());
-    std::sort(sorted.begin(), sorted.end());
-    return sorted[sorted.size() / 2];
-  }
+  double MedianSeconds() const { return Median({seconds_.begin() + 1, seconds_.end()}); }
+  double MedianReadSeconds() const { return Median(read_seconds_); }
   double CacheBytes() const { return static_cast<double>(blocks_ * layout_.block_bytes()); }
   double Operations() const {
     const double seen =
@@ -112,6 +130,11 @@ class Bench {
   }
 
  private:
+  double SecondsOfLayer(std::chrono::steady_clock::time_point begin) const {
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+    return taken.count() / static_cast<double>(layers_);
+  }
+
   void FillCache() {
     const int64_t tokens = kPrototypes * kKvBlockTokens;
     const int64_t width = what_.kv_heads * what_.head_dim;
@@ -152,7 +175,7 @@ class Bench {
   std::vector<int32_t> tables_;
   std::vector<AttentionSequence> sequences_;
   std::vector<HeadGroup> groups_;
-  std::vector<double> seconds_;
+  std::vector<double> seconds_, read_seconds_;
 };
 
 void Print(const Case& what, int passes, bool hot, Stream& stream) {
@@ -162,15 +185,18 @@ void Print(const Case& what, int passes, bool hot, Stream& stream) {
   Bench bf16(what, KvFormat::kBF16, hot, stream);
   for (int i = 0; i < passes; ++i) {
     int8.Pass();
+    int8.ReadPass();
     bf16.Pass();
   }
   bandwidth = std::max(bandwidth, MeasureReadBandwidth(stream));
   peak = std::max(peak, MeasureInt8Peak(stream));
   const double seconds = int8.MedianSeconds();
+  const double reading = int8.MedianReadSeconds();
   std::printf(
-      "%-26s %9.1f us, %.2f of %.1f GB/s, %.3f of %.2f TOPS | bf16 %.2f of bandwidth, %.2f times "
-      "int8's time\n",
+      "%-26s %9.1f us, %.2f of %.1f GB/s, plain reading %.1f us (%.2f, %.1f GB/s), %.3f of %.2f "
+      "TOPS | bf16 %.2f of bandwidth, %.2f times int8's time\n",
       what.name, seconds * 1e6, int8.CacheBytes() / seconds / bandwidth, bandwidth * 1e-9,
+      reading * 1e6, reading / seconds, int8.CacheBytes() / reading * 1e-9,
       int8.Operations() / seconds / peak, peak * 1e-12,
       bf16.CacheBytes() / bf16.MedianSeconds() / bandwidth, bf16.MedianSeconds() / seconds);
   std::fflush(stdout);
