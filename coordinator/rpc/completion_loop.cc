@@ -3,6 +3,7 @@
 #include <grpc/support/time.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace octet::rpc {
@@ -32,8 +33,26 @@ void CompletionLoop::OnDone(bool) {
 
 void CompletionLoop::Run() {
   pthread_setname_np(pthread_self(), thread_name_.c_str());
+  Completion* completion = nullptr;
+  for (bool ok = false; Next(&completion, &ok);) {
+    if (completion != nullptr) completion->OnDone(ok);
+    if (wake_at_ == Clock::time_point::max() || Clock::now() < wake_at_) continue;
+    wake_at_ = Clock::time_point::max();
+    on_wake_();
+  }
+}
+
+bool CompletionLoop::Next(Completion** completion, bool* ok) {
+  gpr_timespec until = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+  if (wake_at_ != Clock::time_point::max()) {
+    const std::chrono::nanoseconds left = std::max(wake_at_ - Clock::now(), Clock::duration(0));
+    until =
+        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(left.count(), GPR_TIMESPAN));
+  }
   void* tag = nullptr;
-  for (bool ok = false; queue_->Next(&tag, &ok);) static_cast<Completion*>(tag)->OnDone(ok);
+  const auto status = queue_->AsyncNext(&tag, ok, until);
+  *completion = status == Queue::GOT_EVENT ? static_cast<Completion*>(tag) : nullptr;
+  return status != Queue::SHUTDOWN;
 }
 
 }  // namespace octet::rpc

@@ -6,6 +6,7 @@
 #include <grpcpp/completion_queue.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -36,6 +37,7 @@ class CompletionOf final : public Completion {
 class CompletionLoop final : private Completion {
  public:
   using Queue = grpc::ServerCompletionQueue;
+  using Clock = std::chrono::steady_clock;
   // `on_wake` is called on the thread, which is named `thread_name`.
   CompletionLoop(std::string thread_name, std::unique_ptr<Queue> queue,
                  std::function<void()> on_wake);
@@ -47,9 +49,14 @@ class CompletionLoop final : private Completion {
   Queue* queue() { return queue_.get(); }
   // on_wake is called soon, once for all the wakes until then. Any thread.
   void Wake();
+  // on_wake is called at `time`, to gRPC's millisecond, unless another time was named meanwhile.
+  // From the loop's thread alone, which then sleeps until there and is not woken by another.
+  void WakeAt(Clock::time_point time) { wake_at_ = time; }
 
  private:
   void Run();
+  // The next tag, or null when it is time to wake; false at the end.
+  bool Next(Completion** completion, bool* ok);
   void OnDone(bool ok) override;
 
   const std::string thread_name_;
@@ -57,6 +64,7 @@ class CompletionLoop final : private Completion {
   const std::function<void()> on_wake_;
   std::atomic<bool> woken_{false};  // alarm_ is set and was not told
   grpc::Alarm alarm_;
+  Clock::time_point wake_at_ = Clock::time_point::max();
   std::thread thread_;
 };
 

@@ -77,22 +77,16 @@ void GenerateStreams::Release() {
 }
 
 void GenerateStreams::OnWoken() {
-  {
-    const std::lock_guard lock(mutex_);
-    if (resting_) return;  // the word came before the rest began
-  }
   if (std::chrono::steady_clock::now() < rest_end_) return Rest();
-  AdvanceWoken();
-}
-
-void GenerateStreams::OnRested(bool) {
+  bool was_resting, is_due;
   {
     const std::lock_guard lock(mutex_);
-    resting_ = false;
-    if (woken_.empty()) return;
+    was_resting = std::exchange(resting_, false);
+    is_due = !woken_.empty();
   }
+  if (!is_due) return;
   AdvanceWoken();
-  Rest();  // words come faster than it rests: the next one is on its way
+  if (was_resting) Rest();  // words come faster than it rests: the next one is on its way
 }
 
 void GenerateStreams::Rest() {
@@ -100,9 +94,7 @@ void GenerateStreams::Rest() {
     const std::lock_guard lock(mutex_);
     resting_ = true;
   }
-  const auto left = rest_end_ - std::chrono::steady_clock::now();
-  rest_alarm_.Set(queue(), std::chrono::system_clock::now() + left,
-                  static_cast<rpc::Completion*>(&rested_));
+  loop_.WakeAt(rest_end_);
 }
 
 void GenerateStreams::AdvanceWoken() {

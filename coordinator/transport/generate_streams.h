@@ -3,7 +3,6 @@
 // leaves word. A stream costs memory, no thread.
 #pragma once
 
-#include <grpcpp/alarm.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -61,7 +60,6 @@ class GenerateStreams {
   void Wake(GenerateCall* call);
   void Forget();  // a call is over, and deleted
   void OnWoken();
-  void OnRested(bool ok);
   void Rest();
   void AdvanceWoken();
 
@@ -75,13 +73,11 @@ class GenerateStreams {
   int64_t calls_ = 0;  // awaited ones too
   std::vector<GenerateCall*> woken_;
   bool held_ = false;
-  bool resting_ = false;  // rest_alarm_ is set: nobody needs to wake the thread
+  bool resting_ = false;  // the thread wakes by itself at rest_end_: nobody needs to wake it
 
   // Of the thread alone:
   std::vector<GenerateCall*> advancing_;
   std::chrono::steady_clock::time_point rest_end_{};
-  rpc::CompletionOf<GenerateStreams, &GenerateStreams::OnRested> rested_{this};
-  grpc::Alarm rest_alarm_;
 
   rpc::CompletionLoop loop_;
 };
