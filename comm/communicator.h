@@ -48,11 +48,17 @@ class Communicator {
   virtual void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out,
                              int64_t count, Stream& stream) = 0;
 
+  // Where this rank's roots may be written, before a TreeAllReduce or GatherRoots of the same tree
+  // and count that is the very next call, so that they need not be copied: [roots of this rank,
+  // count] f32, dense. Null where there is no such place: then write them anywhere. Asking again
+  // before that call has the same answer.
+  virtual float* RootsPlace(const ExchangeTree& tree, int64_t count) = 0;
+
   // The first half of a TreeAllReduce, for a kernel that adds the roots itself, in the tree's
   // order, together with what it does next: all ranks' roots [roots of all ranks, count] f32,
   // dense, in rank order, valid until the next call with a stream. Null, with nothing done, where
-  // the sum is better made here (a CPU; messages that go by slices): then call TreeAllReduce. Null
-  // on all ranks or on none.
+  // the sum is better made here (messages that go by slices, or between hosts): then call
+  // TreeAllReduce. Null on all ranks or on none.
   virtual const float* GatherRoots(const ExchangeTree& tree, const float* roots, int64_t count,
                                    Stream& stream) = 0;
 };

@@ -61,6 +61,7 @@ class MessageCommunicator final : public Communicator {
                  std::span<std::byte> recv, Stream& stream) override;
   void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out, int64_t count,
                      Stream& stream) override;
+  float* RootsPlace(const ExchangeTree&, int64_t) override { return nullptr; }
   const float* GatherRoots(const ExchangeTree&, const float*, int64_t, Stream&) override {
     return nullptr;
   }

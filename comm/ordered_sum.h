@@ -1,19 +1,16 @@
-// The sum of partial sums in the order of the tree: the one place where ranks' floats are added.
-// Pure arithmetic on any thread; it knows nothing of how the roots got here.
+// The sum of partial sums in the order of the tree, for an exchange: whose roots lie where, and the
+// sum as work on a device (on the CPU: base/ordered_sum.h). It knows nothing of how the roots got
+// here.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <span>
 
 #include "base/device/stream.h"
+#include "base/ordered_sum.h"
 #include "base/sum_tree.h"
 
 namespace octet::comm {
-
-// Roots of one exchange, over all ranks: every leaf may be a root of its own, and every rank may
-// hold a root where a sum is not over leaves (embedding).
-inline constexpr int64_t kRootsMax = 64;
 
 // Where a rank's roots lie in the rank-ordered list of all roots.
 struct RootShare {
@@ -25,13 +22,6 @@ struct RootShare {
 
 // Checks that `tree` is a program for `ranks` ranks that leaves one sum.
 RootShare ShareOf(const ExchangeTree& tree, int rank, int ranks);
-
-// out[k] = the sum of roots[i][k] over all i in the order of `merges`, for k in [begin, end): after
-// root i, add the two topmost partial sums merges[i] times, left operand + right operand.
-// The bits of out[k] do not depend on begin and end. `out` must not overlap a root.
-// REQUIRES: merges.size() = roots.size() <= kRootsMax; the merges leave exactly one sum.
-void OrderedSum(std::span<const float* const> roots, std::span<const int32_t> merges, int64_t begin,
-                int64_t end, float* out);
 
 // The most partial sums that wait on the stack of a tree's program; a kernel keeps them in
 // registers. Trees are bisections of at most 32 leaves, so that theirs are fewer.

@@ -7,7 +7,6 @@
 
 #include "base/buffer.h"
 #include "base/check.h"
-#include "comm/ordered_sum.h"
 
 namespace octet::comm {
 namespace {
@@ -101,10 +100,16 @@ SharedGroup::SharedGroup(std::shared_ptr<std::byte> region, int rank, int ranks,
       area_bytes_(AreaBytes(limits, ranks)),
       wait_{rank, SpinsFor(ranks, limits.threads_per_rank), stop} {}
 
-std::byte* SharedGroup::BeginRound() {
+// Of the round that is about to begin; may be written.
+std::byte* SharedGroup::NextArea() {
   AwaitAll();
+  return areas_ + ((round_ + 1) & 1) * area_bytes_;
+}
+
+std::byte* SharedGroup::BeginRound() {
+  std::byte* area = NextArea();
   ++round_;
-  return areas_ + (round_ & 1) * area_bytes_;
+  return area;
 }
 
 void SharedGroup::Arrive() {
@@ -169,13 +174,17 @@ void SharedGroup::AllGather(std::span<const std::byte> send, std::span<const int
   }
 }
 
+bool SharedGroup::AllAddAll(const RootShare& share, int64_t count) const {
+  const int64_t bytes = share.total * count * static_cast<int64_t>(sizeof(float));
+  return ranks_ <= kOneShotRanks || bytes <= kOneShotBytesMax;
+}
+
 void SharedGroup::TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out,
                                 int64_t count, Stream& stream) {
   OCTET_CHECK(stream.device() == Device::kCpu);
   const RootShare share = ShareOf(tree, rank_, ranks_);
   OCTET_CHECK_LE(share.own_max * count, limits_.reduce_floats_max);
-  const int64_t bytes = share.total * count * static_cast<int64_t>(sizeof(float));
-  const bool by_all = ranks_ <= kOneShotRanks || bytes <= kOneShotBytesMax;
+  const bool by_all = AllAddAll(share, count);
   const int64_t area_floats = area_bytes_ / static_cast<int64_t>(sizeof(float));
   const int64_t piece_max = area_floats / share.total / kLineFloats * kLineFloats;
   for (int64_t begin = 0; begin < count; begin += piece_max) {
@@ -190,8 +199,41 @@ void SharedGroup::TreeAllReduce(const ExchangeTree& tree, const float* roots, fl
   }
 }
 
+// Whether roots lie in an area as they do in memory: all of them, each on lines of its own.
+bool SharedGroup::FitsAnArea(const RootShare& share, int64_t count) const {
+  const int64_t bytes = share.total * count * static_cast<int64_t>(sizeof(float));
+  return count % kLineFloats == 0 && bytes <= area_bytes_;
+}
+
+float* SharedGroup::RootsPlace(const ExchangeTree& tree, int64_t count) {
+  const RootShare share = ShareOf(tree, rank_, ranks_);
+  if (!FitsAnArea(share, count)) return nullptr;
+  return reinterpret_cast<float*>(NextArea()) + share.first * count;
+}
+
+const float* SharedGroup::GatherRoots(const ExchangeTree& tree, const float* roots, int64_t count,
+                                      Stream& stream) {
+  OCTET_CHECK(stream.device() == Device::kCpu);
+  const RootShare share = ShareOf(tree, rank_, ranks_);
+  OCTET_CHECK_LE(share.own_max * count, limits_.reduce_floats_max);
+  if (!FitsAnArea(share, count) || !AllAddAll(share, count)) return nullptr;
+  auto* area = reinterpret_cast<float*>(BeginRound());
+  PublishRoots({.tree = tree,
+                .share = share,
+                .roots = roots,
+                .root_stride = count,
+                .out = nullptr,
+                .count = count,
+                .pool = stream.pool()},
+               area);
+  Arrive();
+  AwaitAll();
+  return area;
+}
+
 void SharedGroup::PublishRoots(const Piece& piece, float* area) {
   float* own = area + piece.share.first * piece.area_stride();
+  if (piece.roots == own) return;  // they were written in their place
   for (int64_t i = 0; i < piece.share.own; ++i) {
     CopyFloats(own + i * piece.area_stride(), piece.roots + i * piece.root_stride, piece.count,
                piece.pool);

@@ -15,6 +15,7 @@
 #include <memory>
 
 #include "comm/communicator.h"
+#include "comm/ordered_sum.h"
 #include "comm/wait_word.h"
 
 namespace octet::comm {
@@ -42,15 +43,19 @@ class SharedGroup final : public Communicator {
                  std::span<std::byte> recv, Stream& stream) override;
   void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out, int64_t count,
                      Stream& stream) override;
-  const float* GatherRoots(const ExchangeTree&, const float*, int64_t, Stream&) override {
-    return nullptr;
-  }
+  float* RootsPlace(const ExchangeTree& tree, int64_t count) override;
+  const float* GatherRoots(const ExchangeTree& tree, const float* roots, int64_t count,
+                           Stream& stream) override;
 
  private:
   struct Header;
   struct Piece;
 
+  std::byte* NextArea();
   std::byte* BeginRound();
+  // Whether every rank adds up everything, or a slice.
+  bool AllAddAll(const RootShare& share, int64_t count) const;
+  bool FitsAnArea(const RootShare& share, int64_t count) const;
   void Arrive();
   void AwaitAll();
   void SumByAll(const Piece& piece);

@@ -34,6 +34,9 @@ class TimedCommunicator final : public Communicator {
                  std::span<std::byte> recv, Stream& stream) override;
   void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out, int64_t count,
                      Stream& stream) override;
+  float* RootsPlace(const ExchangeTree& tree, int64_t count) override {
+    return inner_->RootsPlace(tree, count);
+  }
   const float* GatherRoots(const ExchangeTree& tree, const float* roots, int64_t count,
                            Stream& stream) override;
 

@@ -13,10 +13,10 @@
 namespace octet::comm {
 namespace {
 
-// About 25 us. A wait that sleeps costs 5 us or more and the ranks of a layer drift apart by some
-// ten, so spinning pays where the peer runs. Where it waits for this very core, the yields let it
-// run.
-constexpr int kSpins = 1000;
+// About 200 us. Ranks that have a core each drift apart by ten to a hundred us in a layer. One that
+// sleeps costs its waker 5 to 15 us, and wakes late, so that the other waits for it in turn: spins
+// are as long as most drifts. Where the peer waits for this very core, the yields let it run.
+constexpr int kSpins = 8000;
 constexpr int kSpinsPerYield = 50;  // about 1 us
 
 // Not the private futex: the waiters may be of other processes.

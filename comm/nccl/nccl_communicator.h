@@ -77,6 +77,7 @@ class NcclCommunicator final : public Communicator {
                  std::span<std::byte> recv, Stream& stream) override;
   void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out, int64_t count,
                      Stream& stream) override;
+  float* RootsPlace(const ExchangeTree&, int64_t) override { return nullptr; }
   const float* GatherRoots(const ExchangeTree& tree, const float* roots, int64_t count,
                            Stream& stream) override;
 

@@ -71,7 +71,11 @@ void AddRow(float* residual, const float* delta, int64_t hidden) {
   for (int64_t i = 0; i < hidden; ++i) residual[i] += delta[i];
 }
 
-constexpr NormBody kBody = {RmsNormRow, LayerNormRow, AddRow};
+void AddSumRow(float* __restrict residual, const float* left, const float* right, int64_t hidden) {
+  for (int64_t i = 0; i < hidden; ++i) residual[i] += left[i] + right[i];
+}
+
+constexpr NormBody kBody = {RmsNormRow, LayerNormRow, AddRow, AddSumRow};
 
 }  // namespace
 }  // namespace octet::kernels

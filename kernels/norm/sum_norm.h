@@ -3,7 +3,7 @@
 //
 // It has the bits of the ordered sum followed by AddNorm, so that whoever calls it may choose
 // between the two by the size of a step. It saves a launch, and reading and writing delta: 8 bytes
-// an element. There is no CPU form: where none is linked, callers take the two steps.
+// an element. Where a device's form is not linked, callers take the two steps.
 #pragma once
 
 #include "base/sum_tree.h"
@@ -17,8 +17,13 @@ struct SumAddNormArgs {
   const ExchangeTree* tree = nullptr;  // read before the call returns
 };
 
-namespace cuda {
 // residual += the sum of the roots, then delta_bias if there is one; y = Norm(residual)
+void SumAddNorm(const SumAddNormArgs& args, Stream& stream);
+
+namespace cpu {
+void SumAddNorm(const SumAddNormArgs& args, Stream& stream);
+}  // namespace cpu
+namespace cuda {
 OCTET_CUDA_OP void SumAddNorm(const SumAddNormArgs& args, Stream& stream);
 }  // namespace cuda
 

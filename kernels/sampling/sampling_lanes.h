@@ -63,6 +63,66 @@ float SumExp(const float* logits, int64_t count, float max) {
   return ReduceSum(sums);
 }
 
+#if defined(__AVX512F__)
+
+// Eight counters, each in the low half of a 64-bit lane; what the high halves hold does not matter.
+struct PhiloxEight {
+  __m512i c[4];
+
+  OCTET_INLINE void Round(__m512i key0, __m512i key1) {
+    constexpr int kXorOfThree = 0x96;
+    constexpr auto kHighToLow = static_cast<_MM_PERM_ENUM>(0xf5);
+    const __m512i a = _mm512_mul_epu32(c[0], _mm512_set1_epi64(kPhiloxMultiplier0));
+    const __m512i b = _mm512_mul_epu32(c[2], _mm512_set1_epi64(kPhiloxMultiplier1));
+    c[0] = _mm512_ternarylogic_epi64(_mm512_shuffle_epi32(b, kHighToLow), c[1], key0, kXorOfThree);
+    c[2] = _mm512_ternarylogic_epi64(_mm512_shuffle_epi32(a, kHighToLow), c[3], key1, kXorOfThree);
+    c[1] = b;
+    c[3] = a;
+  }
+  // Words `first` and first + 1 of each counter in its lane.
+  OCTET_INLINE __m512i Pair(int first) const {
+    return _mm512_mask_blend_epi32(0xaaaa, c[first], _mm512_slli_epi64(c[first + 1], 32));
+  }
+};
+
+bool Noise(uint64_t seed, uint64_t position, uint32_t index, uint32_t sample_index, uint32_t limit,
+           uint32_t* words) {
+  const __m512i count = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+  PhiloxEight halves[2];
+  for (int half = 0; half < 2; ++half) {
+    halves[half] = {_mm512_set1_epi64(static_cast<int64_t>(position)),
+                    _mm512_set1_epi64(static_cast<int64_t>(position >> 32)),
+                    _mm512_add_epi64(_mm512_set1_epi64(int64_t{index} + 8 * half), count),
+                    _mm512_set1_epi64(sample_index)};
+  }
+  auto key0 = static_cast<uint32_t>(seed);
+  auto key1 = static_cast<uint32_t>(seed >> 32);
+#pragma GCC unroll 10
+  for (int round = 0; round < kPhiloxRounds; ++round) {
+    for (PhiloxEight& half : halves) half.Round(_mm512_set1_epi64(key0), _mm512_set1_epi64(key1));
+    key0 += kPhiloxWeyl0;
+    key1 += kPhiloxWeyl1;
+  }
+  const __m512i limits = _mm512_set1_epi32(static_cast<int>(limit));
+  unsigned below = 0;
+  for (const PhiloxEight& half : halves) {
+    below |= _mm512_cmple_epu32_mask(half.Pair(0), limits) |
+             _mm512_cmple_epu32_mask(half.Pair(2), limits);
+  }
+  if (below == 0) return false;
+  const __m512i first_four = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+  const __m512i last_four = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+  for (int half = 0; half < 2; ++half) {
+    const __m512i left = halves[half].Pair(0), right = halves[half].Pair(2);
+    uint32_t* out = words + 32 * half;
+    _mm512_storeu_si512(out, _mm512_permutex2var_epi64(left, first_four, right));
+    _mm512_storeu_si512(out + 16, _mm512_permutex2var_epi64(left, last_four, right));
+  }
+  return true;
+}
+
+#else
+
 // Sixteen counters at once, by word: c[w][lane].
 struct PhiloxLanes {
   uint32_t c[4][kLanes];
@@ -70,20 +130,11 @@ struct PhiloxLanes {
 
 // The high and low words of x * m.
 OCTET_INLINE void MultiplyWords(const uint32_t* x, uint32_t m, uint32_t* high, uint32_t* low) {
-#if defined(__AVX512F__)
-  const __m512i value = _mm512_loadu_si512(x);
-  const __m512i factor = _mm512_set1_epi32(static_cast<int>(m));
-  const __m512i even = _mm512_mul_epu32(value, factor);
-  const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(value, 32), factor);
-  _mm512_storeu_si512(low, _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32)));
-  _mm512_storeu_si512(high, _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd));
-#else
   for (int i = 0; i < kLanes; ++i) {
     const uint64_t product = uint64_t{x[i]} * m;
     high[i] = static_cast<uint32_t>(product >> 32);
     low[i] = static_cast<uint32_t>(product);
   }
-#endif
 }
 
 bool Noise(uint64_t seed, uint64_t position, uint32_t index, uint32_t sample_index, uint32_t limit,
@@ -119,6 +170,8 @@ bool Noise(uint64_t seed, uint64_t position, uint32_t index, uint32_t sample_ind
   }
   return true;
 }
+
+#endif
 
 constexpr SamplingBody kBody = {MaxOf, Noise, Weigh, MassOf, SumExp};
 

@@ -43,6 +43,35 @@ void CheckReduce(Communicator& comm, const TreeCase& sum, Stream& stream) {
       << "rank " << comm.rank() << " of " << comm.size() << ", count " << count;
 }
 
+// The same by roots that are written in their place, where there is one: gathered where ranks
+// gather, and summed. Twice each, so that one exchange meets the next.
+void CheckReduceInPlace(Communicator& comm, const TreeCase& sum, Stream& stream) {
+  if (stream.device() != Device::kCpu) return;
+  const auto count = static_cast<int64_t>(sum.sum.size());
+  for (int turn = 0; turn < 4; ++turn) {
+    std::vector<float> elsewhere = sum.roots[comm.rank()];
+    float* roots = comm.RootsPlace(sum.exchange, count);
+    EXPECT_EQ(roots, comm.RootsPlace(sum.exchange, count));
+    if (roots != nullptr) {
+      std::copy(elsewhere.begin(), elsewhere.end(), roots);
+    } else {
+      roots = elsewhere.data();
+    }
+    std::vector<float> out(count);
+    const float* gathered =
+        turn % 2 == 0 ? comm.GatherRoots(sum.exchange, roots, count, stream) : nullptr;
+    if (gathered == nullptr) {
+      comm.TreeAllReduce(sum.exchange, roots, out.data(), count, stream);
+    } else {
+      for (int64_t k = 0; k < count; ++k) {
+        out[k] = ScalarTreeSum(gathered + k, count, sum.exchange.merges);
+      }
+    }
+    EXPECT_TRUE(SameBits(out, sum.sum))
+        << "rank " << comm.rank() << " of " << comm.size() << ", count " << count;
+  }
+}
+
 // Parts of [ranks] bytes whose content follows from `seed`.
 void CheckGather(Communicator& comm, const std::vector<int64_t>& bytes_of_rank, uint64_t seed,
                  Stream& stream) {
@@ -98,7 +127,10 @@ TEST_P(CommunicatorParity, TreeAllReduceHasTheBitsOfTheUnshardedSum) {
     }
   }
   OnRanks([&](Communicator& comm, Stream& stream) {
-    for (const TreeCase& sum : sums) CheckReduce(comm, sum, stream);
+    for (const TreeCase& sum : sums) {
+      CheckReduce(comm, sum, stream);
+      CheckReduceInPlace(comm, sum, stream);
+    }
   });
 }
 
@@ -204,6 +236,7 @@ TEST_P(CommunicatorParity, ThousandMixedCallsBackToBack) {
           break;
         default:
           CheckReduce(comm, sums[(draw >> 16) % sums.size()], stream);
+          CheckReduceInPlace(comm, sums[(draw >> 16) % sums.size()], stream);
       }
     }
   });

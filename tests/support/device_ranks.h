@@ -33,6 +33,7 @@ class DeviceRank final : public comm::Communicator {
                      Stream& stream) override {
     Later(stream, [=, this, &tree] { inner_->TreeAllReduce(tree, roots, out, count, host_); });
   }
+  float* RootsPlace(const ExchangeTree&, int64_t) override { return nullptr; }
   const float* GatherRoots(const ExchangeTree&, const float*, int64_t, Stream&) override {
     return nullptr;
   }

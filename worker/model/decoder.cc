@@ -11,6 +11,7 @@
 #include "kernels/kv_cache/rope_append.h"
 #include "kernels/norm/head_norm.h"
 #include "kernels/rope/rope.h"
+#include "worker/model/all_reduce_norm.h"
 
 namespace octet::worker {
 
@@ -48,15 +49,9 @@ void Decoder::Project(const kernels::LinearShape& shape, const std::byte* weight
                   *stream_);
 }
 
-// A root that is alone is the sum, and a device reads it where it is.
-const float* Decoder::SumOfRoots(const ExchangeTree& tree, int64_t rows) {
-  const int64_t count = rows * spec_.hidden;
-  const bool is_alone = tree.merges.size() == 1;
-  const float* root =
-      is_alone ? comm_->GatherRoots(tree, buffers_.roots, count, *stream_) : nullptr;
-  if (root != nullptr) return root;
-  comm_->TreeAllReduce(tree, buffers_.roots, buffers_.delta, count, *stream_);
-  return buffers_.delta;
+float* Decoder::RootsFor(const ExchangeTree& tree, int64_t rows) {
+  float* place = comm_->RootsPlace(tree, rows * spec_.hidden);
+  return place != nullptr ? place : buffers_.roots;
 }
 
 const LinearInput& Decoder::Ordered(const int32_t* order, int64_t rows) {
@@ -73,10 +68,10 @@ const LinearInput& Decoder::Ordered(const int32_t* order, int64_t rows) {
   return ordered;
 }
 
-void Decoder::ProjectAttention(const LayerWeights& layer, int64_t rows) {
+void Decoder::ProjectAttention(const LayerWeights& layer, int64_t rows, float* roots) {
   const DecoderBuffers& b = buffers_;
   const kernels::LinearShape& o = weights_.shapes.o;
-  if (layer.o_order == nullptr) return Project(o, layer.o, nullptr, b.attention, rows, b.roots);
+  if (layer.o_order == nullptr) return Project(o, layer.o, nullptr, b.attention, rows, roots);
   kernels::GatherColumns({.x = b.attention.values,
                           .order = layer.o_order,
                           .y = b.attention_places,
@@ -85,7 +80,7 @@ void Decoder::ProjectAttention(const LayerWeights& layer, int64_t rows) {
                           .y_stride = o.inputs,
                           .x_width = shard_.heads() * spec_.head_dim},
                          *stream_);
-  Project(o, layer.o, nullptr, b.attention_places, {}, rows, b.roots);
+  Project(o, layer.o, nullptr, b.attention_places, {}, rows, roots);
 }
 
 const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
@@ -139,8 +134,9 @@ const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBat
                       .block_tables = batch.block_tables,
                       .y = b.attention.Rows(batch.rows)},
                      *stream_);
-  ProjectAttention(layer, batch.rows);
-  return SumOfRoots(shard_.attention_exchange, batch.rows);
+  float* roots = RootsFor(shard_.attention_exchange, batch.rows);
+  ProjectAttention(layer, batch.rows, roots);
+  return roots;
 }
 
 void Decoder::Activate(int64_t rows) {
@@ -161,25 +157,26 @@ const float* Decoder::MlpBlock(const LayerWeights& layer, int64_t rows) {
   Project(weights_.shapes.gate_up, layer.gate_up, layer.gate_up_bias,
           Ordered(layer.gate_up_order, rows), rows, b.gate_up);
   Activate(rows);
-  Project(weights_.shapes.down, layer.down, nullptr, b.gated, rows, b.roots);
-  return SumOfRoots(shard_.ffn_exchange, rows);
+  float* roots = RootsFor(shard_.ffn_exchange, rows);
+  Project(weights_.shapes.down, layer.down, nullptr, b.gated, rows, roots);
+  return roots;
 }
 
 // The rows' tokens into the residual stream, and the angles of their positions.
 void Decoder::Embed(const ForwardBatch& batch) {
   const DecoderBuffers& b = buffers_;
   const int64_t rows = batch.rows;
+  float* roots = RootsFor(shard_.embedding_exchange, rows);
   kernels::Embedding({.table = weights_.embedding,
                       .dtype = weights_.embedding_dtype,
                       .token_begin = shard_.vocab_begin,
                       .token_end = shard_.vocab_end,
                       .tokens = batch.tokens,
-                      .out = b.roots,
+                      .out = roots,
                       .rows = rows,
                       .hidden = spec_.hidden},
                      *stream_);
-  comm_->TreeAllReduce(shard_.embedding_exchange, b.roots, b.residual, rows * spec_.hidden,
-                       *stream_);
+  comm_->TreeAllReduce(shard_.embedding_exchange, roots, b.residual, rows * spec_.hidden, *stream_);
   if (spec_.position_rows > 0) {
     kernels::AddPositions({.table = weights_.positions,
                            .dtype = weights_.embedding_dtype,
@@ -230,18 +227,18 @@ void Decoder::Forward(const ForwardBatch& batch, std::byte* cache) {
                  .centered = norm.centered,
                  .bias = weights_.layers[0].attention_norm.bias},
                 *stream_);
-  const auto add_norm = [&](const float* delta, const float* delta_bias,
+  const auto add_norm = [&](const ExchangeTree& tree, const float* roots, const float* delta_bias,
                             const NormWeights& weights) {
-    norm.delta = delta;
     norm.delta_bias = delta_bias;
     norm.weight = weights.weight;
     norm.bias = weights.bias;
-    kernels::AddNorm(norm, *stream_);
+    TreeAllReduceAddNorm(*comm_, {.tree = &tree, .roots = roots, .delta = b.delta, .norm = norm},
+                         *stream_);
   };
   for (int64_t i = 0; i < spec_.layers; ++i) {
     const LayerWeights& layer = weights_.layers[i];
     const float* attention = AttentionBlock(layer, batch, cache + i * layer_cache_bytes);
-    add_norm(attention, layer.o_bias, layer.mlp_norm);
+    add_norm(shard_.attention_exchange, attention, layer.o_bias, layer.mlp_norm);
 
     const float* mlp = MlpBlock(layer, batch.rows);
     const bool is_last = i + 1 == spec_.layers;
@@ -249,7 +246,7 @@ void Decoder::Forward(const ForwardBatch& batch, std::byte* cache) {
       norm.y = b.normed.values;
       norm.out = {};
     }
-    add_norm(mlp, layer.down_bias,
+    add_norm(shard_.ffn_exchange, mlp, layer.down_bias,
              is_last ? weights_.final_norm : weights_.layers[i + 1].attention_norm);
   }
 }

@@ -87,14 +87,17 @@ class Decoder {
   void Embed(const ForwardBatch& batch);
   kernels::AddNormArgs NormArgsOf(int64_t rows) const;
   void Activate(int64_t rows);
-  // Both return where the block's [rows, hidden] are, to be added to the residual.
+  // Both return this rank's roots of the block, [roots, rows, hidden] f32, whose sum is to be added
+  // to the residual.
   const float* AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
                               std::byte* cache);
   const float* MlpBlock(const LayerWeights& layer, int64_t rows);
   // The normed rows in this order, or as they are where there is none.
   const LinearInput& Ordered(const int32_t* order, int64_t rows);
-  void ProjectAttention(const LayerWeights& layer, int64_t rows);
-  const float* SumOfRoots(const ExchangeTree& tree, int64_t rows);
+  void ProjectAttention(const LayerWeights& layer, int64_t rows, float* roots);
+  // Where the roots of a row-parallel linear, or the embedding, are written: where the
+  // communicator wants them, if it does.
+  float* RootsFor(const ExchangeTree& tree, int64_t rows);
   // Empty `rows` have the linear read f32 values instead.
   void Project(const kernels::LinearShape& shape, const std::byte* weights, const float* bias,
                const float* x, const kernels::ActivationRows& x_rows, int64_t rows, float* out);

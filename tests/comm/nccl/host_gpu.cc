@@ -65,8 +65,8 @@ namespace comm {
 
 void cuda::OrderedSum(const OrderedSumArgs& args, Stream&) {
   const std::vector<int32_t> merges(args.merges.begin(), args.merges.begin() + args.root_count);
-  comm::OrderedSum({args.roots.data(), static_cast<size_t>(args.root_count)}, merges, 0, args.count,
-                   args.out);
+  octet::OrderedSum({args.roots.data(), static_cast<size_t>(args.root_count)}, merges, 0,
+                    args.count, args.out);
 }
 
 void cuda::CopyBytes(const CopyBytesArgs& args, Stream&) { Copy(args.to, args.from, args.bytes); }

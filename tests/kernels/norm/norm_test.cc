@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "base/ordered_sum.h"
 #include "kernels/norm/head_norm.h"
+#include "kernels/norm/sum_norm.h"
 #include "tests/kernels/norm/norm_cases.h"
 #include "tests/kernels/random.h"
 
@@ -99,6 +101,39 @@ TEST(NormTest, FusedAddIsAddThenNorm) {
                        stream);
       EXPECT_EQ(residual, biased);
       EXPECT_EQ(y, Norm(biased, weight, 1));
+    }
+  }
+}
+
+// The sum by base/ordered_sum.h, then AddNorm; more than a block of a row wide.
+TEST(NormTest, SumAddNormIsSumThenAddNorm) {
+  const int64_t rows = 3, hidden = 1100, count = rows * hidden;
+  const std::vector<float> x = Normal(count, 1);
+  const std::vector<float> weight = Normal(hidden, 3);
+  const std::vector<std::vector<int32_t>> programs = {{0}, {0, 1}, {0, 1, 0, 2}, {0, 0, 2}};
+  for (const std::vector<int32_t>& merges : programs) {
+    const auto root_count = static_cast<int32_t>(merges.size());
+    const std::vector<float> roots = Normal(root_count * count, 5);
+    const ExchangeTree tree = {.roots_of_rank = {root_count}, .merges = merges};
+    std::vector<const float*> pointers;
+    for (int64_t i = 0; i < root_count; ++i) pointers.push_back(roots.data() + i * count);
+    std::vector<float> delta(count);
+    OrderedSum(pointers, merges, 0, count, delta.data());
+    for (Isa isa : AvailableIsas()) {
+      IsaScope scope(isa);
+      ThreadPool pool(2);
+      Stream stream(&pool);
+      std::vector<float> residual = x, y(count), in_one = x, y_in_one(count);
+      AddNormArgs args = {residual.data(), delta.data(), weight.data(), y.data(), rows,
+                          hidden,          kEps};
+      args.delta_bias = weight.data();
+      kernels::AddNorm(args, stream);
+      args.residual = in_one.data();
+      args.delta = nullptr;
+      args.y = y_in_one.data();
+      SumAddNorm({args, roots.data(), &tree}, stream);
+      EXPECT_TRUE(SameBits(in_one, residual)) << root_count << " roots";
+      EXPECT_TRUE(SameBits(y_in_one, y)) << root_count << " roots";
     }
   }
 }

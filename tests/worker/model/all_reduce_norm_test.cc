@@ -3,23 +3,22 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <thread>
 #include <vector>
 
 #include "comm/single.h"
 #include "comm/threads.h"
-#include "kernels/norm/sum_norm.h"
 
 namespace octet {
 namespace {
 
-int sums_in_one_kernel = 0;
 constexpr int64_t kRows = 3;
 constexpr int64_t kHidden = 40;
 const ExchangeTree kTwoRoots = {.roots_of_rank = {2}, .merges = {0, 1}};
 
-// As NcclCommunicator does with few bytes, on the memory of the CPU.
-class GatheringCommunicator final : public comm::Communicator {
+// Gathers nothing, as where sums go by slices.
+class SummingCommunicator final : public comm::Communicator {
  public:
   int rank() const override { return 0; }
   int size() const override { return 1; }
@@ -31,14 +30,18 @@ class GatheringCommunicator final : public comm::Communicator {
   }
   void TreeAllReduce(const ExchangeTree& tree, const float* roots, float* out, int64_t count,
                      Stream& stream) override {
+    ++sums_;
     single_.TreeAllReduce(tree, roots, out, count, stream);
   }
-  const float* GatherRoots(const ExchangeTree&, const float* roots, int64_t, Stream&) override {
-    return roots;
+  float* RootsPlace(const ExchangeTree&, int64_t) override { return nullptr; }
+  const float* GatherRoots(const ExchangeTree&, const float*, int64_t, Stream&) override {
+    return nullptr;
   }
+  int sums() const { return sums_; }
 
  private:
   comm::SingleCommunicator single_;
+  int sums_ = 0;
 };
 
 // [count], different everywhere.
@@ -75,75 +78,70 @@ Normed SumAndNorm(comm::Communicator& comm) {
   return result;
 }
 
-TEST(AllReduceNormTest, TakesOneKernelWhereRootsAreGatheredElseTwoSteps) {
-  comm::SingleCommunicator single;  // gathers nothing on a CPU
-  const Normed in_steps = SumAndNorm(single);
-  EXPECT_EQ(sums_in_one_kernel, 0);
-  GatheringCommunicator gathering;
-  const Normed in_one = SumAndNorm(gathering);
-  EXPECT_EQ(sums_in_one_kernel, 1);
-  EXPECT_EQ(in_one, in_steps);
+TEST(AllReduceNormTest, AddsGatheredRootsElseTakesTwoSteps) {
+  SummingCommunicator summing;
+  const Normed in_steps = SumAndNorm(summing);
+  EXPECT_EQ(summing.sums(), 1);
+  comm::SingleCommunicator single;
+  EXPECT_EQ(SumAndNorm(single), in_steps);
 
   // And they are what they should be: the first element by hand.
   const float expected = 0.5f + (0.5f + (0.5f - 0.013f * static_cast<float>(kRows * kHidden % 97)));
   EXPECT_EQ(in_steps.residual[0], expected + 0.5f);
 }
 
-// Rows enough for several runs, the last a short one, give what all of them at once give.
-TEST(AllReduceNormTest, RunsOfRowsKeepTheBits) {
-  constexpr int64_t kManyRows = 300;
-  constexpr int64_t kWide = 1000;
-  constexpr int64_t kCount = kManyRows * kWide;
+// Rows that go in several runs, the last a short one, and rows few enough to be written where the
+// other rank reads them, give what a sum made at once gives.
+void CompareWithOneSum(int64_t rows, bool expect_place) {
+  constexpr int64_t kWide = 1008;
+  const int64_t count = rows * kWide;
   const ExchangeTree tree = {.roots_of_rank = {1, 1}, .merges = {0, 1}};
-  const std::vector<float> roots[2] = {Ramp(kCount, -0.013f), Ramp(kCount, 0.57f)};
+  const std::vector<float> roots[2] = {Ramp(count, -0.013f), Ramp(count, 0.57f)};
   const std::vector<float> weight = Ramp(kWide, 0.11f);
   ThreadPool pools[] = {ThreadPool(1), ThreadPool(1), ThreadPool(1)};
   const auto norm_of = [&](Normed& to) {
-    to = {Ramp(kCount, 0.37f), std::vector<float>(kCount)};
+    to = {Ramp(count, 0.37f), std::vector<float>(count)};
     return kernels::AddNormArgs{.residual = to.residual.data(),
                                 .weight = weight.data(),
                                 .y = to.y.data(),
-                                .rows = kManyRows,
+                                .rows = rows,
                                 .hidden = kWide};
   };
   Normed whole;
-  std::vector<float> sum(kCount);
-  for (int64_t i = 0; i < kCount; ++i) sum[i] = roots[0][i] + roots[1][i];
+  std::vector<float> sum(count);
+  for (int64_t i = 0; i < count; ++i) sum[i] = roots[0][i] + roots[1][i];
   kernels::AddNormArgs at_once = norm_of(whole);
   at_once.delta = sum.data();
   Stream stream(&pools[2]);
   kernels::AddNorm(at_once, stream);
 
-  comm::ThreadGroup group(2, {.reduce_floats_max = kCount});
+  comm::ThreadGroup group(2, {.reduce_floats_max = count});
   const auto run = [&](int rank) {
     Stream own(&pools[rank]);
-    Normed result;
-    std::vector<float> delta(kCount);
-    worker::TreeAllReduceAddNorm(group.communicator(rank),
-                                 {.tree = &tree,
-                                  .roots = roots[rank].data(),
-                                  .delta = delta.data(),
-                                  .norm = norm_of(result)},
-                                 own);
-    EXPECT_EQ(result, whole);
+    comm::Communicator& comm = group.communicator(rank);
+    // Twice: the area of the first is read while the second's is written.
+    for (int turn = 0; turn < 2; ++turn) {
+      Normed result;
+      std::vector<float> delta(count);
+      const float* own_roots = roots[rank].data();
+      float* place = comm.RootsPlace(tree, count);
+      EXPECT_EQ(place != nullptr, expect_place);
+      if (place != nullptr) {
+        std::copy(roots[rank].begin(), roots[rank].end(), place);
+        own_roots = place;
+      }
+      worker::TreeAllReduceAddNorm(
+          comm, {.tree = &tree, .roots = own_roots, .delta = delta.data(), .norm = norm_of(result)},
+          own);
+      EXPECT_EQ(result, whole);
+    }
   };
   std::thread other(run, 1);
   run(0);
   other.join();
 }
+TEST(AllReduceNormTest, RunsOfRowsKeepTheBits) { CompareWithOneSum(300, false); }
+TEST(AllReduceNormTest, RootsInTheirPlaceKeepTheBits) { CompareWithOneSum(32, true); }
 
 }  // namespace
-
-// Stands in for the kernel.
-void kernels::cuda::SumAddNorm(const SumAddNormArgs& args, Stream& stream) {
-  ++sums_in_one_kernel;
-  std::vector<float> delta(args.norm.rows * args.norm.hidden);
-  comm::SingleCommunicator single;
-  single.TreeAllReduce(*args.tree, args.roots, delta.data(), static_cast<int64_t>(delta.size()),
-                       stream);
-  AddNormArgs norm = args.norm;
-  norm.delta = delta.data();
-  kernels::AddNorm(norm, stream);
-}
-
 }  // namespace octet
