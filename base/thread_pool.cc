@@ -16,6 +16,10 @@ namespace {
 // ops of a layer.
 constexpr int kSpins = 4000;
 
+constexpr int64_t kLineBytes = 64;
+// Asked for in place of one pause, so that a job that begins is seen about as soon.
+constexpr int64_t kAheadBytes = 8 * kLineBytes;
+
 inline void Pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -58,7 +62,41 @@ class alignas(64) GrainRun {
   std::atomic<uint64_t> ends_{0};
 };
 
+// How far one thread has come with what is expected.
+class alignas(64) ReadAhead {
+ public:
+  void Take(const ExpectedRead& read, int thread, int threads) {
+    if (read.data == data_) return;
+    data_ = read.data;
+    const ExpectedRead::Share share = read.ShareOf(thread, threads);
+    at_ = share.begin;
+    end_ = share.end;
+  }
+
+  // Waits for a moment, of use if there is one. Addresses, as the memory may be gone.
+  void PauseOrRead() {
+    if (at_ >= end_) return Pause();
+    const auto base = reinterpret_cast<uintptr_t>(data_);
+    const int64_t end = std::min(end_, at_ + kAheadBytes);
+    for (; at_ < end; at_ += kLineBytes) {
+      const uintptr_t line = base + static_cast<uintptr_t>(at_);
+      __builtin_prefetch(reinterpret_cast<const void*>(line), 0, 2);  // into L2
+    }
+  }
+
+ private:
+  const std::byte* data_ = nullptr;
+  int64_t at_ = 0;
+  int64_t end_ = 0;
+};
+
 }  // namespace
+
+ExpectedRead::Share ExpectedRead::ShareOf(int thread, int threads) const {
+  const auto at = [&](int64_t t) { return std::min(bytes, t * items / threads * item_bytes); };
+  const int64_t begin = at(thread);
+  return {begin, std::min(at(thread + 1), begin + kShareBytesMax)};
+}
 
 struct ThreadPool::State {
   int threads = 1;
@@ -79,6 +117,9 @@ struct ThreadPool::State {
   bool on_each = false;
   std::vector<GrainRun> runs;  // [threads]
   std::atomic<int> busy{0};
+
+  ExpectedRead expected;         // changes between jobs alone
+  std::vector<ReadAhead> ahead;  // [threads]
 
   void Work(int thread) {
     if (on_each) {
@@ -102,7 +143,7 @@ struct ThreadPool::State {
     for (;;) {
       for (int i = 0; spin && i < kSpins; ++i) {
         if (generation.load(std::memory_order_acquire) != seen) break;
-        Pause();
+        ahead[thread].PauseOrRead();
       }
       if (generation.load(std::memory_order_acquire) == seen) {
         std::unique_lock lock(mutex);
@@ -113,7 +154,17 @@ struct ThreadPool::State {
       seen = generation.load(std::memory_order_acquire);
       if (stop.load(std::memory_order_acquire)) return;
       Work(thread);
+      ahead[thread].Take(expected, thread, threads);
       busy.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  // The caller's part of a job.
+  void RunHere() {
+    Work(0);
+    ahead[0].Take(expected, 0, threads);
+    while (busy.load(std::memory_order_acquire) != 0) {
+      spin ? ahead[0].PauseOrRead() : std::this_thread::yield();
     }
   }
 
@@ -130,6 +181,7 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   OCTET_CHECK_GE(threads, 1);
   state_->threads = threads;
   state_->runs = std::vector<GrainRun>(static_cast<size_t>(threads));
+  state_->ahead = std::vector<ReadAhead>(static_cast<size_t>(threads));
   state_->spin = threads <= static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   for (int i = 1; i < threads; ++i) state_->workers.emplace_back([this, i] { state_->Loop(i); });
 }
@@ -141,6 +193,8 @@ ThreadPool::~ThreadPool() {
 }
 
 int ThreadPool::threads() const { return state_->threads; }
+
+void ThreadPool::Expect(const ExpectedRead& read) { state_->expected = read; }
 
 void ThreadPool::Run(int64_t count, int64_t grain, Function function, const void* body) {
   if (count <= 0) return;
@@ -164,10 +218,7 @@ void ThreadPool::Run(int64_t count, int64_t grain, Function function, const void
   }
   s.busy.store(s.threads - 1, std::memory_order_relaxed);
   s.Start();
-  s.Work(0);
-  while (s.busy.load(std::memory_order_acquire) != 0) {
-    s.spin ? Pause() : std::this_thread::yield();
-  }
+  s.RunHere();
 }
 
 void ThreadPool::RunOnEach(Function function, const void* body) {
@@ -177,10 +228,7 @@ void ThreadPool::RunOnEach(Function function, const void* body) {
   s.on_each = true;
   s.busy.store(s.threads - 1, std::memory_order_relaxed);
   if (s.threads > 1) s.Start();
-  s.Work(0);
-  while (s.busy.load(std::memory_order_acquire) != 0) {
-    s.spin ? Pause() : std::this_thread::yield();
-  }
+  s.RunHere();
 }
 
 }  // namespace octet

@@ -2,10 +2,27 @@
 // runs an item can not change a bit. Idle threads spin for a moment, then block.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
 namespace octet {
+
+// What a job to come is going to read: items that follow each other in memory.
+struct ExpectedRead {
+  const std::byte* data = nullptr;
+  int64_t bytes = 0;
+  int64_t items = 0;
+  int64_t item_bytes = 0;  // the last item may be shorter
+
+  struct Share {
+    int64_t begin = 0;  // bytes from `data`
+    int64_t end = 0;
+  };
+  // What a thread reads first of the items that it will be dealt: half of a small L2 cache.
+  static constexpr int64_t kShareBytesMax = int64_t{256} << 10;
+  Share ShareOf(int thread, int threads) const;
+};
 
 class ThreadPool {
  public:
@@ -39,6 +56,11 @@ class ThreadPool {
                  int64_t) { (*static_cast<const Body*>(b))(static_cast<int>(thread)); },
               &body);
   }
+
+  // From now on a thread that has nothing to do, between jobs or at the end of one, asks for its
+  // share of `read` to come to its cache, once. A hint: no result depends on it, and memory that is
+  // not read after all, or no longer there, does no harm. Not while a job runs.
+  void Expect(const ExpectedRead& read);
 
  private:
   using Function = void (*)(const void* body, int64_t begin, int64_t end);

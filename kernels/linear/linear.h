@@ -69,6 +69,12 @@ int64_t PackedLinearBytes(const LinearShape& shape);
 void PackLinearRows(const LinearShape& shape, int64_t row_begin, const NeutralRows& rows,
                     std::byte* packed);
 
+// Packed weights and what they are.
+struct PackedLinear {
+  const LinearShape* shape = nullptr;
+  const std::byte* weights = nullptr;
+};
+
 inline constexpr int64_t kLinearArrivals = 4096;
 
 struct LinearArgs {
@@ -86,6 +92,9 @@ struct LinearArgs {
   // CUDA: [kLinearArrivals] zero before the first call that is given them, zero again after each,
   // and of one stream. Null: what thread blocks leave is added by one more launch. The same bits.
   uint32_t* arrivals = nullptr;
+  // CPU: what the next linear will be, or nothing. A hint, which changes no bit: threads that wait
+  // meanwhile ask memory for the first of the weights that they will be dealt then.
+  PackedLinear next;
 };
 
 // Of the device that shape.layout is for. There, `rows_format` is that of LinearArgs::activations:

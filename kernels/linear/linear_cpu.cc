@@ -140,6 +140,17 @@ void PrepareRows(const LinearArgs& args, const Workspace& workspace, const Famil
   pool.ParallelFor(blocks * slices, 1, prepare);
 }
 
+// Of the next linear each thread will take the panels from its own first one on (ParallelFor).
+// Where there are more rows, reading is not what they wait for.
+ExpectedRead ReadOf(const PackedLinear& linear, int64_t rows) {
+  if (linear.shape == nullptr || rows >= kTileUnitRowsMin) return {};
+  const PanelLayout layout = PanelLayout::Of(*linear.shape);
+  return {.data = linear.weights,
+          .bytes = PackedLinearBytes(*linear.shape),
+          .items = layout.panel_count,
+          .item_bytes = layout.panel_bytes(kPanelOutputs)};
+}
+
 }  // namespace
 
 namespace cpu {
@@ -200,6 +211,7 @@ void Linear(const LinearArgs& args, Stream& stream) {
   };
   const int64_t items = layout.panel_count * parts;
   const int64_t grain = in_parts ? items / (stream.pool().threads() * kItemsPerThread) : 1;
+  stream.pool().Expect(ReadOf(args.next, args.rows));
   stream.pool().ParallelFor(items, std::max<int64_t>(grain, 1), run);
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -39,6 +40,37 @@ TEST(ThreadPool, ResultsAreSeenByTheCaller) {
     });
   }
   for (int64_t i = 0; i < 512; ++i) ASSERT_EQ(values[i], i * 500 * 501 / 2);
+}
+
+// Each begins where the thread's run of items begins, and none leaves what is read.
+TEST(ThreadPool, SharesOfAnExpectedReadAreThoseOfTheItems) {
+  constexpr int64_t kItems = 43;
+  for (const int64_t item_bytes : {192, 50000}) {
+    const int64_t bytes = kItems * item_bytes - 64;
+    const ExpectedRead read = {.bytes = bytes, .items = kItems, .item_bytes = item_bytes};
+    for (const int threads : {1, 2, 3, 50}) {
+      for (int t = 0; t < threads; ++t) {
+        const ExpectedRead::Share share = read.ShareOf(t, threads);
+        const int64_t end = (t + 1) * kItems / threads * item_bytes;
+        EXPECT_EQ(share.begin, t * kItems / threads * item_bytes);
+        EXPECT_EQ(share.end, std::min({share.begin + ExpectedRead::kShareBytesMax, end, bytes}));
+      }
+    }
+  }
+  EXPECT_EQ(ExpectedRead().ShareOf(0, 2).end, 0);
+}
+
+TEST(ThreadPool, WhatIsExpectedNeedNotBeThere) {
+  ThreadPool pool(2);
+  std::atomic<int64_t> sum{0};
+  for (int64_t round = 0; round < 200; ++round) {
+    const std::vector<std::byte> read(5000);  // gone when threads wait for the next job
+    pool.Expect({.data = read.data(), .bytes = 5000, .items = 5, .item_bytes = 1000});
+    pool.ParallelFor(8, 1, [&](int64_t begin, int64_t) { sum += begin; });
+  }
+  pool.Expect({});
+  pool.OnEachThread([&](int) { ++sum; });
+  EXPECT_EQ(sum.load(), 200 * 28 + 2);
 }
 
 // Whoever has the first item waits for all others, so someone else must take the rest of its run.

@@ -33,19 +33,25 @@ Decoder::Decoder(const ModelSpec& spec, const ShardPlan& shard, const DecoderWei
   Synchronize(*stream);
 }
 
-void Decoder::Project(const kernels::LinearShape& shape, const std::byte* weights,
-                      const float* bias, const float* x, const kernels::ActivationRows& x_rows,
-                      int64_t rows, float* out) {
-  kernels::Linear({.shape = &shape,
-                   .weights = weights,
+kernels::PackedLinear Decoder::FirstOf(int64_t layer) const {
+  if (layer == spec_.layers) return {&weights_.shapes.head, weights_.head};
+  return {&weights_.shapes.qkv, weights_.layers[layer].qkv};
+}
+
+void Decoder::Project(const kernels::PackedLinear& linear, const float* bias, const float* x,
+                      const kernels::ActivationRows& x_rows, int64_t rows, float* out,
+                      const kernels::PackedLinear& next) {
+  kernels::Linear({.shape = linear.shape,
+                   .weights = linear.weights,
                    .x = x,
-                   .x_stride = shape.inputs,
+                   .x_stride = linear.shape->inputs,
                    .rows = rows,
                    .bias = bias,
                    .out = out,
                    .activation = options_.activations,
                    .workspace = buffers_.workspace,
-                   .activations = x_rows},
+                   .activations = x_rows,
+                   .next = next},
                   *stream_);
 }
 
@@ -70,17 +76,19 @@ const LinearInput& Decoder::Ordered(const int32_t* order, int64_t rows) {
 
 void Decoder::ProjectAttention(const LayerWeights& layer, int64_t rows, float* roots) {
   const DecoderBuffers& b = buffers_;
-  const kernels::LinearShape& o = weights_.shapes.o;
-  if (layer.o_order == nullptr) return Project(o, layer.o, nullptr, b.attention, rows, roots);
+  const kernels::LinearShape& shape = weights_.shapes.o;
+  const kernels::PackedLinear o = {&shape, layer.o};
+  const kernels::PackedLinear next = {&weights_.shapes.gate_up, layer.gate_up};
+  if (layer.o_order == nullptr) return Project(o, nullptr, b.attention, rows, roots, next);
   kernels::GatherColumns({.x = b.attention.values,
                           .order = layer.o_order,
                           .y = b.attention_places,
                           .rows = rows,
-                          .width = o.inputs,
-                          .y_stride = o.inputs,
+                          .width = shape.inputs,
+                          .y_stride = shape.inputs,
                           .x_width = shard_.heads() * spec_.head_dim},
                          *stream_);
-  Project(o, layer.o, nullptr, b.attention_places, {}, rows, roots);
+  Project(o, nullptr, b.attention_places, {}, rows, roots, next);
 }
 
 const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
@@ -91,8 +99,8 @@ const float* Decoder::AttentionBlock(const LayerWeights& layer, const ForwardBat
   const int64_t kv_width = shard_.kv_heads() * head_dim;
   const int64_t stride = q_width + 2 * kv_width;
 
-  Project(weights_.shapes.qkv, layer.qkv, layer.qkv_bias, Ordered(layer.qkv_order, batch.rows),
-          batch.rows, b.qkv);
+  Project({&weights_.shapes.qkv, layer.qkv}, layer.qkv_bias, Ordered(layer.qkv_order, batch.rows),
+          batch.rows, b.qkv, {&weights_.shapes.o, layer.o});
   if (layer.q_norm != nullptr) {
     kernels::HeadNorm({.x = b.qkv,
                        .x_stride = stride,
@@ -152,13 +160,15 @@ void Decoder::Activate(int64_t rows) {
   }
 }
 
-const float* Decoder::MlpBlock(const LayerWeights& layer, int64_t rows) {
+const float* Decoder::MlpBlock(const LayerWeights& layer, int64_t rows,
+                               const kernels::PackedLinear& next) {
   const DecoderBuffers& b = buffers_;
-  Project(weights_.shapes.gate_up, layer.gate_up, layer.gate_up_bias,
-          Ordered(layer.gate_up_order, rows), rows, b.gate_up);
+  const kernels::PackedLinear down = {&weights_.shapes.down, layer.down};
+  Project({&weights_.shapes.gate_up, layer.gate_up}, layer.gate_up_bias,
+          Ordered(layer.gate_up_order, rows), rows, b.gate_up, down);
   Activate(rows);
   float* roots = RootsFor(shard_.ffn_exchange, rows);
-  Project(weights_.shapes.down, layer.down, nullptr, b.gated, rows, roots);
+  Project(down, nullptr, b.gated, rows, roots, next);
   return roots;
 }
 
@@ -240,7 +250,7 @@ void Decoder::Forward(const ForwardBatch& batch, std::byte* cache) {
     const float* attention = AttentionBlock(layer, batch, cache + i * layer_cache_bytes);
     add_norm(shard_.attention_exchange, attention, layer.o_bias, layer.mlp_norm);
 
-    const float* mlp = MlpBlock(layer, batch.rows);
+    const float* mlp = MlpBlock(layer, batch.rows, FirstOf(i + 1));
     const bool is_last = i + 1 == spec_.layers;
     if (is_last) {  // f32 for the head, which reads few of the rows
       norm.y = b.normed.values;
@@ -255,7 +265,7 @@ void Decoder::Head(const float* hidden, int64_t rows, float* logits) {
   kernels::ActivationRows hidden_rows;
   hidden_rows.values = const_cast<float*>(hidden);
   hidden_rows.stride = spec_.hidden;
-  Project(weights_.shapes.head, weights_.head, nullptr, hidden, hidden_rows, rows, logits);
+  Project(FirstOf(spec_.layers), nullptr, hidden, hidden_rows, rows, logits, FirstOf(0));
 }
 
 int64_t Decoder::WorkspaceBytes(const DecoderShapes& shapes, kernels::ActivationFormat activations,

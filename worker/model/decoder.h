@@ -91,19 +91,23 @@ class Decoder {
   // to the residual.
   const float* AttentionBlock(const LayerWeights& layer, const ForwardBatch& batch,
                               std::byte* cache);
-  const float* MlpBlock(const LayerWeights& layer, int64_t rows);
+  // `next` is the linear that comes after the block's.
+  const float* MlpBlock(const LayerWeights& layer, int64_t rows, const kernels::PackedLinear& next);
   // The normed rows in this order, or as they are where there is none.
   const LinearInput& Ordered(const int32_t* order, int64_t rows);
   void ProjectAttention(const LayerWeights& layer, int64_t rows, float* roots);
   // Where the roots of a row-parallel linear, or the embedding, are written: where the
   // communicator wants them, if it does.
   float* RootsFor(const ExchangeTree& tree, int64_t rows);
-  // Empty `rows` have the linear read f32 values instead.
-  void Project(const kernels::LinearShape& shape, const std::byte* weights, const float* bias,
-               const float* x, const kernels::ActivationRows& x_rows, int64_t rows, float* out);
-  void Project(const kernels::LinearShape& shape, const std::byte* weights, const float* bias,
-               const LinearInput& input, int64_t rows, float* out) {
-    Project(shape, weights, bias, input.values, input.Rows(rows), rows, out);
+  // The qkv of a layer; behind the last, the head.
+  kernels::PackedLinear FirstOf(int64_t layer) const;
+  // Empty `x_rows` have the linear read f32 values instead.
+  void Project(const kernels::PackedLinear& linear, const float* bias, const float* x,
+               const kernels::ActivationRows& x_rows, int64_t rows, float* out,
+               const kernels::PackedLinear& next);
+  void Project(const kernels::PackedLinear& linear, const float* bias, const LinearInput& input,
+               int64_t rows, float* out, const kernels::PackedLinear& next) {
+    Project(linear, bias, input.values, input.Rows(rows), rows, out, next);
   }
 
   const ModelSpec& spec_;
