@@ -146,7 +146,7 @@ ExpectedRead ReadOf(const PackedLinear& linear, int64_t rows) {
   if (linear.shape == nullptr || rows >= kTileUnitRowsMin) return {};
   const PanelLayout layout = PanelLayout::Of(*linear.shape);
   return {.data = linear.weights,
-          .bytes = PackedLinearBytes(*linear.shape),
+          .bytes = layout.bytes(),
           .items = layout.panel_count,
           .item_bytes = layout.panel_bytes(kPanelOutputs)};
 }

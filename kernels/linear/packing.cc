@@ -135,11 +135,10 @@ int64_t PanelLayout::width(int64_t panel) const {
 
 int64_t PanelLayout::panel_bytes(int64_t width) const { return AlignUp(width * bytes_per_output); }
 
-int64_t PanelBytes(const LinearShape& shape) {
-  const PanelLayout layout = PanelLayout::Of(shape);
-  if (layout.panel_count == 0) return 0;
-  const int64_t last = layout.panel_count - 1;
-  return layout.begin_bytes(last) + layout.panel_bytes(layout.width(last));
+int64_t PanelLayout::bytes() const {
+  if (panel_count == 0) return 0;
+  const int64_t last = panel_count - 1;
+  return begin_bytes(last) + panel_bytes(width(last));
 }
 
 void PackPanelRows(const LinearShape& shape, int64_t row_begin, const NeutralRows& rows,
@@ -160,7 +159,7 @@ void PackPanelRows(const LinearShape& shape, int64_t row_begin, const NeutralRow
 int64_t PackedLinearBytes(const LinearShape& shape) {
   switch (shape.layout) {
     case WeightLayout::kCpuPanels:
-      return PanelBytes(shape);
+      return PanelLayout::Of(shape).bytes();
     case WeightLayout::kCuda16:
       return Cuda16Bytes(shape);
     case WeightLayout::kCuda8:

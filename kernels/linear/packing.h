@@ -40,6 +40,7 @@ struct PanelLayout {
   int64_t width(int64_t panel) const;
   int64_t begin_bytes(int64_t panel) const { return panel * panel_bytes(kPanelOutputs); }
   int64_t panel_bytes(int64_t width) const;
+  int64_t bytes() const;  // of all panels
 };
 
 }  // namespace octet::kernels

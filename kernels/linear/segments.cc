@@ -20,6 +20,9 @@ SegmentCount Walk(const LinearShape& shape, const Visit& visit) {
   const auto leaves = static_cast<int64_t>(shape.merges.size());
   const int64_t scale_bytes =
       (shape.scale_format == ScaleFormat::kF32 ? 4 : 2) * (shape.asymmetric ? 2 : 1);
+  // Counted on, as a call walks several times and divisions are slow.
+  int64_t group = 0;
+  int64_t group_end = quantized ? (shape.group_begin() + 1) * shape.group - shape.input_begin : 0;
   SegmentCount count;
   Segment segment;
   segment.group = quantized ? -1 : 0;
@@ -28,10 +31,13 @@ SegmentCount Walk(const LinearShape& shape, const Visit& visit) {
     for (int64_t begin = shape.leaf_bounds[leaf]; begin < leaf_end;) {
       int64_t end = leaf_end;
       if (quantized) {
-        const int64_t group = (shape.input_begin + begin) / shape.group;
-        end = std::min(end, (group + 1) * shape.group - shape.input_begin);
-        if (group - shape.group_begin() != segment.group) {
-          segment.group = static_cast<int32_t>(group - shape.group_begin());
+        if (begin == group_end) {
+          ++group;
+          group_end += shape.group;
+        }
+        end = std::min(end, group_end);
+        if (group != segment.group) {
+          segment.group = static_cast<int32_t>(group);
           segment.scales_at = static_cast<int32_t>(count.bytes_per_output);
           count.bytes_per_output += scale_bytes;
         }
