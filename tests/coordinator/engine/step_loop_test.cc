@@ -24,6 +24,7 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
   void SendPlan(uint64_t epoch, const schedule::StepPlan& plan) override {
     const std::lock_guard lock(mutex_);
     EXPECT_EQ(turns_, 1);
+    planner_ = std::this_thread::get_id();
     if (epoch != epoch_) return;  // for a group that is gone
     plans_.push_back({epoch, workers::ToMessage(plan)});
     arrived_.notify_all();
@@ -40,8 +41,11 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
     ++turns_;
   }
   void OnTurnEnd() override {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     --turns_;
+    const std::function<void()> once = std::exchange(at_turn_end_, nullptr);
+    lock.unlock();
+    if (once) once();
   }
   void OnGroupWorks(uint64_t epoch) override {
     const std::lock_guard lock(mutex_);
@@ -133,8 +137,10 @@ class StepLoopTest : public ::testing::Test, protected PlanSink {
   std::deque<std::pair<uint64_t, v1::StepPlan>> plans_;
   uint64_t epoch_ = 0;
   uint64_t condemned_ = 0;
-  int turns_ = 0;       // 1: what the loop does is under way
-  uint64_t works_ = 0;  // the last group of which that was said
+  int turns_ = 0;                      // 1: what the loop does is under way
+  std::thread::id planner_;            // of the last plan
+  std::function<void()> at_turn_end_;  // once, within the turn
+  uint64_t works_ = 0;                 // the last group of which that was said
   const double self_test_seconds_;
   bool corrupt_next_ = false;      // the first token of the next step is none
   std::deque<KeepingSink> sinks_;  // outlive the loop, also when a test ends early
@@ -151,6 +157,44 @@ TEST_F(StepLoopTest, OnePlanIsAlwaysAhead) {
   ASSERT_TRUE(WaitPlans(2));  // the third came before the second was computed
   StepUntilEnd(&sink);
   EXPECT_EQ(sink.tokens, FakeAnswer({1, 2, 3}, 6, 0, 0));
+}
+
+TEST_F(StepLoopTest, WhoBringsAResultTakesItsTurn) {
+  Ready(1);
+  KeepingSink& sink = NewSink();
+  Submit(1, {1, 2, 3}, 100, &sink);
+  const auto planned_here = [this] {
+    const std::lock_guard lock(mutex_);
+    return planner_ == std::this_thread::get_id();
+  };
+  // The submission's turn may not be quite over when its plans are here; it then takes results too.
+  for (int i = 0; i < 50 && !planned_here(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    ASSERT_TRUE(Step());
+  }
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(Step());
+    EXPECT_TRUE(planned_here());
+  }
+  StepUntilEnd(&sink);
+  EXPECT_EQ(sink.tokens, FakeAnswer({1, 2, 3}, 100, 0, 0));
+}
+
+TEST_F(StepLoopTest, WhatComesDuringAResultsTurnIsTaken) {
+  Ready(1);
+  KeepingSink& first = NewSink();
+  KeepingSink& second = NewSink();
+  Submit(1, {1}, 1, &first);
+  ASSERT_TRUE(WaitPlans(1));
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));  // until the submission's turn is over
+  {
+    const std::lock_guard lock(mutex_);
+    at_turn_end_ = [&] { Submit(2, {2}, 3, &second); };
+  }
+  ASSERT_TRUE(Step());  // the only one that is under way
+  StepUntilEnd(&second);
+  EXPECT_TRUE(first.has_ended);
+  EXPECT_EQ(second.tokens, FakeAnswer({2}, 3, 0, 0));
 }
 
 TEST_F(StepLoopTest, NothingIsPlannedWithoutAGroup) {
