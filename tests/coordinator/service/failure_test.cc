@@ -22,6 +22,8 @@ TEST_F(Serving, AnAnswerGoesOnWithOtherWorkersWithoutAChange) {
     clients.emplace_back([this, i, &answers] {
       answers[i] = Ask(Prompt(std::string(3 * i + 2, static_cast<char>('k' + i)), 60));
     });
+  // Whoever came while there are no workers would be refused.
+  ASSERT_TRUE(WaitCounters([](const auto& now) { return now.running + now.waiting == 6; }));
   ranks_[0]->Resume();
   ASSERT_TRUE(ranks_[0]->PlansWithin(20, kWaitSeconds));
   ranks_[0]->Pause();  // so that some of the answers are certainly not at their end
