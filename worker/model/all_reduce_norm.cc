@@ -12,12 +12,16 @@ namespace {
 // when they are added and normed.
 constexpr int64_t kRunFloats = int64_t{1} << 17;
 
+// So many rows go at once whatever their size: a decode step is one exchange here, not several.
+constexpr int64_t kUncutRowsMax = 256;
+
 // Runs need roots that can be cut by rows: one of each rank, that lies where it may be copied from.
 int64_t RowsOfRun(comm::Communicator& comm, const AllReduceAddNormArgs& args,
                   const Stream& stream) {
   const auto one = [](int32_t roots) { return roots == 1; };
   const std::vector<int32_t>& roots_of_rank = args.tree->roots_of_rank;
-  const bool cut = stream.device() == Device::kCpu && roots_of_rank.size() > 1 &&
+  const bool cut = stream.device() == Device::kCpu && args.norm.rows > kUncutRowsMax &&
+                   roots_of_rank.size() > 1 &&
                    std::all_of(roots_of_rank.begin(), roots_of_rank.end(), one) &&
                    args.roots != comm.RootsPlace(*args.tree, args.norm.rows * args.norm.hidden);
   return cut ? std::max<int64_t>(1, kRunFloats / args.norm.hidden) : args.norm.rows;

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "comm/counting.h"
 #include "comm/single.h"
 #include "comm/threads.h"
 
@@ -92,12 +93,11 @@ TEST(AllReduceNormTest, AddsGatheredRootsElseTakesTwoSteps) {
 
 // Rows that go in several runs, the last a short one, and rows few enough to be written where the
 // other rank reads them, give what a sum made at once gives.
-void CompareWithOneSum(int64_t rows, bool expect_place) {
-  constexpr int64_t kWide = 1008;
-  const int64_t count = rows * kWide;
+void CompareWithOneSum(int64_t rows, int64_t hidden, bool expect_place, int64_t expect_exchanges) {
+  const int64_t count = rows * hidden;
   const ExchangeTree tree = {.roots_of_rank = {1, 1}, .merges = {0, 1}};
   const std::vector<float> roots[2] = {Ramp(count, -0.013f), Ramp(count, 0.57f)};
-  const std::vector<float> weight = Ramp(kWide, 0.11f);
+  const std::vector<float> weight = Ramp(hidden, 0.11f);
   ThreadPool pools[] = {ThreadPool(1), ThreadPool(1), ThreadPool(1)};
   const auto norm_of = [&](Normed& to) {
     to = {Ramp(count, 0.37f), std::vector<float>(count)};
@@ -105,7 +105,7 @@ void CompareWithOneSum(int64_t rows, bool expect_place) {
                                 .weight = weight.data(),
                                 .y = to.y.data(),
                                 .rows = rows,
-                                .hidden = kWide};
+                                .hidden = hidden};
   };
   Normed whole;
   std::vector<float> sum(count);
@@ -118,7 +118,7 @@ void CompareWithOneSum(int64_t rows, bool expect_place) {
   comm::ThreadGroup group(2, {.reduce_floats_max = count});
   const auto run = [&](int rank) {
     Stream own(&pools[rank]);
-    comm::Communicator& comm = group.communicator(rank);
+    comm::CountingCommunicator comm(&group.communicator(rank));
     // Twice: the area of the first is read while the second's is written.
     for (int turn = 0; turn < 2; ++turn) {
       Normed result;
@@ -134,14 +134,18 @@ void CompareWithOneSum(int64_t rows, bool expect_place) {
           comm, {.tree = &tree, .roots = own_roots, .delta = delta.data(), .norm = norm_of(result)},
           own);
       EXPECT_EQ(result, whole);
+      EXPECT_EQ(comm.counts().collectives(), (turn + 1) * expect_exchanges);
     }
   };
   std::thread other(run, 1);
   run(0);
   other.join();
 }
-TEST(AllReduceNormTest, RunsOfRowsKeepTheBits) { CompareWithOneSum(300, false); }
-TEST(AllReduceNormTest, RootsInTheirPlaceKeepTheBits) { CompareWithOneSum(32, true); }
+TEST(AllReduceNormTest, RunsOfRowsKeepTheBits) { CompareWithOneSum(300, 1008, false, 3); }
+TEST(AllReduceNormTest, TheRowsOfADecodeStepAreOneExchange) {
+  CompareWithOneSum(256, 2048, false, 1);
+}
+TEST(AllReduceNormTest, RootsInTheirPlaceKeepTheBits) { CompareWithOneSum(32, 1008, true, 1); }
 
 }  // namespace
 }  // namespace octet
