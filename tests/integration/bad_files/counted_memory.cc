@@ -26,14 +26,21 @@ void RaiseTo(std::atomic<int64_t>& value, int64_t to) {
   }
 }
 
-void* Take(std::size_t bytes, std::size_t alignment) {
+// Null where there is no memory.
+void* TryTake(std::size_t bytes, std::size_t alignment) noexcept {
   void* memory = alignment == 0 ? std::malloc(bytes)
                                 : std::aligned_alloc(
                                       alignment, (bytes + alignment - 1) / alignment * alignment);
-  if (memory == nullptr) throw std::bad_alloc();
+  if (memory == nullptr) return nullptr;
   const auto usable = static_cast<int64_t>(malloc_usable_size(memory));
   RaiseTo(largest, static_cast<int64_t>(bytes));
   RaiseTo(peak, held.fetch_add(usable) + usable);
+  return memory;
+}
+
+void* Take(std::size_t bytes, std::size_t alignment) {
+  void* memory = TryTake(bytes, alignment);
+  if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
 
@@ -62,6 +69,10 @@ int64_t CountedMemory::peak_bytes() const { return peak - held_at_start; }
 void* operator new(std::size_t bytes) { return octet::testing::Take(bytes, 0); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
   return octet::testing::Take(bytes, static_cast<std::size_t>(alignment));
+}
+// Ours too, or a sanitizer's would hand out what our delete releases.
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return octet::testing::TryTake(bytes, 0);
 }
 void operator delete(void* memory) noexcept { octet::testing::Release(memory); }
 void operator delete(void* memory, std::size_t) noexcept { octet::testing::Release(memory); }
