@@ -158,8 +158,8 @@ OCTET_DEVICE uint4 load16_once(const void* global, CachePolicy policy) {
   return value;
 }
 
-// The same into registers that are read much later, and what is there stays where `wanted` is false.
-// Loads of this kind keep their place among each other and the matrix instructions.
+// The same into registers that are read much later, and what is there stays where `wanted` is
+// false. Loads of this kind keep their place among each other and the matrix instructions.
 OCTET_DEVICE void load16_ahead(uint4& to, const void* global, CachePolicy policy, bool wanted) {
   asm volatile(
       "{\n"
@@ -192,6 +192,13 @@ OCTET_DEVICE void store16(void* global, uint4 value) {
 OCTET_DEVICE void store8(void* global, uint2 value) {
   asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(global), "r"(value.x), "r"(value.y)
                : "memory");
+}
+
+// x, of which the compiler knows no more: what is computed from it is computed where it stands, not
+// ahead of a loop, where registers are too short to keep it.
+OCTET_DEVICE int32_t computed_here(int32_t x) {
+  asm volatile("" : "+r"(x));
+  return x;
 }
 
 // Bit logic. kTable is f(0xF0, 0xCC, 0xAA) of the wanted f(a, b, c).

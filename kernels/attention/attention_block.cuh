@@ -51,12 +51,12 @@ OCTET_DEVICE_BODY void LoadKeys(const unsigned char* half, int row, int pair, in
   a[3] = 0;
 }
 
-// Scores of tokens g + 8 j in powers of 2: s[n][j]. `half` holds the keys.
+// Scores of tokens g + 8 j in powers of 2: s[n][j]. `half` holds the keys, `pairs` their scales and
+// zeros.
 template <class Shape, int kFragments, int kSharedSteps>
-OCTET_DEVICE_BODY void Scores(const unsigned char* half,
+OCTET_DEVICE_BODY void Scores(const unsigned char* half, const unsigned char* pairs,
                               const Queries<Shape, kFragments, kSharedSteps>& queries, int lane,
                               float (&s)[kFragments][kLaneTokens]) {
-  const unsigned char* pairs = half + Shape::kDataBytes;
 #pragma unroll
   for (int m = 0; m < kBlockTokens / 16; ++m) {
     float dots[kFragments][2] = {};
@@ -292,7 +292,7 @@ OCTET_DEVICE_BODY void WeighFloats(const unsigned char* half, int lane,
 // sums of a group are known, before its tiles.
 template <bool kMasked, class Shape, int kFragments, int kSharedSteps, typename Ready,
           typename Sink>
-OCTET_DEVICE_BODY void Weigh(const unsigned char* half,
+OCTET_DEVICE_BODY void Weigh(const unsigned char* half, const unsigned char* pairs,
                              const Queries<Shape, kFragments, kSharedSteps>& queries, int position,
                              int lane, const float (&p)[kFragments][kLaneTokens],
                              BlockSums<Shape, kFragments>& sums, const Ready& ready,
@@ -309,8 +309,7 @@ OCTET_DEVICE_BODY void Weigh(const unsigned char* half,
       uint32_t words[kFragments][4];
 #pragma unroll
       for (int n = 0; n < kFragments; ++n) {
-        WeightCodes<kMasked>(half + Shape::kDataBytes, queries, position, group, n, lane, p,
-                             words[n], sums);
+        WeightCodes<kMasked>(pairs, queries, position, group, n, lane, p, words[n], sums);
       }
       ready(group);
       WeighCodes<Shape>(half, group, lane, words, sink);

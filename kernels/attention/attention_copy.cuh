@@ -1,24 +1,40 @@
-// Halves of cache blocks on their way into shared memory. Tokens that no vector of the tile sees
-// are not read: their rows become zeros, so that what a stale slot holds enters no product. (Scales
-// come in runs of several tokens; those of unseen tokens are masked where they are used.)
+// Halves of cache blocks on their way into shared memory. In bf16 tokens that no vector of the tile
+// sees are not read: their rows become zeros, so that what a stale slot holds enters no product.
+// Integer codes are finite whatever they are, and scales are masked where they are used.
 #pragma once
 
 #include "kernels/attention/attention_merge.cuh"
 
 namespace octet::kernels {
 
-// Rows [row_begin, row_end) of the keys (value == false) or values of kv head `head`.
+// Rows [row_begin, row_end) of the keys (value == false) or values of kv head `head`, and the pairs
+// of all rows. Codes are read whatever the rows: unseen ones are weighed by 0.
 template <class Shape, int kThreads>
-OCTET_DEVICE_BODY void CopyHalf(unsigned char* half, const std::byte* block, int head, bool value,
-                                int row_begin, int row_end, int thread) {
+OCTET_DEVICE_BODY void CopyHalf(unsigned char* half, unsigned char* half_pairs,
+                                const std::byte* block, int head, bool value, int row_begin,
+                                int row_end, int thread) {
   const std::byte* of_head = block + int64_t{head} * Shape::kHeadBytes;
   const std::byte* data = of_head + (value ? Shape::kCacheDataBytes : 0);
-  if constexpr (Shape::kRowBytes % 16 == 0) {
+  const auto is_wanted = [&](int row) {
+    return !Shape::kBF16 || (row >= row_begin && row < row_end);
+  };
+  constexpr int kRowStep = kThreads / Shape::kChunks;
+  if constexpr (Shape::kRowBytes % 16 == 0 && kThreads % Shape::kChunks == 0 && kRowStep % 8 == 0 &&
+                kRowStep <= kBlockTokens && kThreads < kAttentionThreads) {
+    // A thread's rows are all swizzled alike: its copies lie at fixed distances.
+    const int row = thread / Shape::kChunks;
+    unsigned char* to = half + Shape::Offset(row, thread % Shape::kChunks);
+    const std::byte* from = data + 16 * thread;
+#pragma unroll
+    for (int i = 0; i < kBlockTokens / kRowStep; ++i) {
+      hw::cp_async16(to + i * kRowStep * Shape::kStride, from + i * kThreads * 16,
+                     is_wanted(row + i * kRowStep));
+    }
+  } else if constexpr (Shape::kRowBytes % 16 == 0) {
 #pragma unroll
     for (int i = thread; i < kBlockTokens * Shape::kChunks; i += kThreads) {
       const int row = i / Shape::kChunks;
-      hw::cp_async16(half + Shape::Offset(row, i % Shape::kChunks), data + 16 * i,
-                     row >= row_begin && row < row_end);
+      hw::cp_async16(half + Shape::Offset(row, i % Shape::kChunks), data + 16 * i, is_wanted(row));
     }
   } else {
     constexpr int kWords = Shape::kRowBytes / 4;
@@ -27,13 +43,13 @@ OCTET_DEVICE_BODY void CopyHalf(unsigned char* half, const std::byte* block, int
       const int row = i / kWords;
       const int word = i % kWords;
       hw::cp_async4(half + Shape::Offset(row, word / 4) + word % 4 * 4, data + 4 * i,
-                    row >= row_begin && row < row_end);
+                    is_wanted(row));
     }
   }
   const std::byte* pairs = of_head + 2 * Shape::kCacheDataBytes + (value ? Shape::kPairBytes : 0);
 #pragma unroll
   for (int i = thread; i < Shape::kPairBytes / 16; i += kThreads) {
-    hw::cp_async16(half + Shape::kDataBytes + 16 * i, pairs + 16 * i);
+    hw::cp_async16(half_pairs + 16 * i, pairs + 16 * i);
   }
 }
 

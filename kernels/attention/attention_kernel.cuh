@@ -17,16 +17,27 @@ __global__ void __launch_bounds__(Shape::kNarrowThreads, 2)
   OCTET_SHARED(int32_t[kNarrowTeams], slots);
   OCTET_SHARED(float[kNarrowRowFloats * Shape::kNarrowQuads * Shape::kNarrowThreads], rows);
   OCTET_SHARED(uint32_t[1], last);
+  if (args.begin[blockIdx.x] == args.begin[blockIdx.x + 1]) {
+    return hw::wait_for_past();  // what comes next relies on it
+  }
   hw::Smem smem;
   NarrowShared<Shape> shared;
   shared.stages = args.stages;
   shared.halves = smem.take<unsigned char>(Shape::NarrowBytes(args.stages));
+  shared.scales = shared.halves + Shape::kDataBytes;
+  shared.half_bytes = Shape::kHalfBytes;
+  shared.scale_bytes = Shape::kHalfBytes;
   shared.tails = tails;
   shared.slots = slots;
   shared.rows = rows;
   shared.last = last;
   FillRests<Shape>(shared.halves, Shape::NarrowBytes(args.stages));
-  AttendNarrowItems<Shape>(args, shared);
+  CopiedRing<Shape> ring(args, shared);
+  ring.FillOld();
+  hw::wait_for_past();
+  ring.Fill();
+  AttendNarrowItems<Shape>(args, shared, ring);
+  ring.Close();
 }
 
 template <class Shape>
@@ -73,6 +84,9 @@ inline AttentionKernelArgs KernelArgsOf(const AttentionArgs& args) {
   return kernel;
 }
 
+// attention_narrow_boxes.cuh: int8 of 128 on sm_90.
+void LaunchNarrowBoxes(const AttentionArgs& args, Stream& stream);
+
 template <class Shape>
 void LaunchAttention(const AttentionArgs& args, Stream& stream) {
   OCTET_CHECK_EQ(args.layout.head_bytes(), Shape::kHeadBytes);
@@ -86,7 +100,10 @@ void LaunchAttention(const AttentionArgs& args, Stream& stream) {
     kernel.stages = launch.stages;
     OCTET_LAUNCH_EARLY(function, grid, dim3(threads), launch.shared_bytes, stream, kernel);
   };
-  if (plan.narrow_tiles) {
+  const bool boxes = stream.info().has_wgmma() && BoxLaunch<Shape>(room).blocks_per_processor == 2;
+  if (boxes && plan.narrow_tiles) {
+    LaunchNarrowBoxes(args, stream);
+  } else if (plan.narrow_tiles) {
     run(NarrowAttentionKernel<Shape>, Shape::kNarrowThreads, NarrowLaunch<Shape>(room),
         plan.narrow_begin());
   }

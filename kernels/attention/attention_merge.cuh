@@ -25,6 +25,10 @@ struct AttentionKernelArgs {
   float* states = nullptr;
 };
 
+OCTET_DEVICE_BODY int WindowOf(const AttentionKernelArgs& args) {
+  return args.window > 0 ? args.window : kNoWindow;
+}
+
 OCTET_DEVICE_BODY TileVectors VectorsOf(const AttentionKernelArgs& args, const AttentionItem& item,
                                         int group, int dim) {
   TileVectors tile;
@@ -34,7 +38,7 @@ OCTET_DEVICE_BODY TileVectors VectorsOf(const AttentionKernelArgs& args, const A
   tile.count = item.rows * item.heads;
   tile.heads = item.heads;
   tile.first_position = item.first_position;
-  tile.window = args.window > 0 ? args.window : kNoWindow;
+  tile.window = WindowOf(args);
   tile.scale = args.scale;
   return tile;
 }
@@ -144,37 +148,37 @@ OCTET_DEVICE_BODY void StoreQuad(float* state, int quad, const QuadState& quad_s
       quad_state.values[0], quad_state.values[1], quad_state.values[2], quad_state.values[3]);
   float* tail = state + Shape::kDim;
   if (quad == 0) {
-    tail[0] = quad_state.most;
-    tail[1] = quad_state.sum;
+    *reinterpret_cast<float2*>(tail) = make_float2(quad_state.most, quad_state.sum);
   }
   const int group = GroupOfQuad<Shape>(quad);
   if (quad == 8 * group) tail[2 + group] = quad_state.zeros;
 }
 
-// Called by the whole block when its part of a cut tile is in the workspace. The last to arrive
-// merges all splits in order and writes the rows.
-template <class Shape>
+// Called by `kThreads` threads when their part of a cut tile is in the workspace; `meet` is a
+// barrier of theirs. The last to arrive merge all splits in order and write the rows.
+template <class Shape, int kThreads, typename Meet>
 OCTET_DEVICE_BODY void ArriveAndMerge(const AttentionKernelArgs& args, const AttentionItem& item,
-                                      uint32_t* last) {
+                                      uint32_t* last, const Meet& meet) {
   const auto thread = static_cast<int>(threadIdx.x);
-  __syncthreads();
+  meet();
   if (thread == 0) {
     uint32_t* ticket = args.tickets + item.ticket;
     const uint32_t before = hw::atom_add_acq_rel(ticket, 1);
     *last = before + 1 == static_cast<uint32_t>(item.parts) ? 1 : 0;
     if (*last != 0) *ticket = 0;  // for the next launch
   }
-  __syncthreads();
+  meet();
   if (*last == 0) return;
   constexpr int kQuads = Shape::kDim / 4;
-  for (int i = thread; i < item.rows * item.heads * kQuads; i += static_cast<int>(blockDim.x)) {
+  const int vectors = item.rows * item.heads;
+  for (int i = thread; i < vectors * kQuads; i += kThreads) {
     const int vector = i / kQuads;
     const int quad = i % kQuads;
     QuadState row;
     for (int split = item.row_split_begin; split < item.row_split_end; ++split) {
       const float* state = StateOf<Shape>(args, item, split, vector);
-      const float* tail = state + Shape::kDim;
-      row.Add(tail[0], tail[1], tail[2 + GroupOfQuad<Shape>(quad)], 1.0f,
+      const float2 tail = *reinterpret_cast<const float2*>(state + Shape::kDim);
+      row.Add(tail.x, tail.y, state[Shape::kDim + 2 + GroupOfQuad<Shape>(quad)], 1.0f,
               *reinterpret_cast<const float4*>(state + 4 * quad));
     }
     WriteQuad<Shape>(args, OutputOf(args, item, item.group_begin, vector, Shape::kDim), quad, row);

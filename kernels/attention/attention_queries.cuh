@@ -40,7 +40,8 @@ struct TileVectors {
 template <class Shape, int kFragments, int kSharedSteps = 0>
 struct Queries {
   uint32_t words[std::max(Shape::kQuerySteps - kSharedSteps, 1)][kFragments][2];
-  uint2* shared = nullptr;                 // of this thread; [kSharedSteps, kFragments, threads]
+  uint2* shared = nullptr;  // of this thread; [kSharedSteps, kFragments, stride]
+  int shared_stride = kAttentionThreads;
   float scale[kFragments];                 // of a score, in powers of 2
   float sums[kFragments][Shape::kGroups];  // of the rounded query, for the zeros of the keys
   int newest[kFragments];                  // positions (newest - window, newest] are seen
@@ -48,7 +49,7 @@ struct Queries {
 
   OCTET_DEVICE_BODY void Put(int step, int n, uint32_t first, uint32_t second) {
     if (step < kSharedSteps) {
-      shared[(step * kFragments + n) * kAttentionThreads] = make_uint2(first, second);
+      shared[(step * kFragments + n) * shared_stride] = make_uint2(first, second);
     } else {
       words[step - kSharedSteps][n][0] = first;
       words[step - kSharedSteps][n][1] = second;
@@ -56,7 +57,7 @@ struct Queries {
   }
   OCTET_DEVICE_BODY void Get(int step, int n, uint32_t (&operand)[2]) const {
     if (step < kSharedSteps) {
-      const uint2 both = shared[(step * kFragments + n) * kAttentionThreads];
+      const uint2 both = shared[(step * kFragments + n) * shared_stride];
       operand[0] = both.x;
       operand[1] = both.y;
     } else {

@@ -100,6 +100,10 @@ struct KvShape {
        kNarrowRowFloats * kNarrowQuads * kNarrowThreads) *
           4 +
       64;
+  // Tensor copies (sm_90) bring rows of 128 bytes as they lie in a half. Beside the above such a
+  // kernel has rounded queries, two items, barriers, and halves aligned to a kilobyte.
+  static constexpr bool kBoxes = kInt8 && kRowBytes == 128;
+  static constexpr int64_t kBoxStaticBytes = kNarrowStaticBytes + kQuerySteps * 512 + 512 + 1024;
   static constexpr int64_t WideBytes(int stages) {
     return int64_t{stages} * kHalfBytes +
            int64_t{kWideLaneFloats + 2 * kWideQueryWords} * kAttentionThreads * 4;
@@ -133,6 +137,14 @@ constexpr AttentionLaunch BestLaunch(int64_t room, int64_t static_bytes, int sta
 template <class Shape>
 constexpr AttentionLaunch NarrowLaunch(int64_t room) {
   return BestLaunch(room, Shape::kNarrowStaticBytes, 1, 2, 3, Shape::NarrowBytes);
+}
+// No stages where there is no room, or where the kernel does not exist.
+inline constexpr int kBoxStages = 3;
+template <class Shape>
+constexpr AttentionLaunch BoxLaunch(int64_t room) {
+  if (!Shape::kBoxes) return {};
+  return BestLaunch(room, Shape::kBoxStaticBytes, kBoxStages, kBoxStages, kBoxStages,
+                    Shape::NarrowBytes);
 }
 template <class Shape>
 constexpr AttentionLaunch WideLaunch(int64_t room) {

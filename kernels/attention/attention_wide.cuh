@@ -52,10 +52,10 @@ class WideStream {
     if (block_ <= range_.last) {
 #endif
       const int begin = block_ * kBlockTokens;
-      CopyHalf<Shape, kAttentionThreads>(shared_.halves + issued_ * Shape::kHalfBytes,
-                                         args_.cache + table_[block_] * args_.block_bytes, head_,
-                                         value_, range_.begin - begin, range_.end - begin,
-                                         static_cast<int>(threadIdx.x));
+      unsigned char* half = shared_.halves + issued_ * Shape::kHalfBytes;
+      CopyHalf<Shape, kAttentionThreads>(
+          half, half + Shape::kDataBytes, args_.cache + table_[block_] * args_.block_bytes, head_,
+          value_, range_.begin - begin, range_.end - begin, static_cast<int>(threadIdx.x));
       issued_ = issued_ + 1 == shared_.stages ? 0 : issued_ + 1;
       block_ += value_ ? 1 : 0;
       value_ = !value_;
@@ -105,7 +105,7 @@ class WideWarp {
   }
 
   OCTET_DEVICE_BODY void AttendKeys(const unsigned char* keys) {
-    Scores<Shape>(keys, queries_, lane_, s_);
+    Scores<Shape>(keys, keys + Shape::kDataBytes, queries_, lane_, s_);
   }
 
   OCTET_DEVICE_BODY void AttendValues(const unsigned char* values, int position) {
@@ -198,7 +198,8 @@ class WideWarp {
       value[0] = fmaf(value[0], factors[n].keep, first * scale[n]);
       value[1] = fmaf(value[1], factors[n].keep, second * scale[n]);
     };
-    Weigh<kMasked>(half, queries_, position, lane_, s_, sums, ready, sink);
+    Weigh<kMasked>(half, half + Shape::kDataBytes, queries_, position, lane_, s_, sums, ready,
+                   sink);
   }
 
   OCTET_DEVICE_BODY void MergeIntoRow(int n) {
@@ -289,7 +290,7 @@ OCTET_DEVICE_BODY void AttendWide(const AttentionKernelArgs& args, const Attenti
     worker.WriteRows();
     __syncthreads();
   } else {
-    ArriveAndMerge<Shape>(args, item, shared.last);
+    ArriveAndMerge<Shape, kAttentionThreads>(args, item, shared.last, [] { __syncthreads(); });
   }
 }
 

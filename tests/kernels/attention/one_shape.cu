@@ -1,10 +1,19 @@
 // The device's attention for one shape, in place of all: quickly compiled, with a bug planted.
-#include "kernels/attention/attention_kernel.cuh"
+#include "kernels/attention/attention_narrow_boxes.cuh"
 
-namespace octet::kernels::cuda {
+namespace octet::kernels {
 
-void Attention(const AttentionArgs& args, Stream& stream) {
-  LaunchAttention<KvShape<KvFormat::kInt8, 32>>(args, stream);
+using OneShape = KvShape<KvFormat::kInt8, 128>;
+
+void LaunchNarrowBoxes(const AttentionArgs& args, Stream& stream) {
+  LaunchBoxes<OneShape>(args, stream);
 }
 
-}  // namespace octet::kernels::cuda
+namespace cuda {
+
+void Attention(const AttentionArgs& args, Stream& stream) {
+  LaunchAttention<OneShape>(args, stream);
+}
+
+}  // namespace cuda
+}  // namespace octet::kernels

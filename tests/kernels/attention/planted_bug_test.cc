@@ -9,8 +9,8 @@ namespace {
 
 TEST(PlantedAttentionBug, IsFound) {
   OCTET_REQUIRE_GPU();
-  const PagedContext context({KvFormat::kInt8, 2, 1, 32, 0, {250}});
-  const std::vector<PagedContext::Rows> runs = {{0, 249, 1}, {0, 230, 20}};
+  const PagedContext context({KvFormat::kInt8, 2, 1, 128, 0, {600}});
+  const std::vector<PagedContext::Rows> runs = {{0, 599, 1}, {0, 580, 20}};
   const std::vector<float> got = DeviceAttention(context, {.workers = 1}).Attend(runs);
   const Comparison to_double =
       Compare(context, runs, got, 1, &PagedContext::Expected::device_bounds);

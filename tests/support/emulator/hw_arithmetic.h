@@ -11,6 +11,8 @@
 
 namespace octet::hw {
 
+inline int32_t computed_here(int32_t x) { return x; }
+
 template <int kTable>
 uint32_t lop3(uint32_t a, uint32_t b, uint32_t c) {
   static_assert(kTable >= 0 && kTable < 256);
