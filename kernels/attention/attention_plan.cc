@@ -1,72 +1,67 @@
-// Tiles are walked in order and dealt to the workers in order, each getting an equal share of the
-// blocks to read; the border between two workers falls between rows, or between splits where a row
-// would be too long for what is left.
+// Sizes of a plan, and its wide tiles: they are walked in order and dealt to the workers in order,
+// each getting an equal share of the blocks to read; the border between two workers falls between
+// rows, or between splits where a row would be too long for what is left. Narrow ones:
+// attention_pack.cc.
 #include "kernels/attention/attention_plan.h"
 
 #include <algorithm>
 
 #include "base/check.h"
-#include "kernels/attention/attention_shape.h"
+#include "kernels/attention/attention_runs.h"
 
 namespace octet::kernels {
+
+AttentionItem& ItemWriter::Add(const TileRun& run, int64_t group_begin, int64_t group_end) {
+  OCTET_CHECK_LT(count_, plan_->items);
+  AttentionItem& item = items_[count_++] = run.item;
+  item.group_begin = static_cast<int32_t>(run.item.group_begin + group_begin);
+  item.group_end = static_cast<int32_t>(run.item.group_begin + group_end);
+  return item;
+}
+
+bool ItemWriter::HasRoomToCut(const TileRun& run) const {
+  return states_ + run.splits() * run.item.rows * run.item.heads <= plan_->states;
+}
+
+void ItemWriter::BeginCut(const TileRun& run) {
+  OCTET_CHECK(HasRoomToCut(run));
+  cut_begin_ = count_;
+  cut_parts_ = 0;
+  cut_states_ = run.splits() * run.item.rows * run.item.heads;
+}
+
+void ItemWriter::AddPart(const TileRun& run, int64_t group, int64_t split_begin,
+                         int64_t split_end) {
+  AttentionItem& item = Add(run, group, group + 1);
+  item.split_begin = static_cast<int32_t>(run.item.row_split_begin + split_begin);
+  item.split_end = static_cast<int32_t>(run.item.row_split_begin + split_end);
+  item.state = static_cast<int32_t>(states_);
+  item.ticket = static_cast<int32_t>(tickets_);
+  ++cut_parts_;
+}
+
+void ItemWriter::EndCut() {
+  const bool whole = cut_parts_ == 1;  // one worker has taken all splits
+  for (int64_t i = cut_begin_; i < count_; ++i) {
+    if (items_[i].state != states_) continue;
+    items_[i].parts = cut_parts_;
+    if (whole) items_[i].state = -1;
+  }
+  if (whole) return;
+  OCTET_CHECK_LT(tickets_, plan_->tickets());
+  states_ += cut_states_;
+  ++tickets_;
+}
+
 namespace {
 
-// What a tile costs beside its blocks, in blocks: queries, the last merge, the output.
+// What a wide tile costs beside its blocks, in blocks: queries, the last merge, the output.
 constexpr int64_t kTileCost = 1;
-
-int64_t RowsPerTile(int64_t heads) { return std::max<int64_t>(1, kAttentionTileVectors / heads); }
-
-// One tile for `group_end - group_begin` kv heads.
-struct TileRun {
-  AttentionItem item;
-  int64_t first_block = 0;
-  int64_t last_block = 0;
-
-  bool narrow() const { return item.rows * item.heads <= kAttentionNarrowVectors; }
-  int64_t cost() const { return last_block - first_block + 1 + kTileCost; }
-  int64_t groups() const { return item.group_end - item.group_begin; }
-  int64_t splits() const { return item.row_split_end - item.row_split_begin; }
-  // Blocks of the first `splits` splits.
-  int64_t BlocksOf(int64_t splits) const {
-    const int64_t end = (item.row_split_begin + splits) * kSplitBlocks;
-    return std::min(end, last_block + 1) - first_block;
-  }
-};
-
-TileRun RunOf(const AttentionSequence& sequence, int64_t window, int64_t row, int64_t rows) {
-  TileRun run;
-  const int64_t first = sequence.first_position + row;
-  const int64_t last = first + rows - 1;
-  const int64_t oldest = window > 0 ? std::max<int64_t>(0, first + 1 - window) : 0;
-  run.first_block = oldest / kKvBlockTokens;
-  run.last_block = last / kKvBlockTokens;
-  run.item.row = static_cast<int32_t>(sequence.row_begin + row);
-  run.item.rows = static_cast<int32_t>(rows);
-  run.item.first_position = static_cast<int32_t>(first);
-  run.item.table_offset = static_cast<int32_t>(sequence.table_offset);
-  run.item.row_split_begin = static_cast<int32_t>(oldest / kKvSplitTokens);
-  run.item.row_split_end = static_cast<int32_t>(last / kKvSplitTokens + 1);
-  run.item.split_begin = run.item.row_split_begin;
-  run.item.split_end = run.item.row_split_end;
-  return run;
-}
-
-// Runs of groups with as many heads each, and the parts of their heads that fit a tile.
-template <typename Visit>
-void ForEachGroupRun(std::span<const HeadGroup> groups, const Visit& visit) {
-  for (size_t begin = 0, end = 0; begin < groups.size(); begin = end) {
-    const int32_t heads = groups[begin].head_count;
-    while (end < groups.size() && groups[end].head_count == heads) ++end;
-    for (int32_t first = 0; first < heads; first += kAttentionTileVectors) {
-      const auto part = std::min<int32_t>(heads - first, kAttentionTileVectors);
-      visit(static_cast<int32_t>(begin), static_cast<int32_t>(end), first, part);
-    }
-  }
-}
+int64_t CostOf(const TileRun& run) { return run.blocks() + kTileCost; }
 
 template <typename Visit>
-void ForEachRun(const AttentionLimits& limits, int64_t window,
-                std::span<const AttentionSequence> sequences, bool narrow, const Visit& visit) {
+void ForEachWideRun(const AttentionLimits& limits, int64_t window,
+                    std::span<const AttentionSequence> sequences, const Visit& visit) {
   for (const AttentionSequence& sequence : sequences) {
     ForEachGroupRun(limits.groups, [&](int32_t begin, int32_t end, int32_t first, int32_t heads) {
       const int64_t tile_rows = RowsPerTile(heads);
@@ -76,26 +71,22 @@ void ForEachRun(const AttentionLimits& limits, int64_t window,
         run.item.group_end = end;
         run.item.head_first = first;
         run.item.heads = heads;
-        if (run.narrow() == narrow) visit(run);
+        if (!run.narrow()) visit(run);
       }
     });
   }
 }
 
-// Deals one list of tiles to the workers.
-class Dealer {
+class WideDealer {
  public:
-  Dealer(const AttentionDevicePlan& plan, std::byte* bytes)
-      : plan_(plan), items_(reinterpret_cast<AttentionItem*>(bytes + plan.item_list())) {}
-
   // `begin` is [workers + 1]; a row may exceed its worker's share by `slack` blocks and stay whole.
-  void Open(int32_t* begin, int64_t total, int64_t slack) {
-    begin_ = begin;
-    total_ = total;
-    slack_ = slack;
-    dealt_ = 0;
-    worker_ = 0;
-    begin_[0] = static_cast<int32_t>(count_);
+  WideDealer(int32_t* begin, int64_t workers, int64_t total, ItemWriter& writer)
+      : begin_(begin),
+        workers_(workers),
+        total_(total),
+        slack_(std::max<int64_t>(kSplitBlocks / 2, total / workers / 8)),
+        writer_(writer) {
+    begin_[0] = writer.count();
   }
 
   void Deal(const TileRun& run) {
@@ -103,17 +94,17 @@ class Dealer {
       const int64_t room = Room();
       const int64_t whole = last_worker()
                                 ? run.groups() - group
-                                : std::min((room + slack_) / run.cost(), run.groups() - group);
+                                : std::min((room + slack_) / CostOf(run), run.groups() - group);
       if (whole > 0) {
-        Emit(run, group, group + whole);
-        dealt_ += whole * run.cost();
+        writer_.Add(run, group, group + whole);
+        dealt_ += whole * CostOf(run);
         group += whole;
       } else if (room <= slack_) {
         NextWorker();
       } else {
         if (!Cut(run, group)) {
-          Emit(run, group, group + 1);
-          dealt_ += run.cost();
+          writer_.Add(run, group, group + 1);
+          dealt_ += CostOf(run);
         }
         ++group;
       }
@@ -121,29 +112,20 @@ class Dealer {
   }
 
   void Close() {
-    while (worker_ < plan_.workers) NextWorker();
+    while (worker_ < workers_) NextWorker();
   }
 
  private:
-  bool last_worker() const { return worker_ + 1 == plan_.workers; }
+  bool last_worker() const { return worker_ + 1 == workers_; }
   // Blocks until the worker has its share of all that is dealt up to it.
-  int64_t Room() const { return total_ * (worker_ + 1) / plan_.workers - dealt_; }
+  int64_t Room() const { return total_ * (worker_ + 1) / workers_ - dealt_; }
 
-  void NextWorker() { begin_[++worker_] = static_cast<int32_t>(count_); }
-
-  AttentionItem& Emit(const TileRun& run, int64_t group_begin, int64_t group_end) {
-    OCTET_CHECK_LT(count_, plan_.items);
-    AttentionItem& item = items_[count_++] = run.item;
-    item.group_begin = static_cast<int32_t>(run.item.group_begin + group_begin);
-    item.group_end = static_cast<int32_t>(run.item.group_begin + group_end);
-    return item;
-  }
+  void NextWorker() { begin_[++worker_] = writer_.count(); }
 
   // Gives the splits of one row to this worker and those after it. False: the row must stay whole.
   bool Cut(const TileRun& run, int64_t group) {
-    const int64_t states = run.splits() * run.item.rows * run.item.heads;
-    if (run.splits() == 1 || states_ + states > plan_.states) return false;
-    const int64_t first_item = count_;
+    if (run.splits() == 1 || !writer_.HasRoomToCut(run)) return false;
+    writer_.BeginCut(run);
     for (int64_t split = 0; split < run.splits();) {
       const int64_t done = run.BlocksOf(split);
       int64_t end = split;
@@ -155,30 +137,19 @@ class Dealer {
         NextWorker();
         continue;
       }
-      AttentionItem& item = Emit(run, group, group + 1);
-      item.split_begin = static_cast<int32_t>(run.item.row_split_begin + split);
-      item.split_end = static_cast<int32_t>(run.item.row_split_begin + end);
+      writer_.AddPart(run, group, split, end);
       dealt_ += run.BlocksOf(end) - done;
       split = end;
     }
     dealt_ += kTileCost;
-    if (count_ - first_item == 1) return true;
-    OCTET_CHECK_LT(tickets_, plan_.tickets());
-    for (int64_t i = first_item; i < count_; ++i) {
-      items_[i].state = static_cast<int32_t>(states_);
-      items_[i].ticket = static_cast<int32_t>(tickets_);
-      items_[i].parts = static_cast<int32_t>(count_ - first_item);
-    }
-    states_ += states;
-    ++tickets_;
+    writer_.EndCut();
     return true;
   }
 
-  const AttentionDevicePlan& plan_;
-  AttentionItem* items_;
-  int32_t* begin_ = nullptr;
-  int64_t total_ = 0, slack_ = 0, dealt_ = 0, worker_ = 0;  // of the list
-  int64_t count_ = 0, states_ = 0, tickets_ = 0;            // of the plan
+  int32_t* begin_;
+  const int64_t workers_, total_, slack_;
+  ItemWriter& writer_;
+  int64_t dealt_ = 0, worker_ = 0;
 };
 
 }  // namespace
@@ -204,6 +175,7 @@ AttentionDevicePlan SizeAttentionPlan(const AttentionLimits& limits) {
   });
   // A border between workers ends an item and begins another, once more where it cuts a row.
   plan.items += 4 * limits.workers;
+  plan.items += OrderItems(limits.slots);
   const int64_t splits = (limits.context + kKvSplitTokens - 1) / kKvSplitTokens;
   plan.states = std::min(limits.step_rows * heads * splits, kAttentionStatesMax);
   return plan;
@@ -215,19 +187,15 @@ void BuildAttentionPlan(const AttentionLimits& limits, int64_t window,
   OCTET_CHECK_GT(plan.workers, 0);
   std::copy(limits.groups.begin(), limits.groups.end(),
             reinterpret_cast<HeadGroup*>(bytes + plan.group_list()));
-  Dealer dealer(plan, bytes);
-  for (const bool narrow : {true, false}) {
-    int64_t total = 0;
-    ForEachRun(limits, window, sequences, narrow,
-               [&](const TileRun& run) { total += run.groups() * run.cost(); });
-    // Cutting a narrow row costs little; the states of a wide tile are many.
-    const int64_t slack =
-        std::max<int64_t>(kSplitBlocks / 2, total / plan.workers / (narrow ? 32 : 8));
-    const int64_t begin = narrow ? plan.narrow_begin() : plan.wide_begin();
-    dealer.Open(reinterpret_cast<int32_t*>(bytes + begin), total, slack);
-    ForEachRun(limits, window, sequences, narrow, [&](const TileRun& run) { dealer.Deal(run); });
-    dealer.Close();
-  }
+  ItemWriter writer(plan, bytes);
+  PackNarrowTiles(limits, window, sequences, plan, bytes, writer);
+  int64_t total = 0;
+  ForEachWideRun(limits, window, sequences,
+                 [&](const TileRun& run) { total += run.groups() * CostOf(run); });
+  WideDealer dealer(reinterpret_cast<int32_t*>(bytes + plan.wide_begin()), plan.workers, total,
+                    writer);
+  ForEachWideRun(limits, window, sequences, [&](const TileRun& run) { dealer.Deal(run); });
+  dealer.Close();
 }
 
 }  // namespace octet::kernels

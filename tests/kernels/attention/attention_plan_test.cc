@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <random>
 #include <tuple>
 #include <vector>
 
@@ -16,20 +17,31 @@ std::vector<HeadGroup> Groups(int32_t kv_heads, int32_t heads) {
   return groups;
 }
 
+// Of workers with narrow tiles. Costs are in blocks: rounds of four, 3 for a tile, 2 for a part of
+// one.
 struct Load {
-  int64_t most = 0;
+  int64_t most = 0;  // blocks
   int64_t total = 0;
+  int64_t most_cost = 0;
+  int64_t total_cost = 0;
   int64_t cut_tiles = 0;
   int64_t wide_items = 0;
 };
 
-int64_t BlocksOf(const AttentionItem& item, int64_t window) {
+struct ItemLoad {
+  int64_t blocks = 0;
+  int64_t cost = 0;
+};
+
+ItemLoad LoadOf(const AttentionItem& item, int64_t window) {
   const int64_t end = item.first_position + item.rows;
   const int64_t oldest = window > 0 ? std::max<int64_t>(0, item.first_position + 1 - window) : 0;
   const int64_t first = std::max<int64_t>(oldest / 64, item.split_begin * 8);
   const int64_t last = std::min<int64_t>((end - 1) / 64, item.split_end * 8 - 1);
   EXPECT_LE(first, last);
-  return (last - first + 1) * (item.group_end - item.group_begin);
+  const int64_t groups = item.group_end - item.group_begin;
+  const int64_t rounds = last / 4 - first / 4 + 1;
+  return {(last - first + 1) * groups, (3 + 4 * rounds + (item.state >= 0 ? 2 : 0)) * groups};
 }
 
 // Builds a plan and checks that every split that a row of a head sees is walked exactly once, that
@@ -43,7 +55,7 @@ Load CheckPlan(const AttentionLimits& limits, int64_t window,
   std::map<std::tuple<int64_t, int64_t, int64_t>, int> walked;  // (row, head, split)
   std::map<int32_t, std::vector<const AttentionItem*>> parts;   // of each ticket
   Load load;
-  std::vector<int64_t> of_worker(static_cast<size_t>(plan.workers));
+  std::vector<ItemLoad> of_worker(static_cast<size_t>(plan.workers));
   for (const bool narrow : {true, false}) {
     const auto* begin = reinterpret_cast<const int32_t*>(
         bytes.data() + (narrow ? plan.narrow_begin() : plan.wide_begin()));
@@ -54,7 +66,11 @@ Load CheckPlan(const AttentionLimits& limits, int64_t window,
         EXPECT_EQ(item.rows * item.heads <= kAttentionNarrowVectors, narrow);
         EXPECT_LE(item.rows * item.heads, kAttentionTileVectors);
         load.wide_items += !narrow;
-        if (narrow) of_worker[static_cast<size_t>(w)] += BlocksOf(item, window);
+        if (narrow) {
+          const ItemLoad of_item = LoadOf(item, window);
+          of_worker[static_cast<size_t>(w)].blocks += of_item.blocks;
+          of_worker[static_cast<size_t>(w)].cost += of_item.cost;
+        }
         if (item.state >= 0) parts[item.ticket].push_back(&item);
         for (int32_t g = item.group_begin; g < item.group_end; ++g) {
           for (int32_t h = 0; h < item.heads; ++h) {
@@ -104,9 +120,11 @@ Load CheckPlan(const AttentionLimits& limits, int64_t window,
     }
   }
   load.cut_tiles = static_cast<int64_t>(parts.size());
-  for (const int64_t blocks : of_worker) {
-    load.total += blocks;
-    load.most = std::max(load.most, blocks);
+  for (const ItemLoad& of_one : of_worker) {
+    load.total += of_one.blocks;
+    load.most = std::max(load.most, of_one.blocks);
+    load.total_cost += of_one.cost;
+    load.most_cost = std::max(load.most_cost, of_one.cost);
   }
   return load;
 }
@@ -144,24 +162,62 @@ TEST(AttentionPlanTest, TakesUnevenGroups) {
   CheckPlan(limits, 0, {{0, 1, 4000}, {1, 20, 900}, {21, 1, 3}});
 }
 
-// The longest share of a worker, in blocks, over the mean.
-double Imbalance(const std::vector<int64_t>& lengths, int32_t kv_heads) {
+Load LoadOfDecodes(const std::vector<int64_t>& lengths, int32_t kv_heads) {
   const auto groups = Groups(kv_heads, 1);
-  const AttentionLimits limits{256, 256, 32768, 264, 128, groups};
-  const Load load = CheckPlan(limits, 0, Decodes(lengths));
-  return static_cast<double>(load.most * limits.workers) / static_cast<double>(load.total);
+  return CheckPlan({256, 256, 32768, 264, 128, groups}, 0, Decodes(lengths));
+}
+// The longest share of a worker over the mean.
+double Imbalance(const Load& load) {
+  return static_cast<double>(load.most * 264) / static_cast<double>(load.total);
+}
+double CostImbalance(const Load& load) {
+  return static_cast<double>(load.most_cost * 264) / static_cast<double>(load.total_cost);
 }
 
 TEST(AttentionPlanTest, BalancesEqualAndSkewedLengths) {
-  EXPECT_LT(Imbalance(std::vector<int64_t>(16, 2048), 64), 1.05);
-  EXPECT_LT(Imbalance(std::vector<int64_t>(33, 8192), 8), 1.05);
+  EXPECT_LT(Imbalance(LoadOfDecodes(std::vector<int64_t>(16, 2048), 64)), 1.05);
+  EXPECT_LT(Imbalance(LoadOfDecodes(std::vector<int64_t>(33, 8192), 8)), 1.05);
   std::vector<int64_t> skewed;  // 128 to 16384
   for (int64_t length = 128; length <= 16384; length *= 2) skewed.insert(skewed.end(), 4, length);
-  EXPECT_LT(Imbalance(skewed, 8), 1.05);
-  // One long sequence among many short ones: 11.6 blocks a worker, dealt in splits of 8.
+  EXPECT_LT(Imbalance(LoadOfDecodes(skewed, 8)), 1.05);
+  // One long sequence among many short ones, 1.5 splits a worker: some get two, others beginnings and
+  // ends of tiles.
   std::vector<int64_t> one(63, 128);
   one.push_back(16384);
-  EXPECT_LT(Imbalance(one, 8), 1.4);
+  EXPECT_LT(CostImbalance(LoadOfDecodes(one, 8)), 1.2);
+}
+
+// Two splits of 128 tiles for each of 256 workers, of 264.
+TEST(AttentionPlanTest, GivesNoWorkerASplitMoreThanItMust) {
+  const Load load = LoadOfDecodes(std::vector<int64_t>(16, 2048), 8);
+  EXPECT_EQ(load.most, 16);
+  EXPECT_EQ(load.cut_tiles, 128);
+}
+
+TEST(AttentionPlanTest, CutsNothingThatFitsWhole) {
+  EXPECT_EQ(LoadOfDecodes(std::vector<int64_t>(64, 2048), 8).cut_tiles, 0);
+}
+
+// Whatever the lengths are and however they are mixed, workers have as much to do, short tiles'
+// beginnings and ends and rounds that are not full included.
+TEST(AttentionPlanTest, BalancesMixedLengths) {
+  std::mt19937 random(1);
+  for (const int32_t kv_heads : {8, 64}) {
+    for (const int count : {16, 32, 64}) {
+      for (int mix = 0; mix < 4; ++mix) {
+        std::vector<int64_t> lengths;
+        for (int i = 0; i < count; ++i) {  // 128 to 16384
+          lengths.push_back(128 << random() % 7);
+          lengths.back() += static_cast<int64_t>(random()) % (lengths.back() + 1);
+        }
+        const Load load = LoadOfDecodes(lengths, kv_heads);
+        // Splits of 8 blocks are not cut: where a worker gets few, one more is much.
+        const double splits = static_cast<double>(load.total) / 264 / 8;
+        EXPECT_LT(CostImbalance(load), splits > 8 ? 1.05 : 1 + 0.9 / splits)
+            << kv_heads << " kv heads, " << count << " sequences, " << splits << " splits a worker";
+      }
+    }
+  }
 }
 
 TEST(AttentionPlanTest, CutsOnlyWhatIsLong) {
