@@ -95,6 +95,11 @@ OCTET_DEVICE void tensor_load(void* shared, const TensorMap& map, int32_t input,
       : "memory");
 }
 
+// Asks for the map itself (sm_90), so that the first box does not wait for it.
+OCTET_DEVICE void tensor_prefetch(const TensorMap& map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
 // After a thread wrote shared memory with ordinary stores and before a barrier, when wgmma or a
 // bulk copy is what uses it next.
 OCTET_DEVICE void fence_proxy_async() {

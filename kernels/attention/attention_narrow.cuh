@@ -256,23 +256,26 @@ OCTET_DEVICE_BODY void AttendNarrow(const AttentionKernelArgs& args, const Atten
 }
 
 // Rounds the queries of a tile, and copies its item to `copy`, in shared memory: registers are too
-// short to keep where it lies.
+// short to keep where it lies. Of a worker's first tile, all but the queries is read before the
+// kernels ahead are done.
 template <class Shape>
 OCTET_DEVICE_BODY void ShareTile(const AttentionKernelArgs& args, const AttentionItem& item,
-                                 int group, const NarrowShared<Shape>& shared,
+                                 int group, bool is_first, const NarrowShared<Shape>& shared,
                                  AttentionItem& copy) {
   constexpr int kWords = sizeof(AttentionItem) / sizeof(int32_t);
   const auto thread = static_cast<int>(threadIdx.x);
   if (thread < kWords) {
     reinterpret_cast<int32_t*>(&copy)[thread] = reinterpret_cast<const int32_t*>(&item)[thread];
   }
-  RoundQueries<Shape>(VectorsOf(args, item, group, Shape::kDim), *shared.queries);
+  const TileVectors tile = VectorsOf(args, item, group, Shape::kDim);
+  if (is_first) hw::wait_for_past();
+  RoundQueries<Shape>(tile, *shared.queries);
 #if OCTET_PLANTED_BUG != 5  // operands are read before all warps have left theirs
   MeetTeams<Shape>();
 #endif
 }
 
-// All narrow items of a worker.
+// All narrow items of a worker. Where queries are shared, it waits for the kernels ahead.
 template <class Shape, class Ring>
 OCTET_DEVICE_BODY void AttendNarrowItems(const AttentionKernelArgs& args,
                                          const NarrowShared<Shape>& shared, Ring& ring) {
@@ -283,8 +286,9 @@ OCTET_DEVICE_BODY void AttendNarrowItems(const AttentionKernelArgs& args,
       const AttentionItem* item = args.items + i;
       if constexpr (Ring::kSharesQueries) {
         // In turns: slow threads may not be done with the tile before.
-        AttentionItem* copy = shared.items + tiles++ % 2;
-        ShareTile<Shape>(args, *item, group, shared, *copy);
+        AttentionItem* copy = shared.items + tiles % 2;
+        ShareTile<Shape>(args, *item, group, tiles == 0, shared, *copy);
+        ++tiles;
         item = copy;
       }
       if (Shape::kTeamWarps == 2 || item->rows * item->heads <= kFragmentVectors) {

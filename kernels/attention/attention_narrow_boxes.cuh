@@ -146,9 +146,8 @@ __global__ void __launch_bounds__(Shape::kNarrowThreads + 32, 2)
   OCTET_SHARED(AttentionItem[2], items);
   OCTET_SHARED(uint64_t[2 * kNarrowTeams * kBoxStages], barriers_of_places);
   OCTET_SHARED(uint32_t[1], last);
-  if (args.begin[blockIdx.x] == args.begin[blockIdx.x + 1]) {
-    return hw::wait_for_past();  // what comes next relies on it
-  }
+  const int item_begin = args.begin[blockIdx.x];
+  const int item_end = args.begin[blockIdx.x + 1];
   hw::Smem smem;
   NarrowShared<Shape> shared;
   shared.stages = kBoxStages;
@@ -164,11 +163,12 @@ __global__ void __launch_bounds__(Shape::kNarrowThreads + 32, 2)
   shared.last = last;
   const BoxBarriers barriers = {barriers_of_places, barriers_of_places + kNarrowTeams * kBoxStages};
   if (threadIdx.x == 0) barriers.Init<Shape>();
+  if (threadIdx.x == Shape::kNarrowThreads) hw::tensor_prefetch(cache);
   __syncthreads();
+  if (item_begin == item_end) return hw::wait_for_past();  // what comes next relies on it
   if (threadIdx.x >= Shape::kNarrowThreads) {
     FeedTeams<Shape>(args, cache, shared, barriers);
   } else {
-    hw::wait_for_past();
     BoxRing<Shape> ring(barriers);
     AttendNarrowItems<Shape>(args, shared, ring);
   }

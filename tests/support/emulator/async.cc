@@ -342,6 +342,8 @@ void tensor_load(void* shared, const TensorMap& map, int32_t input, int32_t row,
   IssueBulkCopy({offset, first, bytes, barrier_offset, IdOf(place), true, box}, self, place);
 }
 
+void tensor_prefetch(const TensorMap& map, Place place) { ReadTensorMap(map, place); }
+
 void fence_proxy_async(Place place) {
   Thread& self = Self(place);
   self.block->proxy_fences[static_cast<size_t>(self.index)] = current_scheduler->NextTime() - 1;

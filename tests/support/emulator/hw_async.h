@@ -56,6 +56,7 @@ void bulk_load(void* shared, const void* global, uint32_t bytes, uint64_t* barri
 void bulk_prefetch(const void* global, uint32_t bytes, Place place = Place::current());
 void tensor_load(void* shared, const TensorMap& map, int32_t input, int32_t row, uint64_t* barrier,
                  Place place = Place::current());
+void tensor_prefetch(const TensorMap& map, Place place = Place::current());
 void fence_proxy_async(Place place = Place::current());
 
 template <int kRegisters>
