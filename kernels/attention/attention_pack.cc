@@ -121,14 +121,15 @@ class Packer {
 
  private:
   bool OneRun() const { return front_ == back_; }
-  // Groups that nobody has taken yet, of the longest run and of the shortest.
+  // Groups that nobody has taken yet, of the longest run and of the shortest. A group that is being
+  // cut counts: it fits nowhere whole.
   int64_t FrontGroups() const {
     if (front_ > back_) return 0;
     return (OneRun() ? back_groups_ : first_.groups()) - group_;
   }
   int64_t BackGroups() const {
     if (front_ > back_) return 0;
-    return back_groups_ - (OneRun() ? group_ + (cutting_ ? 1 : 0) : 0);
+    return back_groups_ - (OneRun() ? group_ : 0);
   }
 
   void NextFront() {
