@@ -8,9 +8,12 @@
 // --queued: each launch waits behind a copy that also fills the L2 cache, so that neither the
 // host's part of a launch nor what the launch before left there is in its time.
 //
-//   octet_attention_bench [--quick] [--queued]
+// --workers N: so many in place of as many as the device holds.
+//
+//   octet_attention_bench [--quick] [--queued] [--workers N]
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -80,13 +83,18 @@ struct Figures {
   double operations = 0;   // 4 head_dim for each pair of vector and token seen
 };
 
-bool queued = false;  // --queued
+struct Options {
+  bool quick = false;
+  bool queued = false;
+  int64_t workers = 0;  // 0: as many as the device holds
+};
+Options options;
 
 // The inputs of one case on the device.
 class Bench {
  public:
   Bench(Gpu& gpu, const Case& what) : gpu_(gpu), what_(what) {
-    if (queued) queue_ = Allocate(2 * kQueueBytes);
+    if (options.queued) queue_ = Allocate(2 * kQueueBytes);
     for (int32_t g = 0; g < what.kv_heads; ++g) groups_.push_back({g, g * what.group, what.group});
     layout_ = {what.format, what.kv_heads, kHeadDim};
     MakeCache();
@@ -116,7 +124,7 @@ class Bench {
     figures.seconds = MedianSeconds(
         gpu_.stream(), [&] { Attention(args, gpu_.stream()); },
         [&] {
-          if (!queued) return;
+          if (!options.queued) return;
           std::byte* to = queue_.data() + kQueueBytes;
           CopyOnDevice(to, queue_.data(), kQueueBytes, gpu_.stream());
         });
@@ -160,7 +168,7 @@ class Bench {
     limits.slots = static_cast<int64_t>(what_.lengths.size());
     limits.step_rows = limits.slots * what_.rows;
     limits.context = *std::max_element(what_.lengths.begin(), what_.lengths.end());
-    limits.workers = AttentionWorkers(layout_, gpu_.info());
+    limits.workers = options.workers > 0 ? options.workers : AttentionWorkers(layout_, gpu_.info());
     limits.head_dim = kHeadDim;
     limits.groups = groups_;
     plan_ = SizeAttentionPlan(limits);
@@ -229,7 +237,7 @@ void PrintPrefill(Gpu& gpu, KvFormat format, const char* name, int32_t kv_heads,
               figures.seconds * 1e6, figures.operations / figures.seconds * 1e-12);
 }
 
-int Main(bool quick) {
+int Main() {
   Result<std::unique_ptr<Gpu>> gpu = Gpu::Open({});
   if (!gpu.ok()) {
     std::fprintf(stderr, "%s\n", gpu.status().message().c_str());
@@ -239,7 +247,7 @@ int Main(bool quick) {
   std::printf("%s\n", Describe((*gpu)->info()).c_str());
   for (const int64_t context : {512, 2048, 8192, 32768}) {
     for (const int64_t batch : {1, 16, 64, 256}) {
-      if (quick && (context == 32768 || batch == 256)) continue;
+      if (options.quick && (context == 32768 || batch == 256)) continue;
       PrintDecode(**gpu, "MHA 64", 64, 1, context, batch);
       PrintDecode(**gpu, "GQA 64/8", 8, 8, context, batch);
     }
@@ -260,10 +268,12 @@ int Main(bool quick) {
 }  // namespace octet::kernels
 
 int main(int argc, char** argv) {
-  bool quick = false;
+  octet::kernels::Options& options = octet::kernels::options;
   for (int i = 1; i < argc; ++i) {
-    quick |= std::string_view(argv[i]) == "--quick";
-    octet::kernels::queued |= std::string_view(argv[i]) == "--queued";
+    const std::string_view flag = argv[i];
+    options.quick |= flag == "--quick";
+    options.queued |= flag == "--queued";
+    if (flag == "--workers" && i + 1 < argc) options.workers = std::atoll(argv[++i]);
   }
-  return octet::kernels::Main(quick);
+  return octet::kernels::Main();
 }
