@@ -58,7 +58,7 @@ class NarrowWarp {
   }
 
   // When everyone has merged what Attend left.
-  OCTET_DEVICE_BODY void Release() { ring_.ReleaseTogether(ring_.Newest()); }
+  OCTET_DEVICE_BODY void Release() { ring_.ReleaseWritten(ring_.Newest()); }
 
  private:
   OCTET_DEVICE_BODY static int team() { return TeamOfThread<Shape>(); }
@@ -87,7 +87,6 @@ class NarrowWarp {
         });
     MeetTeam<Shape>();
     Store(sums, values, reinterpret_cast<float*>(shared_.half(team(), half)));
-    ring_.PrepareRelease();
   }
 
   OCTET_DEVICE_BODY void Store(const BlockSums<Shape, kFragments>& sums,

@@ -66,13 +66,12 @@ class BoxRing {
 #if OCTET_PLANTED_BUG != 7  // a place is given back while other lanes still read it
     __syncwarp();
 #endif
-    ReleaseTogether(slot);
-  }
-  // What the warp wrote to a place is to be over before a copy takes it.
-  OCTET_DEVICE_BODY void PrepareRelease() { hw::fence_proxy_async(); }
-  // The same as Release, when all threads have met since.
-  OCTET_DEVICE_BODY void ReleaseTogether(int slot) {
     if (threadIdx.x % 32 == 0) hw::mbar_arrive(&barriers_.empty[Index(slot)]);
+  }
+  // The same of a half where warps have left results, when all have met since and have read them.
+  OCTET_DEVICE_BODY void ReleaseWritten(int slot) {
+    hw::fence_proxy_async();  // what this thread wrote there is over before a copy takes the place
+    Release(slot);
   }
 
  private:

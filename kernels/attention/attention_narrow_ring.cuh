@@ -87,14 +87,13 @@ class CopiedRing {
   // The place that Next gave.
   OCTET_DEVICE_BODY int Newest() const { return (slot_ == 0 ? shared_.stages : slot_) - 1; }
 
-  OCTET_DEVICE_BODY void PrepareRelease() {}
   // The warp is done with the half: another may take its place.
   OCTET_DEVICE_BODY void Release(int slot) {
     MeetTeam<Shape>();
     Refill(slot);
   }
-  // The same, when all threads have met since.
-  OCTET_DEVICE_BODY void ReleaseTogether(int slot) { Refill(slot); }
+  // The same of a half where warps have left results, when all have met since and have read them.
+  OCTET_DEVICE_BODY void ReleaseWritten(int slot) { Refill(slot); }
 
   OCTET_DEVICE_BODY void Close() { hw::cp_async_wait<0>(); }
 
