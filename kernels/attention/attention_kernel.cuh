@@ -16,6 +16,8 @@ __global__ void __launch_bounds__(Shape::kNarrowThreads, 2)
   OCTET_SHARED(float[kNarrowTeams * kNarrowVectors * Shape::kPartialTail], tails);
   OCTET_SHARED(int32_t[kNarrowTeams], slots);
   OCTET_SHARED(float[kNarrowRowFloats * Shape::kNarrowQuads * Shape::kNarrowThreads], rows);
+  OCTET_SHARED(NarrowQueries<Shape>[1], queries);
+  OCTET_SHARED(AttentionItem[2], items);
   OCTET_SHARED(uint32_t[1], last);
   if (args.begin[blockIdx.x] == args.begin[blockIdx.x + 1]) {
     return hw::wait_for_past();  // what comes next relies on it
@@ -30,12 +32,12 @@ __global__ void __launch_bounds__(Shape::kNarrowThreads, 2)
   shared.tails = tails;
   shared.slots = slots;
   shared.rows = rows;
+  shared.queries = queries;
+  shared.items = items;
   shared.last = last;
   FillRests<Shape>(shared.halves, Shape::NarrowBytes(args.stages));
   CopiedRing<Shape> ring(args, shared);
   ring.FillOld();
-  hw::wait_for_past();
-  ring.Fill();
   AttendNarrowItems<Shape>(args, shared, ring);
   ring.Close();
 }

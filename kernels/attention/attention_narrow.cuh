@@ -28,7 +28,7 @@ class NarrowWarp {
       : args_(args), item_(item), shared_(shared), ring_(ring) {}
 
   OCTET_DEVICE_BODY void Prepare(int group) {
-    if (Ring::kSharesQueries || !works()) return;
+    if (Shape::kSharesQueries || !works()) return;
     PrepareQueries<Shape>(VectorsOf(args_, item_, group, Shape::kDim), first_vector(), lane(),
                           queries_);
   }
@@ -37,7 +37,7 @@ class NarrowWarp {
     thread_ = ThreadOfTeam<Shape>();
     const int keys = ring_.Next();
     if (works()) {
-      if constexpr (Ring::kSharesQueries) shared_.queries->Give(first_vector(), lane(), queries_);
+      if constexpr (Shape::kSharesQueries) shared_.queries->Give(first_vector(), lane(), queries_);
       Scores<Shape>(shared_.half(team(), keys), shared_.pairs(team(), keys), queries_, lane(), s);
     }
     ring_.Release(keys);
@@ -47,7 +47,7 @@ class NarrowWarp {
     if (!works()) {
       MeetTeam<Shape>();
     } else if (IsMasked(position)) {
-      if constexpr (Ring::kSharesQueries) {  // needed here alone, and registers are short
+      if constexpr (Shape::kSharesQueries) {  // needed here alone, and registers are short
         queries_.window = WindowOf(args_);
         shared_.queries->GiveNewest(first_vector(), lane(), queries_);
       }
@@ -125,7 +125,7 @@ class NarrowWarp {
   const NarrowShared<Shape>& shared_;
   Ring& ring_;
   int thread_ = ThreadOfTeam<Shape>();
-  Queries<Shape, kFragments, Ring::kSharesQueries ? Shape::kQuerySteps : 0> queries_;
+  Queries<Shape, kFragments, Shape::kSharesQueries ? Shape::kQuerySteps : 0> queries_;
 };
 
 // What a thread merges: quads of the values of the tile's vectors.
@@ -276,10 +276,10 @@ OCTET_DEVICE_BODY void AttendNarrow(const AttentionKernelArgs& args, const Atten
 // Rounds the queries of a tile, and copies its item to `copy`, in shared memory: registers are too
 // short to keep where it lies. Of a worker's first tile, all but the queries is read before the
 // kernels ahead are done.
-template <class Shape>
+template <class Shape, class Ring>
 OCTET_DEVICE_BODY void ShareTile(const AttentionKernelArgs& args, const AttentionItem& item,
                                  int group, bool is_first, const NarrowShared<Shape>& shared,
-                                 AttentionItem& copy) {
+                                 Ring& ring, AttentionItem& copy) {
   constexpr int kWords = sizeof(AttentionItem) / sizeof(int32_t);
   const auto thread = static_cast<int>(threadIdx.x);
   if (thread < kWords) {
@@ -287,25 +287,31 @@ OCTET_DEVICE_BODY void ShareTile(const AttentionKernelArgs& args, const Attentio
   }
   const TileVectors tile = VectorsOf(args, item, group, Shape::kDim);
   if (is_first) hw::wait_for_past();
-  RoundQueries<Shape>(tile, *shared.queries);
+  RoundQueries<Shape>(tile, *shared.queries, [&] {
+    if (is_first) ring.Fill();
+  });
 #if OCTET_PLANTED_BUG != 5  // operands are read before all warps have left theirs
   MeetTeams<Shape>();
 #endif
 }
 
-// All narrow items of a worker. Where queries are shared, it waits for the kernels ahead.
+// All narrow items of a worker, behind the kernels ahead.
 template <class Shape, class Ring>
 OCTET_DEVICE_BODY void AttendNarrowItems(const AttentionKernelArgs& args,
                                          const NarrowShared<Shape>& shared, Ring& ring) {
+  if constexpr (!Shape::kSharesQueries) {
+    hw::wait_for_past();
+    ring.Fill();
+  }
   int tiles = 0;
   for (int i = args.begin[blockIdx.x]; i < args.begin[blockIdx.x + 1]; ++i) {
     const int group_end = args.items[i].group_end;
     for (int group = args.items[i].group_begin; group < group_end; ++group) {
       const AttentionItem* item = args.items + i;
-      if constexpr (Ring::kSharesQueries) {
+      if constexpr (Shape::kSharesQueries) {
         // In turns: slow threads may not be done with the tile before.
         AttentionItem* copy = shared.items + tiles % 2;
-        ShareTile<Shape>(args, *item, group, tiles == 0, shared, *copy);
+        ShareTile<Shape>(args, *item, group, tiles == 0, shared, ring, *copy);
         ++tiles;
         item = copy;
       }

@@ -44,9 +44,9 @@ struct BoxBarriers {
 template <class Shape>
 class BoxRing {
  public:
-  static constexpr bool kSharesQueries = true;
-
   OCTET_DEVICE_BODY explicit BoxRing(const BoxBarriers& barriers) : barriers_(barriers) {}
+
+  OCTET_DEVICE_BODY void Fill() {}  // FeedTeams does
 
   // The place of the next half, which is there.
   OCTET_DEVICE_BODY int Next() {

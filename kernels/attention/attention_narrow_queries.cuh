@@ -11,7 +11,8 @@ namespace octet::kernels {
 template <class Shape>
 struct NarrowQueries {
   static constexpr int kFragments = kNarrowVectors / kFragmentVectors;
-  uint2 words[Shape::kQuerySteps * kFragments * 32];  // [steps, fragments, lanes]
+  static constexpr int kSteps = Shape::kSharesQueries ? Shape::kQuerySteps : 1;
+  uint2 words[kSteps * kFragments * 32];  // [steps, fragments, lanes]
   float scale[kNarrowVectors];
   float sums[kNarrowVectors];
   int newest[kNarrowVectors];
@@ -30,9 +31,11 @@ struct NarrowQueries {
 };
 
 // Called by as many warps as there are vectors; everyone is done with what `to` held. Lane l has
-// values 4 l .. 4 l + 3 of the warp's vector. The same numbers as PrepareCodes.
-template <class Shape>
-OCTET_DEVICE_BODY void RoundQueries(const TileVectors& tile, NarrowQueries<Shape>& to) {
+// values 4 l .. 4 l + 3 of the warp's vector. The same numbers as PrepareCodes. `meanwhile` is
+// called when the values have been asked for.
+template <class Shape, typename Meanwhile>
+OCTET_DEVICE_BODY void RoundQueries(const TileVectors& tile, NarrowQueries<Shape>& to,
+                                    const Meanwhile& meanwhile) {
   static_assert(Shape::kInt8 && Shape::kNarrowThreads == 32 * kNarrowVectors);
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int vector = static_cast<int>(threadIdx.x) / 32;
@@ -43,6 +46,7 @@ OCTET_DEVICE_BODY void RoundQueries(const TileVectors& tile, NarrowQueries<Shape
     x = *reinterpret_cast<const float4*>(tile.q + row * tile.q_stride + head * Shape::kDim +
                                          4 * lane);
   }
+  meanwhile();
   // Of magnitudes, which as integers have the same order; what is not finite is greater than all.
   const uint32_t most_bits = __reduce_max_sync(
       kAllLanes, max(max(__float_as_uint(fabsf(x.x)), __float_as_uint(fabsf(x.y))),

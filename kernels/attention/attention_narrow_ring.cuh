@@ -56,17 +56,17 @@ OCTET_DEVICE_BODY void MeetTeam() {
 template <class Shape>
 class CopiedRing {
  public:
-  static constexpr bool kSharesQueries = false;
-
   OCTET_DEVICE_BODY CopiedRing(const AttentionKernelArgs& args, const NarrowShared<Shape>& shared)
       : args_(args), shared_(shared), item_(args.begin[blockIdx.x] - 1) {
     NextItem();
   }
 
   // Asks for the first halves, as long as no kernel of this step writes them: all tokens of the
-  // block are older than the item's rows. Fill asks for the rest of the ring.
+  // block are older than the item's rows. Queries that are shared come behind the first, or they
+  // would wait for them all. Fill asks for the rest of the ring.
   OCTET_DEVICE_BODY void FillOld() {
-    while (filled_ < shared_.stages && item_ < item_end() &&
+    const int most = Shape::kSharesQueries ? 1 : shared_.stages;
+    while (filled_ < most && item_ < item_end() &&
            (block_ + 1) * kBlockTokens <= args_.items[item_].first_position) {
       Refill(filled_++);
     }

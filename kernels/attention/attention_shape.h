@@ -88,6 +88,8 @@ struct KvShape {
   static constexpr int kTeamWarps = kInt8 ? 2 : 1;
   static constexpr int kTeamThreads = 32 * kTeamWarps;
   static constexpr int kNarrowThreads = kNarrowTeams * kTeamThreads;
+  // Registers of two warps are short: their queries are rounded once for all teams, and shared.
+  static constexpr bool kSharesQueries = kTeamWarps == 2;
   static constexpr int kNarrowQuads =  // of the values of all vectors, for a thread
       (kNarrowVectors * (kDim / 4) + kNarrowThreads - 1) / kNarrowThreads;
 
@@ -95,15 +97,18 @@ struct KvShape {
   static constexpr int64_t NarrowBytes(int stages) {
     return int64_t{stages} * kNarrowTeams * kHalfBytes;
   }
+  static constexpr int64_t kSharedQueryBytes =
+      (kSharesQueries ? kQuerySteps : 1) * (kNarrowVectors / kFragmentVectors) * 32 * 8 +
+      kNarrowVectors * 12 + 2 * static_cast<int64_t>(sizeof(AttentionItem));
   static constexpr int64_t kNarrowStaticBytes =
       (kNarrowTeams * (kNarrowVectors * kPartialTail + 1) +
        kNarrowRowFloats * kNarrowQuads * kNarrowThreads) *
           4 +
-      64;
+      kSharedQueryBytes + 64;
   // Tensor copies (sm_90) bring rows of 128 bytes as they lie in a half. Beside the above such a
-  // kernel has rounded queries, two items, barriers, and halves aligned to a kilobyte.
+  // kernel has barriers, and halves aligned to a kilobyte.
   static constexpr bool kBoxes = kInt8 && kRowBytes == 128;
-  static constexpr int64_t kBoxStaticBytes = kNarrowStaticBytes + kQuerySteps * 512 + 512 + 1024;
+  static constexpr int64_t kBoxStaticBytes = kNarrowStaticBytes + 256 + 1024;
   static constexpr int64_t WideBytes(int stages) {
     return int64_t{stages} * kHalfBytes +
            int64_t{kWideLaneFloats + 2 * kWideQueryWords} * kAttentionThreads * 4;

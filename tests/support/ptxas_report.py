@@ -19,8 +19,7 @@ import tempfile
 SUFFIX = ".ptxas"
 ENTRY = re.compile(r"Compiling entry function '([^']+)' for '([^']+)'")
 # Kernels that may spill a few bytes, and how many: name in the report, bytes out.
-SPILLS_KNOWN = {"octet::kernels::WideAttentionKernel": 76,
-                "octet::kernels::NarrowAttentionKernel": 16}  # once a tile, not a block
+SPILLS_KNOWN = {"octet::kernels::WideAttentionKernel": 76}
 SPILLS = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 USED = re.compile(r"Used (\d+) registers(?:.*?(\d+) bytes smem)?")
 INFO = re.compile(r"^ptxas info|bytes stack frame|^$")
