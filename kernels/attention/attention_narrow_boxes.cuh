@@ -101,6 +101,7 @@ OCTET_DEVICE_BODY void FeedTeams(const AttentionKernelArgs& args, const hw::Tens
     const int32_t* table = args.block_tables + item.table_offset;
     for (int group = item.group_begin; group < group_end; ++group) {
       const int32_t kv_head = args.groups[group].kv_head;
+#pragma unroll 1  // few instructions are better than fast ones here: they share the cache
       for (int block = range.first / kNarrowTeams * kNarrowTeams; block <= range.last;
            block += kNarrowTeams) {
         const int newest = min(block + kNarrowTeams - 1, range.last);
