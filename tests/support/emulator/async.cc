@@ -25,7 +25,7 @@ void IssueCopy(void* shared, const void* global, int bytes, bool full, const Pla
   if (full) CheckGlobal(global, bytes, "cp_async", place);
   Report(self.block->arena->words.TakeOff(
              offset, bytes, AccessBy(self.index, AccessKind::kWrite, IdOf(place), true), self.clock,
-             current_scheduler->now()),
+             nullptr, current_scheduler->now()),
          place);
   std::memset(shared, 0xFF, static_cast<size_t>(bytes));
   self.copies.push_back(
@@ -127,7 +127,7 @@ void CopyBox(const BulkCopy& copy, std::byte* to) {
 void IssueBulkCopy(const BulkCopy& copy, Thread& self, const Place& place) {
   Report(self.block->arena->words.TakeOff(
              copy.offset, copy.bytes, AccessBy(self.index, AccessKind::kWrite, copy.place, false),
-             self.clock, current_scheduler->now()),
+             self.clock, &self.block->proxy_fences, current_scheduler->now()),
          place);
   std::memset(self.block->arena->data + copy.offset, 0xFF, static_cast<size_t>(copy.bytes));
   self.block->bulk_copies.push_back(copy);

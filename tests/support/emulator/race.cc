@@ -143,11 +143,18 @@ std::string SharedWords::Check(uint32_t offset, int64_t bytes, const Access& acc
   });
 }
 
+bool SharedWords::IsUnfenced(const Word& word, const std::vector<Time>& fences) const {
+  return word.generic && word.write.actor < threads_ && word.write.time > fences[word.write.actor];
+}
+
 std::string SharedWords::TakeOff(uint32_t offset, int64_t bytes, const Access& access,
-                                 const Clock& clock, Time now) {
+                                 const Clock& clock, const std::vector<Time>* fences, Time now) {
   return ForEachWord(offset, bytes, [&](Word& word, uint8_t mask) -> std::string {
     if (std::string problem = CheckWord(word, mask, access, clock); !problem.empty())
       return problem;
+    if (fences != nullptr && IsUnfenced(word, *fences))
+      return Name(access.actor) + " copies over what " + Tell(word.write) +
+             " wrote without a fence_proxy_async after it";
     word.write = {now, access.place, static_cast<uint16_t>(access.actor), mask};
     word.in_flight = true;
     word.reads[0] = word.reads[1] = {};
@@ -172,7 +179,7 @@ std::string SharedWords::HoldForReaders(uint32_t offset, int64_t bytes, const Ac
   return ForEachWord(offset, bytes, [&](Word& word, uint8_t mask) -> std::string {
     if (std::string problem = CheckWord(word, mask, access, clock); !problem.empty())
       return problem;
-    if (word.generic && word.write.actor < threads_ && word.write.time > fences[word.write.actor])
+    if (IsUnfenced(word, fences))
       return Name(access.actor) + " reads what " + Tell(word.write) +
              " wrote without a fence_proxy_async after it";
     ++word.holders;

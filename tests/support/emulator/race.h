@@ -50,9 +50,11 @@ class SharedWords {
   // Each returns an empty string, or what is wrong. Offsets are bytes of the arena.
   std::string Check(uint32_t offset, int64_t bytes, const Access& access, const Clock& clock,
                     Time now);
-  // A copy that runs on: until Land, the bytes may not be touched.
+  // A copy that runs on: until Land, the bytes may not be touched. `fences`, where the copy is one
+  // of the async proxy, are the threads' last proxy fences: what they wrote before is to be behind
+  // one.
   std::string TakeOff(uint32_t offset, int64_t bytes, const Access& access, const Clock& clock,
-                      Time now);
+                      const std::vector<Time>* fences, Time now);
   void Land(uint32_t offset, int64_t bytes, const Access& access, Time now);
   // A matrix unit reads until ReleaseReaders. `fences` are the threads' last proxy fences.
   std::string HoldForReaders(uint32_t offset, int64_t bytes, const Access& access,
@@ -84,6 +86,7 @@ class SharedWords {
   template <typename Visit>
   std::string ForEachWord(uint32_t offset, int64_t bytes, const Visit& visit);
   std::string CheckWord(Word& word, uint8_t mask, const Access& access, const Clock& clock);
+  bool IsUnfenced(const Word& word, const std::vector<Time>& fences) const;
   std::string Name(int actor) const;
   std::string Tell(const Touch& touch) const;
 
