@@ -13,28 +13,16 @@ template <class Shape>
 __global__ void __launch_bounds__(Shape::kNarrowThreads, 2)
     NarrowAttentionKernel(AttentionKernelArgs args) {
   hw::let_next_begin();
-  OCTET_SHARED(float[kNarrowTeams * kNarrowVectors * Shape::kPartialTail], tails);
-  OCTET_SHARED(int32_t[kNarrowTeams], slots);
-  OCTET_SHARED(float[kNarrowRowFloats * Shape::kNarrowQuads * Shape::kNarrowThreads], rows);
-  OCTET_SHARED(NarrowQueries<Shape>[1], queries);
-  OCTET_SHARED(AttentionItem[2], items);
-  OCTET_SHARED(uint32_t[1], last);
   if (args.begin[blockIdx.x] == args.begin[blockIdx.x + 1]) {
     return hw::wait_for_past();  // what comes next relies on it
   }
   hw::Smem smem;
-  NarrowShared<Shape> shared;
+  NarrowShared<Shape> shared = NarrowShared<Shape>::Take();
   shared.stages = args.stages;
   shared.halves = smem.take<unsigned char>(Shape::NarrowBytes(args.stages));
   shared.scales = shared.halves + Shape::kDataBytes;
   shared.half_bytes = Shape::kHalfBytes;
   shared.scale_bytes = Shape::kHalfBytes;
-  shared.tails = tails;
-  shared.slots = slots;
-  shared.rows = rows;
-  shared.queries = queries;
-  shared.items = items;
-  shared.last = last;
   FillRests<Shape>(shared.halves, Shape::NarrowBytes(args.stages));
   CopiedRing<Shape> ring(args, shared);
   ring.FillOld();

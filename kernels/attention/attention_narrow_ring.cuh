@@ -22,6 +22,24 @@ struct NarrowShared {
   uint32_t* last = nullptr;
   int stages = 0;
 
+  // All but the places of halves.
+  OCTET_DEVICE_BODY static NarrowShared Take() {
+    OCTET_SHARED(float[kNarrowTeams * kNarrowVectors * Shape::kPartialTail], tails);
+    OCTET_SHARED(int32_t[kNarrowTeams], slots);
+    OCTET_SHARED(float[kNarrowRowFloats * Shape::kNarrowQuads * Shape::kNarrowThreads], rows);
+    OCTET_SHARED(NarrowQueries<Shape>[1], queries);
+    OCTET_SHARED(AttentionItem[2], items);
+    OCTET_SHARED(uint32_t[1], last);
+    NarrowShared shared;
+    shared.tails = tails;
+    shared.slots = slots;
+    shared.rows = rows;
+    shared.queries = queries;
+    shared.items = items;
+    shared.last = last;
+    return shared;
+  }
+
   OCTET_DEVICE_BODY unsigned char* half(int team, int slot) const {
     return halves + (team * stages + slot) * half_bytes;
   }

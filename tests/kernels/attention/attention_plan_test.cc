@@ -180,8 +180,8 @@ TEST(AttentionPlanTest, BalancesEqualAndSkewedLengths) {
   std::vector<int64_t> skewed;  // 128 to 16384
   for (int64_t length = 128; length <= 16384; length *= 2) skewed.insert(skewed.end(), 4, length);
   EXPECT_LT(Imbalance(LoadOfDecodes(skewed, 8)), 1.05);
-  // One long sequence among many short ones, 1.5 splits a worker: some get two, others beginnings and
-  // ends of tiles.
+  // One long sequence among many short ones, 1.5 splits a worker: some get two, others beginnings
+  // and ends of tiles.
   std::vector<int64_t> one(63, 128);
   one.push_back(16384);
   EXPECT_LT(CostImbalance(LoadOfDecodes(one, 8)), 1.2);
