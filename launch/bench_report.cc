@@ -56,16 +56,17 @@ void AddCpuShares(const Work& work, const BatchResult& r, double prompt_tokens,
       (work.token_ops + work.sampled_row_ops) * batch / median / machine.int8_peak;
 }
 
-// The floor of a decode step: its weights and cache once at the copy bandwidth, or its matrix
-// products at the matrix rate, whichever is longer.
+// The floor of a decode step: its weights once at the copy bandwidth or its matrix products at the
+// matrix rate, whichever is longer, and then its cache once at the copy bandwidth: attention waits
+// for the projections and they for it, so that the two do not overlap.
 void AddGpuShares(const Work& work, const BatchResult& r, double prompt_tokens, bool int8,
                   const MachineSpeed& machine, nlohmann::ordered_json* one) {
   const double median = Median(r.step_s);
   const auto batch = static_cast<double>(r.batch);
   const double peak = int8 ? machine.int8_peak : machine.bf16_peak;
-  const double bytes_s = (work.weight_bytes + work.kv_bytes * batch) / machine.bandwidth;
   const double ops_s = (work.token_ops + work.sampled_row_ops) * batch / peak;
-  const double floor_s = std::max(bytes_s, ops_s);
+  const double floor_s = std::max(work.weight_bytes / machine.bandwidth, ops_s) +
+                         work.kv_bytes * batch / machine.bandwidth;
   (*one)["step_floor_ms"] = floor_s * 1e3;
   (*one)["step_floor_fraction"] = floor_s / median;
   (*one)["step_device_ms"] = r.device_step_s * 1e3;

@@ -74,10 +74,12 @@ DecoderBuffers MakeDecoderBuffers(const EngineConfig& config, const DecoderShape
     b.attention.bytes = memory.Of<std::byte>(kAttentionRows);
     b.gated = inputs.gated;
     b.gated.bytes = memory.Of<std::byte>(kGatedRows);
+    b.arrivals = memory.Of<uint32_t>(kArrivals);
     b.attention_workspace = memory.Of<std::byte>(kAttentionWorkspace);
     // Rows of padding are given no attention: what they hold stays finite.
     FillBytes(b.attention.bytes, 0, memory.bytes_of(kAttentionRows), stream);
     FillBytes(b.attention_workspace, 0, memory.bytes_of(kAttentionWorkspace), stream);
+    FillBytes(memory.Of<std::byte>(kArrivals), 0, memory.bytes_of(kArrivals), stream);
   }
   b.normed.values = memory.Of<float>(kNormed);
   return b;

@@ -64,6 +64,7 @@ void PlanForDevice(const EngineConfig& c, const DecoderShapes& shapes, MemoryPla
   using enum ActivationBuffer;
   MemoryPlan& plan = *to;
   const DeviceInputs inputs = DeviceInputs::Of(shapes);
+  plan[kArrivals] = kernels::kLinearArrivals * int64_t{sizeof(uint32_t)};
   plan[kNormedRows] = inputs.normed.RowsBytes(c.step_rows);
   plan[kOrdered] = inputs.ordered.RowsBytes(c.step_rows);
   plan[kAttentionRows] = inputs.attention.RowsBytes(c.step_rows);
@@ -177,6 +178,7 @@ std::string_view ActivationBufferName(ActivationBuffer buffer) {
                                                 "inverse_frequency",
                                                 "rope_tables",
                                                 "workspace",
+                                                "arrivals",
                                                 "normed_rows",
                                                 "attention_rows",
                                                 "gated_rows",

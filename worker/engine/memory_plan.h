@@ -29,6 +29,7 @@ enum class ActivationBuffer {
   kInverseFrequency,
   kRopeTables,
   kWorkspace,
+  kArrivals,
   kNormedRows,
   kAttentionRows,
   kGatedRows,

@@ -51,6 +51,7 @@ void Decoder::Project(const kernels::PackedLinear& linear, const float* bias, co
                    .activation = options_.activations,
                    .workspace = buffers_.workspace,
                    .activations = x_rows,
+                   .arrivals = buffers_.arrivals,
                    .next = next},
                   *stream_);
 }

@@ -54,6 +54,7 @@ struct DecoderBuffers {
   float* sin = nullptr;                // [rows, head_dim / 2]
   float* inverse_frequency = nullptr;  // [head_dim / 2], filled once, where all rows share them
   std::byte* workspace = nullptr;      // Decoder::WorkspaceBytes
+  uint32_t* arrivals = nullptr;        // of linears on a device (kernels/linear/linear.h)
   std::byte* attention_workspace = nullptr;  // may be `workspace` on the CPU
 };
 
