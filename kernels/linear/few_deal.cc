@@ -62,8 +62,7 @@ int32_t FewLevels(const LeafParts& parts, bool top_in_registers) {
 
 double CostOfFew(const FewDeal& deal, const FewClocks& clocks, int64_t cluster, double blocks,
                  double block_bytes, int64_t rows) {
-  constexpr double kMeet = 5000;  // the warps of a panel, the blocks of a cluster
-  constexpr double kSum = 0.5;    // of a panel, part and row
+  constexpr double kSum = 0.5;  // of a panel, part and row
   const auto parts = static_cast<double>(cluster * deal.split);
   const double panels = deal.panels_max();
   const double turns = std::ceil(panels * deal.split / deal.warps);
@@ -74,7 +73,8 @@ double CostOfFew(const FewDeal& deal, const FewClocks& clocks, int64_t cluster, 
       turns * own_blocks / deal.split * (clocks.turn + tokens * clocks.turn_token);
   const double busy = panels * own_blocks * (clocks.busy + tokens * clocks.busy_token);
   const double meet =
-      parts > 1 ? kMeet + panels * deal.split * tokens * kFewPanelOutputs * kSum / deal.warps : 0;
+      parts > 1 ? clocks.meet + panels * deal.split * tokens * kFewPanelOutputs * kSum / deal.warps
+                : 0;
   return clocks.begin + std::max({memory, in_turn, busy}) + meet;
 }
 

@@ -56,6 +56,7 @@ struct FewClocks {
   double busy;  // from one to the next in a multiprocessor, when its warps are busy
   double busy_token;
   double begin = 7000;  // and end
+  double meet = 5000;   // the warps of a panel, the blocks of a cluster
 };
 // Clocks that it takes. `blocks` of inputs of a whole panel, `block_bytes` of one of them.
 double CostOfFew(const FewDeal& deal, const FewClocks& clocks, int64_t cluster, double blocks,

@@ -24,12 +24,13 @@ struct FewBlock {
   int32_t panel;  // the first
   int32_t panel_step;
 
+  // `warp`: of those that the block is dealt to.
   OCTET_DEVICE static FewBlock Of(const FewDeal& deal, const LeafParts& parts, int64_t rows,
-                                  int tile_rows) {
+                                  int tile_rows,
+                                  int32_t warp = static_cast<int32_t>(threadIdx.x) / 32) {
     FewBlock block;
     const auto first = static_cast<int32_t>(blockIdx.x) * deal.split;
     const auto column = static_cast<int32_t>(blockIdx.y);
-    const auto warp = static_cast<int32_t>(threadIdx.x) / 32;
     const int32_t group = warp / deal.split;
     block.leaf_begin = parts.leaf_begin[first];
     block.leaf_end = parts.leaf_begin[first + deal.split];

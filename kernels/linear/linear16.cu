@@ -53,9 +53,10 @@ Linear16Kernel MakeKernel(const LinearArgs& args, const Cuda16Layout& layout,
                           const Linear16Plan& plan, const Workspace& workspace) {
   Linear16Kernel k = {};
   k.weights = args.weights;
-  k.x_by_steps = plan.x_bytes > 0;
-  k.x = k.x_by_steps ? workspace.x : static_cast<const uint16_t*>(args.activations.values);
-  k.x_stride = k.x_by_steps ? layout.blocks() * kCuda16BlockInputs : args.activations.stride;
+  const bool placed = plan.x_bytes > 0;
+  k.x_by_steps = placed && !IsWide(plan.tile.name);
+  k.x = placed ? workspace.x : static_cast<const uint16_t*>(args.activations.values);
+  k.x_stride = placed ? layout.blocks() * kCuda16BlockInputs : args.activations.stride;
   k.x_sums = workspace.x_sums;
   k.x_sums_stride = plan.x_sums_stride;
   k.bias = args.bias;

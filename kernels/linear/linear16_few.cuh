@@ -57,14 +57,15 @@ OCTET_DEVICE void FewTokens(const Linear16Kernel& k, const FewBlock& block, std:
   hw::cp_async_wait<0>();
 }
 
-// Stores a panel's sum; `to` is that of row 0 and output 0.
+// Stores the sum of the tile's slabs, whose first output is `output`; `to` is that of row 0 and
+// output 0.
 template <typename Tile>
-OCTET_DEVICE void StoreFew(const Linear16Kernel& k, const FewBlock& block, int32_t panel,
+OCTET_DEVICE void StoreFew(const Linear16Kernel& k, const FewBlock& block, int64_t output,
                            const float* bias, const typename Tile::Sums::Values& values,
                            float* to) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t output = int64_t{panel} * kCuda16PanelOutputs;
-  if (bias != nullptr || k.outputs % 2 != 0 || output + kCuda16PanelOutputs > k.outputs) {
+  constexpr int kOutputs = Tile::kSlabs * kCuda16SlabOutputs;
+  if (bias != nullptr || k.outputs % 2 != 0 || output + kOutputs > k.outputs) {
     StoreSum(k, ValuePlace{output, kCuda16SlabOutputs, block.row, lane}, to, bias, values);
     return;
   }
@@ -164,8 +165,8 @@ __global__ void __launch_bounds__(32 * Tile::kWarps, 1)
       sums.Push(values, k.parts.merges[leaf]);
     }
     sums.TakeEach([&](int sum, const typename Sums::Values& values) {
-      StoreFew<Tile>(k, block, panel, is_whole ? k.bias : nullptr, values,
-                     to + sum * k.rows * k.outputs);
+      StoreFew<Tile>(k, block, int64_t{panel} * kCuda16PanelOutputs, is_whole ? k.bias : nullptr,
+                     values, to + sum * k.rows * k.outputs);
     });
   }
   if (is_whole) return;

@@ -44,6 +44,14 @@ constexpr Linear16Tile kWgmmaInt4[] = {
     {Name::kStream16, 64, 16, 0, 1, 1, 12, 1},
     {Name::kStream16, 64, 16, 0, 1, 1, 12, 2},
     {Name::kStream16, 64, 16, 0, 1, 1, 12, 4},
+    {Name::kStream8Sides, 64, 8, 0, 1, 1, 10, 1},
+    {Name::kStream8Sides, 64, 8, 0, 1, 1, 10, 2},
+    {Name::kStream8Sides, 64, 8, 0, 1, 1, 10, 4},
+    {Name::kStream8Sides, 64, 8, 0, 1, 1, 10, 8},
+    {Name::kStream16Sides, 64, 16, 0, 1, 1, 8, 1},
+    {Name::kStream16Sides, 64, 16, 0, 1, 1, 8, 2},
+    {Name::kStream16Sides, 64, 16, 0, 1, 1, 8, 4},
+    {Name::kStream16Sides, 64, 16, 0, 1, 1, 8, 8},
     {Name::k256x32, 256, 32, 6, 1, 2},
     {Name::k256x64, 256, 64, 5, 1, 2},
     {Name::kWide16, 256, 16, 0, 1},
@@ -91,11 +99,18 @@ constexpr Machine kMachines[] = {
     {132, 18.6, 1500, 30, 2048, 128, 16, 250, 2, 2500, 2.0, 227 << 10, 228 << 10},
 };
 
-// Of linear16_few.cuh, fitted to what an H200 took for the layers of a 72B model (2026-11-26).
-constexpr FewClocks kFewClocks = {1000, 40, 230, 8};
-// Of linear16_stream.cuh, as well: of 127 deals of 1, 8 and 16 rows it is 12 % off on average, and
-// what it chooses is 1 % slower than the best of them (one row of qkv: 9 %).
-constexpr FewClocks kStreamClocks = {2325, 82, 28, 0.5, 0};
+// Of linear16_few.cuh, and of linear16_stream.cuh with panels whole and shared by two warps: fitted
+// to what an H200 took for the layers of a 72B model and their shards of TP = 8 (2026-11-27). Of
+// 666 deals of 1, 8 and 16 rows they are 12 % off on average, but what they choose, wide tiles
+// among it, is within 2 % of the best (one row of qkv: 3 %).
+constexpr FewClocks kFewClocks = {895, 43.9, 181, 10.7, 6181, 4053};
+constexpr FewClocks kStreamClocks = {2992, 1.8, 114, 14.4, 281, 2504};
+constexpr FewClocks kStreamSidesClocks = {1406, 9, 267, 2.2, 2847, 4318};
+
+const FewClocks& ClocksOf(Linear16TileName name) {
+  if (!IsStream(name)) return kFewClocks;
+  return HasSides(name) ? kStreamSidesClocks : kStreamClocks;
+}
 // What all blocks together ask for in L2 before they begin, so that it is there when they do.
 constexpr int64_t kFewAheadBytes = int64_t{24} << 20;
 
@@ -104,9 +119,8 @@ double CostOfFew(const Linear16Plan& plan, const Cuda16Layout& layout, const Mac
   const auto deal = DealFew(plan.few.needs, plan.output_tiles, cluster,
                             static_cast<int64_t>(machine.multiprocessors));
   return static_cast<double>(plan.row_tiles) *
-         CostOfFew(*deal, IsStream(plan.tile.name) ? kStreamClocks : kFewClocks, cluster,
-                   static_cast<double>(layout.blocks()), static_cast<double>(layout.block_bytes()),
-                   plan.few.tokens);
+         CostOfFew(*deal, ClocksOf(plan.tile.name), cluster, static_cast<double>(layout.blocks()),
+                   static_cast<double>(layout.block_bytes()), plan.few.tokens);
 }
 
 // Clocks that one candidate takes: a rough roofline, enough to compare.
@@ -185,15 +199,13 @@ bool IsWholeTree(const uint8_t* merges, int64_t count) {
   return true;
 }
 
-// Whether linear16_wide.cuh can do it: whole blocks, of which x has the inputs one after the other,
+// Whether linear16_wide.cuh can do it: whole blocks, of which x has the inputs one after the other
+// (where it is laid out by steps, too: those are its rows then),
 // and whole trees over the leaves of each part, two at least, and over at most 8 parts.
-bool FitsWide(const LinearShape& shape, const Cuda16Layout& layout, ActivationFormat rows_format,
-              const LeafParts& parts) {
+bool FitsWide(const LinearShape& shape, const Cuda16Layout& layout, const LeafParts& parts) {
   constexpr int32_t kPartsMax = 8;
   const Cuda16Inputs& inputs = layout.inputs;
-  if (rows_format != ActivationFormat::kBF16 || !layout.in_place || !IsWhole(shape, layout)) {
-    return false;
-  }
+  if (!layout.in_place || !IsWhole(shape, layout)) return false;
   for (int32_t leaf = 0; leaf < inputs.leaves; ++leaf) {
     if (inputs.leaf_input[leaf] != inputs.leaf_block[leaf] * kCuda16BlockInputs) return false;
     if (inputs.leaf_block[leaf] == inputs.leaf_block[leaf + 1]) return false;
@@ -287,8 +299,7 @@ bool FitFew(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
 }
 
 Linear16Plan Consider(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
-                      ActivationFormat rows_format, const Linear16Tile& tile, int64_t parts,
-                      const Machine& machine) {
+                      const Linear16Tile& tile, int64_t parts, const Machine& machine) {
   Linear16Plan plan;
   plan.tile = tile;
   plan.parts = DealLeaves(shape.merges, parts * tile.split);
@@ -303,7 +314,7 @@ Linear16Plan Consider(const LinearShape& shape, const Cuda16Layout& layout, int6
     return plan;
   }
   if (IsWide(tile.name)) {
-    if (!FitsWide(shape, layout, rows_format, plan.parts)) plan.items = 0;
+    if (!FitsWide(shape, layout, plan.parts)) plan.items = 0;
     // Level 1 is that of a pair of leaves; the topmost sum is in registers.
     plan.shared_levels = 2;
     plan.spill_levels = std::max(plan.parts.depth - 2 - plan.shared_levels, 0);
@@ -343,9 +354,9 @@ Linear16Plan PlanLinear16With(const LinearShape& shape, const Cuda16Layout& layo
                               ActivationFormat rows_format, MatrixFamily family,
                               const Linear16Tile& tile, int64_t parts) {
   const Machine& machine = kMachines[static_cast<int>(family)];
-  Linear16Plan plan = Consider(shape, layout, rows, rows_format, tile, parts, machine);
+  Linear16Plan plan = Consider(shape, layout, rows, tile, parts, machine);
   while (plan.items == 0 && parts < layout.inputs.leaves) {
-    plan = Consider(shape, layout, rows, rows_format, tile, parts *= 2, machine);
+    plan = Consider(shape, layout, rows, tile, parts *= 2, machine);
   }
   if (plan.items == 0) return plan;
   PlanWorkspace(shape, layout, rows, rows_format, &plan);
@@ -361,7 +372,7 @@ Linear16Plan PlanLinear16(const LinearShape& shape, const Cuda16Layout& layout, 
   double least = 0;
   for (const Linear16Tile& tile : Linear16Tiles(shape.format, family)) {
     for (int64_t parts = 1; parts <= layout.inputs.leaves; parts *= 2) {
-      const Linear16Plan plan = Consider(shape, layout, rows, rows_format, tile, parts, machine);
+      const Linear16Plan plan = Consider(shape, layout, rows, tile, parts, machine);
       if (plan.items == 0) continue;
       if (IsStream(tile.name) && plan.row_tiles > 1) continue;  // weights would come twice
       const int64_t partial_bytes = SumsOf(plan) * rows * shape.outputs * 4;

@@ -31,6 +31,8 @@ enum class Linear16TileName : uint8_t {
   kFew16,
   kStream8,  // of linear16_stream.cuh
   kStream16,
+  kStream8Sides,
+  kStream16Sides,
   kWide16,  // of linear16_wide.cuh
   kWide32,
   kWide64,
@@ -41,7 +43,12 @@ enum class Linear16TileName : uint8_t {
 constexpr bool IsWide(Linear16TileName name) { return name >= Linear16TileName::kWide16; }
 // linear16_stream.cuh's: FitsStream() there.
 constexpr bool IsStream(Linear16TileName name) {
-  return name >= Linear16TileName::kStream8 && name <= Linear16TileName::kStream16;
+  return name >= Linear16TileName::kStream8 && name <= Linear16TileName::kStream16Sides;
+}
+
+// Of those, where two warps share a panel's outputs.
+constexpr bool HasSides(Linear16TileName name) {
+  return name >= Linear16TileName::kStream8Sides && IsStream(name);
 }
 
 struct Linear16Tile {
@@ -51,8 +58,8 @@ struct Linear16Tile {
   int32_t stages = 0;    // of the ring in shared memory; kWide, kFew: they have their own
   int32_t resident = 0;  // blocks that one multiprocessor holds at once
   int32_t in_turn = 1;   // panels of one warpgroup, one after the other
-  int32_t warps = 0;     // of a block of linear16_{few,stream}.cuh, at most; 0: another kernel's
-  int32_t split = 1;     // of them, those that share a panel
+  int32_t warps = 0;  // that a block of linear16_{few,stream}.cuh is dealt to, at most; 0: others'
+  int32_t split = 1;  // of them, those that share a panel
 };
 
 // Counters of a tile of linear16_wide.cuh: each warp, of 16 outputs, has one.

@@ -15,15 +15,17 @@
 
 namespace octet::kernels::cuda {
 
-template <WeightFormat kFormat_, int kTiles_, int kWarps_, int kFar_>
+// kSides warps share a panel: each takes some of its slabs.
+template <WeightFormat kFormat_, int kTiles_, int kWarps_, int kFar_, int kSides_>
 struct StreamTile {
   static constexpr int kFar = kFar_;  // blocks ahead that are asked for in L2
   static constexpr bool kWhole = true;
   static constexpr WeightFormat kFormat = kFormat_;
   static constexpr int kTiles = kTiles_;  // of 8 tokens
   static constexpr int kTokens = 8 * kTiles_;
-  static constexpr int kWarps = kWarps_;  // of a block, at most
-  static constexpr int kSlabs = kCuda16PanelOutputs / kCuda16SlabOutputs;
+  static constexpr int kWarps = kWarps_;  // that a block is dealt to, at most
+  static constexpr int kSides = kSides_;
+  static constexpr int kSlabs = kCuda16PanelOutputs / kCuda16SlabOutputs / kSides_;
   static constexpr int kAtOnce = kSlabs;       // that are multiplied side by side
   static constexpr int kValues = 4 * kTiles_;  // of one slab in one lane
   using Sums = FewSums<kSlabs, kValues, StreamTopInRegisters(kTokens)>;
@@ -35,6 +37,7 @@ struct StreamWarp : FewLane<Tile> {
   using Values = typename Tile::Sums::Values;
   using Packed = typename FewLane<Tile>::Packed;
   static constexpr int kHalf = Cuda16CodeBytes(Tile::kFormat);
+  static constexpr int kSideBytes = kHalf / Tile::kSides;
 
   const Linear16Kernel& k;
   FewWalk walk;                    // of the block that is asked for, from the lane's own bytes on
@@ -44,22 +47,23 @@ struct StreamWarp : FewLane<Tile> {
   uint32_t scales[Tile::kSlabs];
 
   OCTET_DEVICE StreamWarp(const Linear16Kernel& kernel, const FewBlock& block,
-                          const FewLane<Tile>& tokens, int lane)
+                          const FewLane<Tile>& tokens, int side, int lane)
       : FewLane<Tile>(tokens),
         k(kernel),
-        walk(block, kernel.weights + lane * 16, kernel.panel_bytes,
+        walk(block, kernel.weights + side * kSideBytes + lane * 16, kernel.panel_bytes,
              kernel.stage_bytes[0] + kernel.stage_bytes[1],
              kernel.inputs.leaf_block[block.own_leaf_begin],
              kernel.inputs.leaf_block[block.own_leaf_end] -
                  kernel.inputs.leaf_block[block.own_leaf_begin]),
-        scales_at(2 * kHalf + lane / 4 * 4 - lane * 16),
+        scales_at(2 * kHalf + side * (Tile::kSlabs * kCuda16SlabOutputs * 2 - kSideBytes) +
+                  lane / 4 * 4 - lane * 16),
         far(walk) {}
 
   // Asks for the first half of a block, and for what follows in the panel to be in L2.
   OCTET_DEVICE void Begin(int32_t ahead) {
     AskFor(0);
     if constexpr (Tile::kFar == 0) {
-      if (threadIdx.x % 32 == 0) walk.AskAhead(ahead);
+      if (threadIdx.x % (32 * Tile::kSides) == 0) walk.AskAhead(ahead);
     } else {
 #pragma unroll 1
       for (int i = 0; i < Tile::kFar; ++i) AskFar();
@@ -85,7 +89,7 @@ struct StreamWarp : FewLane<Tile> {
   // Half of the walk's block, and the block's scales with the second. A warp waits for all of its
   // loads at once, so they are asked for when the ones before have come.
   OCTET_DEVICE void AskFor(int half) {
-    constexpr int kSlabBytes = kHalf / Tile::kSlabs;
+    constexpr int kSlabBytes = kSideBytes / Tile::kSlabs;
     const bool wanted = !walk.ended();
 #pragma unroll
     for (int i = 0; i < Tile::kSlabs; ++i) {
@@ -104,7 +108,7 @@ struct StreamWarp : FewLane<Tile> {
     }
   }
   OCTET_DEVICE void AskFar() {
-    if (threadIdx.x % 32 == 0 && !far.ended()) {
+    if (threadIdx.x % (32 * Tile::kSides) == 0 && !far.ended()) {
       hw::bulk_prefetch(far.from, static_cast<uint32_t>(far.bytes));
     }
     far.Advance();
@@ -150,7 +154,7 @@ OCTET_DEVICE float4 TreeSum(int count, const At& at) {
 
 // Stores what the warps of a panel have put into `places` [split][stride]: each its share.
 template <typename Tile>
-OCTET_DEVICE void StoreJoined(const Linear16Kernel& k, const FewBlock& block, int32_t panel,
+OCTET_DEVICE void StoreJoined(const Linear16Kernel& k, const FewBlock& block, int64_t output,
                               const float4* places, int32_t stride, int own, const float* bias,
                               float* to) {
   constexpr int kOfSlab = Tile::kValues / 4;
@@ -161,8 +165,9 @@ OCTET_DEVICE void StoreJoined(const Linear16Kernel& k, const FewBlock& block, in
     const float4* from = places + i * 32 + lane;
     const float4 sum = TreeSum(split, [&](int s) { return from[s * stride]; });
     const float values[1][4] = {{sum.x, sum.y, sum.z, sum.w}};
-    const int64_t output = int64_t{panel} * kCuda16PanelOutputs + i / kOfSlab * kCuda16SlabOutputs;
-    StoreSum(k, ValuePlace{output, 0, block.row + i % kOfSlab * 8, lane}, to, bias, values);
+    const ValuePlace place = {output + i / kOfSlab * kCuda16SlabOutputs, 0,
+                              block.row + i % kOfSlab * 8, lane};
+    StoreSum(k, place, to, bias, values);
   }
 }
 
@@ -188,19 +193,22 @@ OCTET_DEVICE void AddStreamParts(const FewBlock& block, const FewParts& of) {
 }
 
 template <typename Tile>
-__global__ void __launch_bounds__(32 * Tile::kWarps, 1)
+__global__ void __launch_bounds__(32 * Tile::kWarps * Tile::kSides, 1)
     Linear16StreamKernel(const OCTET_GRID_CONSTANT Linear16Kernel k) {
   using Sums = typename Tile::Sums;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int side = static_cast<int>(threadIdx.x) / 32 % Tile::kSides;
+  const int warp = static_cast<int>(threadIdx.x) / 32 / Tile::kSides;  // of those dealt to
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const FewDeal& deal = k.few.deal;
   hw::Smem shared;
   auto* x = shared.take<std::byte>(k.few.tokens * k.few.x_stride, 128);
   auto* waiting =
-      k.few.levels > 0 ? shared.take<float4>(deal.warps * k.few.levels * Sums::kPlaces) : nullptr;
+      k.few.levels > 0
+          ? shared.take<float4>(deal.warps * Tile::kSides * k.few.levels * Sums::kPlaces)
+          : nullptr;
 
-  const FewBlock block = FewBlock::Of(deal, k.parts, k.rows, Tile::kTokens);
-  StreamWarp<Tile> own(k, block, {x, k.few.x_stride, block.rows, lane}, lane);
+  const FewBlock block = FewBlock::Of(deal, k.parts, k.rows, Tile::kTokens, warp);
+  StreamWarp<Tile> own(k, block, {x, k.few.x_stride, block.rows, lane}, side, lane);
   own.Begin(k.few.ahead);
   hw::let_next_begin();
   hw::wait_for_past();
@@ -211,10 +219,12 @@ __global__ void __launch_bounds__(32 * Tile::kWarps, 1)
   const float* bias = is_whole ? k.bias : nullptr;
   float* to = is_whole ? k.out : k.partials + blockIdx.x * k.rows * k.outputs;
   const int32_t stride = k.few.levels * Sums::kPlaces;
-  Sums sums(waiting + warp * stride);
+  Sums sums(waiting + (warp * Tile::kSides + side) * stride);
   const int group = warp / deal.split;
 #pragma unroll 1
   for (int32_t panel = block.panel; panel < block.panel_end; panel += block.panel_step) {
+    const int64_t output =
+        int64_t{panel} * kCuda16PanelOutputs + side * (Tile::kSlabs * kCuda16SlabOutputs);
 #pragma unroll 1
     for (int32_t leaf = block.own_leaf_begin; leaf < block.own_leaf_end; ++leaf) {
       typename Sums::Values values;
@@ -223,17 +233,18 @@ __global__ void __launch_bounds__(32 * Tile::kWarps, 1)
     }
     if (deal.split == 1) {
       sums.TakeEach([&](int, const typename Sums::Values& values) {
-        StoreFew<Tile>(k, block, panel, bias, values, to);
+        StoreFew<Tile>(k, block, output, bias, values, to);
       });
       continue;
     }
     sums.PutLast();
 #if OCTET_PLANTED_BUG != 19
-    hw::bar_sync(1 + group, 32 * deal.split);
+    hw::bar_sync(1 + group, 32 * deal.split * Tile::kSides);
 #endif
-    StoreJoined<Tile>(k, block, panel, waiting + group * deal.split * stride, stride,
-                      warp - group * deal.split, bias, to);
-    hw::bar_sync(1 + group, 32 * deal.split);
+    StoreJoined<Tile>(k, block, output,
+                      waiting + (group * deal.split * Tile::kSides + side) * stride,
+                      Tile::kSides * stride, warp - group * deal.split, bias, to);
+    hw::bar_sync(1 + group, 32 * deal.split * Tile::kSides);
   }
   if (!is_whole) AddStreamParts(block, {k.partials, k.bias, k.out, k.rows, k.outputs});
 }
@@ -248,11 +259,14 @@ void LaunchLinear16Stream(const Linear16Plan& plan, Linear16Kernel k, Stream& st
   k.few.deal = *deal;
   hw::SmemPlan shared;
   shared.add<std::byte>(k.few.tokens * k.few.x_stride, 128);
-  if (k.few.levels > 0) shared.add<float4>(deal->warps * k.few.levels * Tile::Sums::kPlaces);
+  if (k.few.levels > 0) {
+    shared.add<float4>(deal->warps * Tile::kSides * k.few.levels * Tile::Sums::kPlaces);
+  }
   OCTET_LAUNCH_CLUSTERS(Linear16StreamKernel<Tile>,
                         dim3(static_cast<unsigned>(cluster), static_cast<unsigned>(deal->columns),
                              static_cast<unsigned>(plan.row_tiles)),
-                        dim3(static_cast<unsigned>(32 * deal->warps)), shared.bytes(), stream, k);
+                        dim3(static_cast<unsigned>(32 * deal->warps * Tile::kSides)),
+                        shared.bytes(), stream, k);
 }
 
 }  // namespace octet::kernels::cuda

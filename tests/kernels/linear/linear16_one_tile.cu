@@ -24,7 +24,7 @@ void LaunchLinear16FewInt4(const Linear16Plan& plan, const Linear16Kernel& k, St
 }
 
 void LaunchLinear16StreamInt4(const Linear16Plan& plan, const Linear16Kernel& k, Stream& stream) {
-  LaunchLinear16Stream<StreamTile<WeightFormat::kInt4, 1, 16, 0>>(plan, k, stream);
+  LaunchLinear16Stream<StreamTile<WeightFormat::kInt4, 1, 16, 0, 1>>(plan, k, stream);
 }
 
 }  // namespace octet::kernels::cuda

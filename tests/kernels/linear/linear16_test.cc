@@ -273,6 +273,27 @@ TEST(Linear16, TakesRowsInF32) {
   }
 }
 
+// So do the tiles that have them copied as they lie.
+TEST(Linear16, WideTilesTakeRowsInF32) {
+  OCTET_REQUIRE_GPU();
+  std::mt19937 random(40);
+  const Problem p = RandomProblem(
+      WholeShape(SumTree::OverInputs(1152), WeightFormat::kInt8, 68, 128, false), 35, random);
+  const Buffer packed = Pack(p.shape, p.weights);
+  const std::vector<float> expected = OnDevice(p);
+  for (const Linear16Tile& tile : Linear16Tiles(WeightFormat::kInt8, DeviceFamily())) {
+    if (!IsWide(tile.name)) continue;
+    const std::vector<float> out = RunOnCuda({.shape = p.shape,
+                                              .packed = packed,
+                                              .x = p.x,
+                                              .rows = p.rows,
+                                              .rows_format = ActivationFormat::kF32,
+                                              .bias = p.bias,
+                                              .with = CudaTile{tile, 1, true}});
+    EXPECT_TRUE(SameBits(out, expected)) << "tile by " << tile.tokens;
+  }
+}
+
 // What is not a number stays in its row, and the last group of a leaf does not leak into the next.
 TEST(Linear16, NanStaysInItsRow) {
   OCTET_REQUIRE_GPU();
