@@ -163,9 +163,21 @@ int64_t AttentionWorkers(const KvLayout& layout, const DeviceInfo& info) {
   return has_kernel ? workers : 0;
 }
 
+int64_t AttentionWorkers(const KvLayout& layout, const DeviceInfo& info,
+                         std::span<const HeadGroup> groups, int64_t rows) {
+  const int64_t workers = AttentionWorkers(layout, info);
+  const bool fills = std::all_of(groups.begin(), groups.end(), [](const HeadGroup& group) {
+    return 2 * group.head_count > kAttentionNarrowVectors &&
+           group.head_count <= kAttentionNarrowVectors;
+  });
+  const int64_t tiles = static_cast<int64_t>(groups.size()) * rows;
+  return fills && tiles <= info.sm_count ? std::min<int64_t>(workers, info.sm_count) : workers;
+}
+
 AttentionDevicePlan SizeAttentionPlan(const AttentionLimits& limits) {
   AttentionDevicePlan plan;
   plan.workers = limits.workers;
+  plan.workers_max = std::max(limits.workers, limits.workers_max);
   plan.groups = static_cast<int64_t>(limits.groups.size());
   plan.head_dim = limits.head_dim;
   int64_t heads = 0;

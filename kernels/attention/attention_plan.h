@@ -50,10 +50,16 @@ struct AttentionLimits {
   int64_t workers = 0;    // AttentionWorkers
   int64_t head_dim = 0;
   std::span<const HeadGroup> groups;  // cover all heads of this rank
+  // Of any plan that works in the same workspace; 0: it is this one's alone.
+  int64_t workers_max = 0;
 };
 
-// How many workers suit a device: as many blocks as its processors hold.
+// How many workers suit a device: as many blocks as its multiprocessors hold.
 int64_t AttentionWorkers(const KvLayout& layout, const DeviceInfo& info);
+// And for steps of up to `rows` rows of one token each: one of each multiprocessor, where every
+// tile of more than four vectors can have one to itself.
+int64_t AttentionWorkers(const KvLayout& layout, const DeviceInfo& info,
+                         std::span<const HeadGroup> groups, int64_t rows);
 
 struct AttentionItem {
   int32_t row = 0;  // of the step
@@ -78,6 +84,7 @@ struct AttentionItem {
 struct AttentionDevicePlan {
   const std::byte* bytes = nullptr;  // device: plan_bytes()
   int64_t workers = 0;
+  int64_t workers_max = 0;  // of the plans that share the workspace
   int64_t groups = 0;
   int64_t items = 0;   // room for
   int64_t states = 0;  // room for
@@ -99,7 +106,7 @@ struct AttentionDevicePlan {
     return item_list() + items * static_cast<int64_t>(sizeof(AttentionItem));
   }
 
-  int64_t tickets() const { return 2 * workers; }  // [tickets] uint32, zero between launches
+  int64_t tickets() const { return 2 * workers_max; }  // [tickets] uint32, zero between launches
   int64_t state_list() const { return AlignUp(tickets() * 4); }
   int64_t state_floats() const { return head_dim + kAttentionStateTail; }
   int64_t workspace_bytes() const { return state_list() + states * state_floats() * 4; }

@@ -168,7 +168,9 @@ class Bench {
     limits.slots = static_cast<int64_t>(what_.lengths.size());
     limits.step_rows = limits.slots * what_.rows;
     limits.context = *std::max_element(what_.lengths.begin(), what_.lengths.end());
-    limits.workers = options.workers > 0 ? options.workers : AttentionWorkers(layout_, gpu_.info());
+    limits.workers = options.workers > 0
+                         ? options.workers
+                         : AttentionWorkers(layout_, gpu_.info(), groups_, limits.step_rows);
     limits.head_dim = kHeadDim;
     limits.groups = groups_;
     plan_ = SizeAttentionPlan(limits);

@@ -18,9 +18,11 @@ kernels::AttentionLimits AttentionImage::LimitsFor(const EngineConfig& config, i
   return {.slots = std::min(rows, config.slots),
           .step_rows = rows,
           .context = config.context,
-          .workers = kernels::AttentionWorkers(config.kv_layout(), config.gpu),
+          .workers = kernels::AttentionWorkers(config.kv_layout(), config.gpu,
+                                               config.shard.head_groups, rows),
           .head_dim = config.spec.head_dim,
-          .groups = config.shard.head_groups};
+          .groups = config.shard.head_groups,
+          .workers_max = kernels::AttentionWorkers(config.kv_layout(), config.gpu)};
 }
 
 int64_t AttentionImage::ImageBytes(const EngineConfig& config) {

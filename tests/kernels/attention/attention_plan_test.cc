@@ -230,6 +230,28 @@ TEST(AttentionPlanTest, CutsOnlyWhatIsLong) {
   EXPECT_EQ(CheckPlan(limits, 0, Decodes({512, 9000, 1})).wide_items, 0);
 }
 
+// Tiles of eight heads are dealt to one worker of each multiprocessor as long as there are so few.
+TEST(AttentionPlanTest, FewWideGroupsHaveAMultiprocessorEach) {
+  DeviceInfo info;
+  info.sm_count = 132;
+  info.shared_bytes_per_block = 227 << 10;
+  const auto workers = [&](int32_t kv_heads, int32_t heads, int64_t rows) {
+    const KvLayout layout = {KvFormat::kInt8, kv_heads, 128};
+    return AttentionWorkers(layout, info, Groups(kv_heads, heads), rows);
+  };
+  EXPECT_EQ(workers(8, 8, 1), 132);
+  EXPECT_EQ(workers(8, 8, 16), 132);
+  EXPECT_EQ(workers(8, 8, 17), 264);
+  EXPECT_EQ(workers(8, 4, 16), 264);
+  EXPECT_EQ(workers(64, 1, 1), 264);
+  EXPECT_EQ(workers(8, 16, 1), 264);
+  // What is a counter for one plan may not be a state of another.
+  const auto groups = Groups(8, 8);
+  const AttentionLimits few{16, 16, 4096, 132, 128, groups, 264};
+  const AttentionLimits many{64, 64, 4096, 264, 128, groups, 264};
+  EXPECT_EQ(SizeAttentionPlan(few).state_list(), SizeAttentionPlan(many).state_list());
+}
+
 TEST(AttentionPlanTest, FitsItsLimitsAtTheirWorst) {
   for (const int32_t heads : {1, 8, 64, 65}) {
     const auto groups = Groups(2, heads);
