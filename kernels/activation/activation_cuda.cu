@@ -2,8 +2,8 @@
 // plain y) written. Bits: the CPU's, which cost SiluMul about 40 instructions an element.
 //
 // f32 and bf16: elementwise, a thread takes kSteps runs of four (or one where rows are not
-// aligned). int8: a warp takes a segment of a row; a segment longer than a warp holds is computed
-// twice.
+// aligned). int8: a block takes a leaf of a row, a warp one segment after another; what a lane has
+// beyond its first run is computed twice.
 #include "kernels/activation/activation.h"
 #include "kernels/exact_math.h"
 #include "kernels/linear/quantize_rows.cuh"
@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kSteps = 2;
+constexpr int kLeafWarps = 8;  // of a leaf of up to 1023 inputs, segments of 128 have one each
 
 struct ActivateParams {
   const float* x;  // [rows, width], or [rows, 2 * width] with a gate: gate, then up
@@ -73,18 +74,18 @@ __global__ void __launch_bounds__(kThreads) ActivateRows(const ActivateParams p)
   }
 }
 
-// Blocks: a row in x, kThreads / 32 of its segments in y. Writes p.y too, where it is wanted.
+// Blocks: a row in x, a leaf of it in y. Writes p.y too, where it is wanted.
 template <bool kGated>
-__global__ void __launch_bounds__(kThreads, 8) ActivateSegments(const ActivateParams p, bool wide) {
+__global__ void __launch_bounds__(32 * kLeafWarps, 4)
+    ActivateLeaves(const ActivateParams p, bool wide) {
   hw::let_next_begin();
   hw::wait_for_past();
   const int64_t row = blockIdx.x;
-  const int64_t segment = int64_t{blockIdx.y} * (kThreads / 32) + threadIdx.x / 32;
-  if (segment >= p.out.segments) return;
-  // Each value is asked for twice. The first run of a lane is kept; segments of 128 have no other.
+  // Each value is asked for twice. The first run of a lane is kept; mostly there is no other.
   Floats<4> kept;
   int kept_at = -1;
-  QuantizeSegment(p.out, row, segment, wide, [&]<int kWidth>(int index) {
+  const auto leaf = static_cast<int32_t>(blockIdx.y);
+  QuantizeLeaf<kLeafWarps>({p.out, row, wide}, leaf, [&]<int kWidth>(int index) {
     if constexpr (kWidth == 4) {
       if (index == kept_at) return kept;
     }
@@ -108,9 +109,8 @@ void LaunchActivate(const ActivateParams& p, Stream& stream) {
   const bool wide =
       p.width % 4 == 0 && IsAligned16(p.x) && IsAligned16(p.y) && IsAligned16(p.out.values);
   if (p.out.format == ActivationFormat::kInt8) {
-    const int64_t blocks = (p.out.segments + kThreads / 32 - 1) / (kThreads / 32);
-    OCTET_LAUNCH_EARLY(ActivateSegments<kGated>, dim3(rows, static_cast<unsigned>(blocks)),
-                       dim3(kThreads), 0, stream, p, wide);
+    OCTET_LAUNCH_EARLY(ActivateLeaves<kGated>, dim3(rows, static_cast<unsigned>(p.out.leaves)),
+                       dim3(32 * kLeafWarps), 0, stream, p, wide);
     return;
   }
   const int64_t per_block = int64_t{kThreads} * kSteps * (wide ? 4 : 1);

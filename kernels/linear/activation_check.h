@@ -20,7 +20,8 @@ inline void CheckResults(const float* y, const ActivationRows& out, int64_t rows
     return;
   }
   OCTET_CHECK_GE(out.padded_rows(), rows);
-  OCTET_CHECK_GT(out.segments, 0);
+  OCTET_CHECK_GT(out.leaves, 0);
+  OCTET_CHECK_GE(out.segments, out.leaves);
   OCTET_CHECK(out.scales != nullptr && out.sums != nullptr && out.segment_bounds != nullptr);
 }
 

@@ -4,12 +4,12 @@
 //
 //   kF32    values are f32; a linear in the bf16 mode rounds them into its workspace first
 //   kBF16   values are bf16, rounded to nearest even from f32
-//   kInt8   values are int8 codes q; x ~ q * scale, with one scale for a row's inputs in
-//           [segment_bounds[s], segment_bounds[s + 1]). panel.h has the definition of q and scale;
-//           a scale that is NaN marks a segment that held an infinity or NaN.
+//   kInt8   values are int8 codes q; x ~ q * scale, with one scale for a row's inputs in a leaf.
+//           linear8_definition.h has the definition of q and scale; a scale that is NaN marks a
+//           leaf that held an infinity or NaN.
 //
-// Segments are those of the reading linear (segments.h): no group and no leaf boundary cuts one.
-// Linears that read the same rows have equal segments, or are given rows of their own.
+// Leaves and segments are those of the reading linear (segments.h): no group and no leaf boundary
+// cuts a segment. Linears that read the same rows have equal ones, or are given rows of their own.
 //
 // Int8 codes do not lie row after row, but as the matrix instructions want them. Each input has a
 // position: segments are padded to steps of 32 positions, with codes of 0, and leaves to blocks of
@@ -51,11 +51,13 @@ struct ActivationRows {
                            // kInt8: from one block to the next, 128 * padded rows
 
   // Only kInt8. The table of segments is uploaded once (ActivationSegments of linear.h).
-  float* scales = nullptr;                  // [segments, padded rows] amax / 127 of each segment
-  float* sums = nullptr;                    // [segments, padded rows] scale * float(sum of codes)
+  float* scales = nullptr;                  // [leaves, padded rows] amax / 127 of each leaf
+  float* sums = nullptr;                    // [segments, padded rows] float(sum of codes)
   const int32_t* segment_bounds = nullptr;  // [segments + 1] inputs, from 0; then the position of
-                                            // each segment's first input, [segments]
+                                            // each segment's first input, [segments]; then the
+                                            // first segment of each leaf, [leaves + 1]
   int64_t segments = 0;
+  int64_t leaves = 0;
 
   // A linear ignores rows that hold nothing.
   bool empty() const { return values == nullptr; }
@@ -63,6 +65,7 @@ struct ActivationRows {
   // Only kInt8.
   constexpr int64_t padded_rows() const { return stride / kBlockPositions; }
   constexpr const int32_t* segment_positions() const { return segment_bounds + segments + 1; }
+  constexpr const int32_t* leaf_segments() const { return segment_positions() + segments; }
   constexpr int8_t* code(int64_t row, int64_t position) const {
     const int64_t chunk = (position % kBlockPositions / 16) ^ (row % 8);
     return static_cast<int8_t*>(values) + position / kBlockPositions * stride +
@@ -77,36 +80,46 @@ constexpr int64_t ActivationStride(ActivationFormat format, int64_t inputs, int6
   return (inputs + elements - 1) / elements * elements;
 }
 
+// What the rows of one linear hold each (ActivationExtentOf of linear.h).
+struct ActivationExtent {
+  ActivationFormat format = ActivationFormat::kF32;
+  int64_t inputs = 0;    // kInt8: positions, whole blocks
+  int64_t segments = 0;  // kInt8
+  int64_t leaves = 0;    // kInt8
+};
+
 // Bytes that the parts of `rows` rows take, one after the other, each aligned to 64: values, then
-// for kInt8 scales and sums. `inputs` are for kInt8 positions (ActivationPositions of linear.h).
-// The table of segments is not among them.
-constexpr int64_t ActivationRowsBytes(ActivationFormat format, int64_t inputs, int64_t segments,
-                                      int64_t rows) {
+// for kInt8 scales and sums. The table of segments is not among them.
+constexpr int64_t ActivationRowsBytes(const ActivationExtent& extent, int64_t rows) {
   constexpr int64_t kAlignment = 64;
   const auto align = [](int64_t bytes) {
     return (bytes + kAlignment - 1) / kAlignment * kAlignment;
   };
-  const int64_t stride = ActivationStride(format, inputs, rows);
-  if (format != ActivationFormat::kInt8) return align(rows * stride * ActivationBytes(format));
-  const int64_t blocks = (inputs + kBlockPositions - 1) / kBlockPositions;
-  return align(blocks * stride) + 2 * align(segments * PaddedActivationRows(rows) * 4);
+  const int64_t stride = ActivationStride(extent.format, extent.inputs, rows);
+  if (extent.format != ActivationFormat::kInt8) {
+    return align(rows * stride * ActivationBytes(extent.format));
+  }
+  const int64_t floats_bytes = PaddedActivationRows(rows) * 4;
+  return align(extent.inputs / kBlockPositions * stride) + align(extent.leaves * floats_bytes) +
+         align(extent.segments * floats_bytes);
 }
 
 // The view of rows placed at `base` (ActivationRowsBytes, 64-byte aligned) in that order.
-inline ActivationRows PlaceActivationRows(ActivationFormat format, int64_t inputs,
-                                          const int32_t* segment_bounds, int64_t segments,
-                                          int64_t rows, std::byte* base) {
+inline ActivationRows PlaceActivationRows(const ActivationExtent& extent, int64_t rows,
+                                          const int32_t* segment_bounds, std::byte* base) {
   ActivationRows placed;
-  placed.format = format;
+  placed.format = extent.format;
   placed.values = base;
-  placed.stride = ActivationStride(format, inputs, rows);
-  if (format != ActivationFormat::kInt8) return placed;
-  const int64_t all = ActivationRowsBytes(format, inputs, segments, rows);
-  const int64_t values = ActivationRowsBytes(format, inputs, 0, rows);
-  placed.scales = reinterpret_cast<float*>(base + values);
-  placed.sums = reinterpret_cast<float*>(base + values + (all - values) / 2);
+  placed.stride = ActivationStride(extent.format, extent.inputs, rows);
+  if (extent.format != ActivationFormat::kInt8) return placed;
+  ActivationExtent before = extent;
+  before.segments = 0;
+  placed.sums = reinterpret_cast<float*>(base + ActivationRowsBytes(before, rows));
+  before.leaves = 0;
+  placed.scales = reinterpret_cast<float*>(base + ActivationRowsBytes(before, rows));
   placed.segment_bounds = segment_bounds;
-  placed.segments = segments;
+  placed.segments = extent.segments;
+  placed.leaves = extent.leaves;
   return placed;
 }
 

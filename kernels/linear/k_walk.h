@@ -137,9 +137,8 @@ struct SegmentSpan {
   int32_t position;  // of the first input
 };
 
-constexpr SegmentSpan SpanOfSegment(const KWalk& walk, int32_t segment) {
-  int32_t leaf = 0;
-  while (leaf + 1 < walk.leaves && walk.leaf[leaf + 1].segment <= segment) ++leaf;
+// REQUIRES: the segment is of this leaf.
+constexpr SegmentSpan SpanOfSegment(const KWalk& walk, int32_t leaf, int32_t segment) {
   const KLeaf& l = walk.leaf[leaf];
   const int32_t index = segment - l.segment;
   const int32_t leaf_end = l.begin + l.inputs;
@@ -149,6 +148,11 @@ constexpr SegmentSpan SpanOfSegment(const KWalk& walk, int32_t segment) {
   const int32_t end = begin + walk.group < leaf_end ? begin + walk.group : leaf_end;
   const int32_t steps = l.head_steps + (index - 1) * walk.group_steps;
   return {begin, end, first_position + steps * static_cast<int32_t>(kStepPositions)};
+}
+constexpr SegmentSpan SpanOfSegment(const KWalk& walk, int32_t segment) {
+  int32_t leaf = 0;
+  while (leaf + 1 < walk.leaves && walk.leaf[leaf + 1].segment <= segment) ++leaf;
+  return SpanOfSegment(walk, leaf, segment);
 }
 
 }  // namespace octet::kernels

@@ -7,8 +7,8 @@
 // A row of y depends on that row of x alone: not on `rows`, not on the thread that computes it.
 //
 // Activations: kF32 takes x as it is; kBF16 rounds x to bf16; kInt8 scales x to int8 per row over
-// each segment (a run of inputs that neither a group nor a leaf boundary cuts) and accumulates
-// int32 inside a segment. Float weights with kInt8 use kBF16 activations.
+// each segment (a run of inputs that neither a group nor a leaf boundary cuts; on CUDA over each
+// leaf) and accumulates int32 inside a segment. Float weights with kInt8 use kBF16 activations.
 #pragma once
 
 #include <cstddef>
@@ -104,11 +104,11 @@ int64_t LinearWorkspaceBytes(const LinearShape& shape, ActivationFormat activati
                              ActivationFormat rows_format);
 
 // The table of segments of an ActivationRows of int8 for this linear (segment_bounds there, once
-// uploaded): bounds [segments + 1] from 0 to `inputs`, then positions [segments].
+// uploaded): bounds [segments + 1] from 0 to `inputs`, then positions [segments], then the first
+// segment of each leaf, [leaves + 1].
 std::vector<int32_t> ActivationSegments(const LinearShape& shape);
-int64_t ActivationSegmentCount(const LinearShape& shape);
-// Positions that the int8 activations of a shape take: whole blocks, a run of them for each leaf.
-int64_t ActivationPositions(const LinearShape& shape);
+// What rows of `format` take that a linear of this shape reads.
+ActivationExtent ActivationExtentOf(const LinearShape& shape, ActivationFormat format);
 
 void Linear(const LinearArgs& args, Stream& stream);
 namespace cpu {

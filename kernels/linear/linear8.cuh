@@ -22,7 +22,8 @@ struct Linear8FewParams {
   FewDeal deal;
   int32_t stage_bytes;  // from one stage of a ring to the next
   int32_t levels;       // of sums of a panel that wait in shared memory
-  int32_t blocks_max;   // of inputs, of a part
+  int32_t blocks_max;   // of inputs, of a block's parts
+  int32_t leaves_max;   // of them
   int32_t ahead;        // bytes that a warp asks for in L2, at the beginning
   const float* bias;    // where the parts' sums are added, which
   float* out;           //   `sums` and `bias` below are not
@@ -31,7 +32,7 @@ struct Linear8FewParams {
 struct Linear8Params {
   const std::byte* weights;  // cuda8_layout.h
   const int8_t* codes;       // activation_rows.h
-  const float* x_scales;     // [segments, padded_rows]
+  const float* x_scales;     // [leaves, padded_rows]
   const float* x_sums;       // [segments, padded_rows]
   float* sums;               // [sums of all parts, rows, outputs]: `out`, or of the workspace
   const float* bias;         // [outputs] or null; only if there is one sum
@@ -128,12 +129,13 @@ struct WeightScales {
   float offset[2];
 };
 
+// `scales` is where output g's lies.
 template <bool kInt4, bool kAsymmetric>
-OCTET_DEVICE WeightScales LoadScales(const Linear8Params& p, const std::byte* scales, int output) {
+OCTET_DEVICE WeightScales LoadScales(const Linear8Params& p, const std::byte* scales) {
   WeightScales w = {};
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    const int at = output + 8 * h;
+    const int at = 8 * h;
     if (p.f32_scales) {
       w.scale[h] = reinterpret_cast<const float*>(scales)[at];
       if (kAsymmetric) w.offset[h] = reinterpret_cast<const float*>(scales)[64 + at];
@@ -142,26 +144,35 @@ OCTET_DEVICE WeightScales LoadScales(const Linear8Params& p, const std::byte* sc
       w.scale[h] = hw::float_of_f16(halves[at]);
       if (kAsymmetric) w.offset[h] = hw::float_of_f16(halves[64 + at]);
     }
-    // The codes were times 16. Exact, unless w_scale * x_scale is below 2^-122 or not finite.
+    // The codes were times 16. Exact, unless the scale is below 2^-122, which no f16 is.
     if (kInt4 && !kAsymmetric) w.scale[h] *= 0.0625f;
   }
   return w;
 }
 
-// The end of a segment, in the order of panel.h, for rows 2t and 2t + 1.
+OCTET_DEVICE int32_t ScaleBytes(const Linear8Params& p) { return p.f32_scales ? 4 : 2; }
+
+// The end of a segment (linear8_definition.h), for rows 2t and 2t + 1.
 template <bool kAsymmetric>
-OCTET_DEVICE void AddSegment(float* sum, const float (&exact)[4], const WeightScales& w,
-                             float2 x_scale, float2 x_sum) {
-  sum[0] += exact[0] * (w.scale[0] * x_scale.x);
-  sum[1] += exact[1] * (w.scale[0] * x_scale.y);
-  sum[2] += exact[2] * (w.scale[1] * x_scale.x);
-  sum[3] += exact[3] * (w.scale[1] * x_scale.y);
+OCTET_DEVICE void AddSegment(float* leaf, const float (&exact)[4], const WeightScales& w,
+                             float2 x_sum) {
+  leaf[0] = fmaf(w.scale[0], exact[0], leaf[0]);
+  leaf[1] = fmaf(w.scale[0], exact[1], leaf[1]);
+  leaf[2] = fmaf(w.scale[1], exact[2], leaf[2]);
+  leaf[3] = fmaf(w.scale[1], exact[3], leaf[3]);
   if constexpr (kAsymmetric) {
-    sum[0] += w.offset[0] * x_sum.x;
-    sum[1] += w.offset[0] * x_sum.y;
-    sum[2] += w.offset[1] * x_sum.x;
-    sum[3] += w.offset[1] * x_sum.y;
+    leaf[0] = fmaf(w.offset[0], x_sum.x, leaf[0]);
+    leaf[1] = fmaf(w.offset[0], x_sum.y, leaf[1]);
+    leaf[2] = fmaf(w.offset[1], x_sum.x, leaf[2]);
+    leaf[3] = fmaf(w.offset[1], x_sum.y, leaf[3]);
   }
+}
+// The end of a leaf, for the same.
+OCTET_DEVICE void ScaleLeaf(float* leaf, float2 x_scale) {
+  leaf[0] *= x_scale.x;
+  leaf[1] *= x_scale.y;
+  leaf[2] *= x_scale.x;
+  leaf[3] *= x_scale.y;
 }
 
 // Sums of leaves that wait for their right neighbours, in slots: the values of a block's threads,

@@ -26,9 +26,8 @@ ActivationRows Int8Rows(const LinearArgs& args, const Linear8Plan& plan, Stream&
   quantize.x = static_cast<const float*>(args.activations.values);
   quantize.x_stride = args.activations.stride;
   quantize.rows = args.rows;
-  quantize.out = PlaceActivationRows(ActivationFormat::kInt8, ActivationPositions(shape), nullptr,
-                                     ActivationSegmentCount(shape), args.rows,
-                                     args.workspace + plan.activations_at);
+  quantize.out = PlaceActivationRows(ActivationExtentOf(shape, ActivationFormat::kInt8), args.rows,
+                                     nullptr, args.workspace + plan.activations_at);
   QuantizeActivations(quantize, stream);
   return quantize.out;
 }
@@ -63,6 +62,7 @@ Linear8Params ParamsOf(const LinearArgs& args, const Linear8Plan& plan, const Ac
   p.few.stage_bytes = plan.few.stage_bytes;
   p.few.levels = plan.few.levels;
   p.few.blocks_max = plan.few.blocks_max;
+  p.few.leaves_max = plan.few.leaves_max;
   p.few.ahead = plan.few.ahead;
   p.few.bias = args.bias;
   p.few.out = args.out;
@@ -88,8 +88,9 @@ void Linear8ByPlan(const LinearArgs& args, const Linear8Plan& plan, Stream& stre
   const LinearShape& shape = *args.shape;
   const ActivationRows x = Int8Rows(args, plan, stream);
   OCTET_CHECK_GE(x.padded_rows(), int64_t{plan.token_tiles} * plan.tile_tokens);
-  OCTET_CHECK_EQ(x.segments, ActivationSegmentCount(shape));
   Linear8Params p = ParamsOf(args, plan, x);
+  OCTET_CHECK_EQ(x.segments, p.walk.segments);
+  OCTET_CHECK_EQ(x.leaves, p.walk.leaves);
   const bool int4 = shape.format == WeightFormat::kInt4;
   if (plan.is_few()) return Linear8FewSm90(p, plan, int4, shape.asymmetric, stream);
   if (stream.info().has_wgmma() && TakesLinear8Sm90(plan, p.walk)) {

@@ -3,7 +3,7 @@
 // integers are exact, so the bits are those of the other forms.
 //
 // Moves: the packed weights once, the part's codes and scales of the rows once a block.
-// Lane-instructions per int4 weight: 0.4 to unpack it, 0.06 per 8 rows for mma, 0.4 per 8 rows for
+// Lane-instructions per int4 weight: 0.4 to unpack it, 0.06 per 8 rows for mma, 0.2 per 8 rows for
 // the end of a segment, 0.2 for waits and loops.
 #pragma once
 
@@ -27,7 +27,7 @@ struct Few8Tile {
   using Values = typename Sums::Values;
 };
 
-// What a block has of the rows: codes [blocks][kRows][128], swizzled; scales and sums
+// What a block has of the rows: codes [blocks][kRows][128], swizzled; scales [leaves][kRows]; sums
 // [blocks][kRows].
 struct Few8Rows {
   int8_t* codes;
@@ -35,19 +35,20 @@ struct Few8Rows {
   float* sums;  // asymmetric only
 
   template <typename Tile>
-  OCTET_DEVICE static Few8Rows Take(hw::Smem& shared, int32_t blocks) {
+  OCTET_DEVICE static Few8Rows Take(hw::Smem& shared, int32_t blocks, int32_t leaves) {
     Few8Rows rows = {};
     rows.codes = shared.take<int8_t>(int64_t{blocks} * Tile::kRows * kBlockPositions, 128);
-    rows.scales = shared.take<float>(int64_t{blocks} * Tile::kRows);
+    rows.scales = shared.take<float>(int64_t{leaves} * Tile::kRows);
     if (Tile::kAsymmetric) rows.sums = shared.take<float>(int64_t{blocks} * Tile::kRows);
     return rows;
   }
-  // All threads copy blocks [first, first + blocks), whose rows may have room for more. Not by bulk
-  // copies: they would come after all of those that fill the rings.
+  // All threads copy the leaves of the block's parts, whose rows may have room for more. Not by
+  // bulk copies: they would come after all of those that fill the rings.
   template <typename Tile>
-  OCTET_DEVICE void Copy(const Linear8Params& p, int32_t first, int32_t blocks) const {
+  OCTET_DEVICE void Copy(const Linear8Params& p, const FewBlock& block) const {
     constexpr int32_t kCodeChunks = Tile::kRows * kBlockPositions / 16;
-    constexpr int32_t kScaleChunks = Tile::kRows * 4 / 16;
+    const int32_t first = p.walk.leaf[block.leaf_begin].block;
+    const int32_t blocks = p.walk.leaf[block.leaf_end].block - first;
     const auto thread = static_cast<int32_t>(threadIdx.x);
     const auto threads = static_cast<int32_t>(blockDim.x);
 #pragma unroll 1
@@ -55,14 +56,28 @@ struct Few8Rows {
       const int64_t from = int64_t{first + i / kCodeChunks} * p.padded_rows * kBlockPositions;
       hw::cp_async16(codes + i * 16, p.codes + from + i % kCodeChunks * 16);
     }
-#pragma unroll 1
-    for (int32_t i = thread; i < blocks * kScaleChunks; i += threads) {
-      const int64_t from = int64_t{first + i / kScaleChunks} * p.padded_rows + i % kScaleChunks * 4;
-      hw::cp_async16(scales + i * 4, p.x_scales + from);
-      if constexpr (Tile::kAsymmetric) hw::cp_async16(sums + i * 4, p.x_sums + from);
-    }
+    CopyFloats<Tile>(p, scales, p.x_scales, block.leaf_begin, block.leaf_end - block.leaf_begin);
+    if constexpr (Tile::kAsymmetric) CopyFloats<Tile>(p, sums, p.x_sums, first, blocks);
     hw::cp_async_commit();
     hw::cp_async_wait<0>();
+  }
+  OCTET_DEVICE static float2 Pair(const float* of_rows, int n) {
+    return *reinterpret_cast<const float2*>(of_rows + n * 8 +
+                                            static_cast<int>(threadIdx.x) % 4 * 2);
+  }
+
+ private:
+  // [first, first + count) of what is [count][kRows] in `to`.
+  template <typename Tile>
+  OCTET_DEVICE static void CopyFloats(const Linear8Params& p, float* to, const float* from,
+                                      int32_t first, int32_t count) {
+    constexpr int32_t kChunks = Tile::kRows * 4 / 16;
+#pragma unroll 1
+    for (auto i = static_cast<int32_t>(threadIdx.x); i < count * kChunks;
+         i += static_cast<int32_t>(blockDim.x)) {
+      const int64_t at = int64_t{first + i / kChunks} * p.padded_rows + i % kChunks * 4;
+      hw::cp_async16(to + i * 4, from + at);
+    }
   }
 };
 
@@ -109,23 +124,33 @@ OCTET_DEVICE void MultiplyFew8(const Linear8Params& p, const std::byte* weights,
       }
     }
   }
-  const std::byte* scales = weights + kBlockSteps * p.walk.step_bytes;
+  const std::byte* scales = weights + kBlockSteps * p.walk.step_bytes + lane / 4 * ScaleBytes(p);
 #pragma unroll
   for (int m = 0; m < Tile::kSlabs; ++m) {
-    const WeightScales w = LoadScales<Tile::kInt4, Tile::kAsymmetric>(p, scales, m * 16 + lane / 4);
+    const WeightScales w =
+        LoadScales<Tile::kInt4, Tile::kAsymmetric>(p, scales + m * 16 * ScaleBytes(p));
 #pragma unroll
     for (int n = 0; n < Tile::kTiles; ++n) {
-      const int at = block * Tile::kRows + n * 8 + lane % 4 * 2;
-      const float2 x_scale = *reinterpret_cast<const float2*>(rows.scales + at);
       float2 x_sum = {};
-      if constexpr (Tile::kAsymmetric) x_sum = *reinterpret_cast<const float2*>(rows.sums + at);
+      if constexpr (Tile::kAsymmetric) x_sum = Few8Rows::Pair(rows.sums + block * Tile::kRows, n);
       float value[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         value[i] = __int_as_float(exact[m][n][i]) - __int_as_float(kFloatBase);
       }
-      AddSegment<Tile::kAsymmetric>(&sums[m][4 * n], value, w, x_scale, x_sum);
+      AddSegment<Tile::kAsymmetric>(&sums[m][4 * n], value, w, x_sum);
     }
+  }
+}
+
+// `leaf` is counted in the block's parts.
+template <typename Tile>
+OCTET_DEVICE void EndFew8Leaf(const Few8Rows& rows, int32_t leaf, typename Tile::Values& sums) {
+#pragma unroll
+  for (int n = 0; n < Tile::kTiles; ++n) {
+    const float2 x_scale = Few8Rows::Pair(rows.scales + leaf * Tile::kRows, n);
+#pragma unroll
+    for (int m = 0; m < Tile::kSlabs; ++m) ScaleLeaf(&sums[m][4 * n], x_scale);
   }
 }
 
@@ -173,11 +198,10 @@ __global__ void __launch_bounds__(32 * Tile::kWarps, 1)
   auto* full = shared.take<uint64_t>(deal.warps * deal.stages);
   auto* waiting =
       p.few.levels > 0 ? shared.take<float4>(deal.warps * p.few.levels * Sums::kPlaces) : nullptr;
-  const Few8Rows rows = Few8Rows::Take<Tile>(shared, p.few.blocks_max);
+  const Few8Rows rows = Few8Rows::Take<Tile>(shared, p.few.blocks_max, p.few.leaves_max);
 
   const FewBlock block = FewBlock::Of(deal, p.parts, p.rows, Tile::kRows);
   const int32_t first = p.walk.leaf[block.leaf_begin].block;
-  const int32_t blocks = p.walk.leaf[block.leaf_end].block - first;
   const int32_t own_first = p.walk.leaf[block.own_leaf_begin].block;
   const FewWalk walk(block, p.weights, p.panel_bytes, p.weight_bytes, own_first,
                      p.walk.leaf[block.own_leaf_end].block - own_first);
@@ -186,7 +210,7 @@ __global__ void __launch_bounds__(32 * Tile::kWarps, 1)
   ring.Fill(p.few.ahead);
   hw::let_next_begin();
   hw::wait_for_past();
-  rows.template Copy<Tile>(p, first, blocks);
+  rows.template Copy<Tile>(p, block);
   __syncthreads();
 
   Sums sums(waiting + warp * p.few.levels * Sums::kPlaces);
@@ -201,6 +225,7 @@ __global__ void __launch_bounds__(32 * Tile::kWarps, 1)
         MultiplyFew8<Tile>(p, ring.Take(), rows, next, values);
         ring.GiveBack();
       }
+      EndFew8Leaf<Tile>(rows, leaf - block.leaf_begin, values);
       sums.Push(values, p.parts.merges[leaf]);
     }
     sums.TakeEach([&](int sum, const typename Tile::Values& values) {
@@ -225,7 +250,7 @@ void LaunchFew8(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
   shared.add<uint64_t>(deal->warps * deal->stages);
   if (p.few.levels > 0) shared.add<float4>(deal->warps * p.few.levels * Tile::Sums::kPlaces);
   shared.add<int8_t>(int64_t{p.few.blocks_max} * Tile::kRows * kBlockPositions, 128);
-  shared.add<float>(int64_t{p.few.blocks_max} * Tile::kRows);
+  shared.add<float>(int64_t{p.few.leaves_max} * Tile::kRows);
   if (Tile::kAsymmetric) shared.add<float>(int64_t{p.few.blocks_max} * Tile::kRows);
   OCTET_LAUNCH_CLUSTERS(MultiplyFew8Kernel<Tile>,
                         dim3(static_cast<unsigned>(cluster), static_cast<unsigned>(deal->columns)),

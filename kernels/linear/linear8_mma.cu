@@ -5,8 +5,8 @@
 // A block of threads takes kTilePanels panels and kTokens rows, block of K after block of K,
 // through kStages stages that cp.async fills. Bytes moved: the packed weights once for each tile of
 // rows, the codes of the rows once for each tile of panels (from L2), 4 bytes for each value of a
-// sum. Operations: 2 * rows * outputs * inputs integer ones; 4 in f32 for each segment of a value
-// (5 with an offset: 6).
+// sum. Operations: 2 * rows * outputs * inputs integer ones; 2 in f32 for each segment of a value
+// (with an offset 3) and one for each leaf.
 #include <algorithm>
 
 #include "base/check.h"
@@ -42,7 +42,7 @@ using Tiling128Narrow = Tiling<128, 4, 2, 2, 2, 1>;
 struct Stage {
   std::byte* weights;  // [panels][weight_bytes]
   int8_t* codes;       // [tokens][128], swizzled
-  float* x_scales;     // [ends][tokens]
+  float* x_scales;     // [tokens], where a leaf ends
   float* x_sums;       // [ends][tokens], asymmetric only
   uint32_t* block;     // a BlockWord
 };
@@ -53,7 +53,7 @@ hw::SmemPlan SharedPlan(const Linear8Params& p) {
   const int64_t tokens = int64_t{T::kStages} * T::kTokens;
   plan.add<std::byte>(int64_t{T::kStages} * T::kPanels * p.weight_bytes, 128);
   plan.add<int8_t>(tokens * kBlockPositions, 1024);
-  plan.add<float>(tokens * p.walk.ends_max);
+  plan.add<float>(tokens);
   plan.add<float>(kAsymmetric ? tokens * p.walk.ends_max : 0);
   plan.add<uint32_t>(T::kStages);
   plan.add<float>(int64_t{p.shared_slots} * T::kValues * T::kThreads);
@@ -72,7 +72,7 @@ struct Shared {
     first.weights =
         smem.template take<std::byte>(int64_t{T::kStages} * T::kPanels * p.weight_bytes, 128);
     first.codes = smem.template take<int8_t>(kTokens * kBlockPositions, 1024);
-    first.x_scales = smem.template take<float>(kTokens * p.walk.ends_max);
+    first.x_scales = smem.template take<float>(kTokens);
     first.x_sums = kAsymmetric ? smem.template take<float>(kTokens * p.walk.ends_max) : nullptr;
     first.block = smem.template take<uint32_t>(T::kStages);
     waiting = p.shared_slots == 0
@@ -82,7 +82,7 @@ struct Shared {
   OCTET_DEVICE Stage operator[](int stage) const {
     return {first.weights + stage * T::kPanels * p.weight_bytes,
             first.codes + stage * T::kTokens * static_cast<int>(kBlockPositions),
-            first.x_scales + stage * T::kTokens * p.walk.ends_max,
+            first.x_scales + stage * T::kTokens,
             kAsymmetric ? first.x_sums + stage * T::kTokens * p.walk.ends_max : nullptr,
             first.block + stage};
   }
@@ -110,12 +110,15 @@ OCTET_DEVICE void FillStage(const Linear8Params& p, const Linear8Item& item,
   const int64_t k = p.walk.leaf[block.leaf].block + block.step / kBlockSteps;
   CopyAsync<T::kThreads>(stage.codes, p.codes + k * p.block_stride + item.token * kBlockPositions,
                          T::kTokens * static_cast<int>(kBlockPositions));
-  const int ends = block.end_count();
-  for (int i = 0; i < ends; ++i) {
-    const int64_t from = int64_t{block.segment + i} * p.padded_rows + item.token;
-    CopyAsync<T::kThreads>(stage.x_scales + i * T::kTokens, p.x_scales + from, T::kTokens * 4);
-    if constexpr (kAsymmetric) {
-      CopyAsync<T::kThreads>(stage.x_sums + i * T::kTokens, p.x_sums + from, T::kTokens * 4);
+  const auto copy_floats = [&](float* to, const float* from, int32_t index) {
+    from += int64_t{index} * p.padded_rows + item.token;
+    CopyAsync<T::kThreads>(to, from, T::kTokens * 4);
+  };
+  if (block.ends_leaf(p.walk)) copy_floats(stage.x_scales, p.x_scales, block.leaf);
+  if constexpr (kAsymmetric) {
+    const int ends = block.end_count();
+    for (int i = 0; i < ends; ++i) {
+      copy_floats(stage.x_sums + i * T::kTokens, p.x_sums, block.segment + i);
     }
   }
 }
@@ -194,24 +197,34 @@ struct WarpTile {
 #pragma unroll
     for (int m = 0; m < T::kTilesM; ++m) {
       const int t = tile + m;
-      const WeightScales w = LoadScales<kInt4, kAsymmetric>(
-          p, stage.weights + t / 4 * p.weight_bytes + scales_at, t % 4 * 16 + lane / 4);
+      const WeightScales w =
+          LoadScales<kInt4, kAsymmetric>(p, stage.weights + t / 4 * p.weight_bytes + scales_at +
+                                                (t % 4 * 16 + lane / 4) * ScaleBytes(p));
 #pragma unroll
       for (int n = 0; n < T::kTilesN; ++n) {
-        const int at = end * T::kTokens + token + n * 8 + lane % 4 * 2;
-        const float2 x_scale = *reinterpret_cast<const float2*>(stage.x_scales + at);
         float2 x_sum = {};
-        if constexpr (kAsymmetric) x_sum = *reinterpret_cast<const float2*>(stage.x_sums + at);
+        if constexpr (kAsymmetric) x_sum = RowPair(stage.x_sums + end * T::kTokens, n);
         float value[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           value[i] = p.long_segments ? static_cast<float>(exact[m][n][i])
                                      : __int_as_float(exact[m][n][i]) - __int_as_float(kFloatBase);
         }
-        AddSegment<kAsymmetric>(sum + (m * T::kTilesN + n) * 4, value, w, x_scale, x_sum);
+        AddSegment<kAsymmetric>(sum + (m * T::kTilesN + n) * 4, value, w, x_sum);
       }
     }
     Restart();
+  }
+  OCTET_DEVICE float2 RowPair(const float* of_rows, int n) const {
+    return *reinterpret_cast<const float2*>(of_rows + token + n * 8 + lane % 4 * 2);
+  }
+  OCTET_DEVICE void EndLeaf(const Stage& stage) {
+#pragma unroll
+    for (int n = 0; n < T::kTilesN; ++n) {
+      const float2 x_scale = RowPair(stage.x_scales, n);
+#pragma unroll
+      for (int m = 0; m < T::kTilesM; ++m) ScaleLeaf(sum + (m * T::kTilesN + n) * 4, x_scale);
+    }
   }
 
   OCTET_DEVICE void MultiplyBlock(const Linear8Params& p, const Stage& stage, BlockWord block) {
@@ -283,6 +296,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) MultiplyMma(const Lin
       const BlockWord block = {*stage.block};
       tile.MultiplyBlock(p, stage, block);
       if (!block.ends_leaf()) continue;
+      tile.EndLeaf(stage);
       waiting.AddWaiting(block.leaf(), tile.sum);
       const uint8_t left_sum = p.left_sum[block.leaf()];
       if (left_sum == kSumWaits) {

@@ -85,12 +85,14 @@ bool FitFew(const LinearShape& shape, const KWalk& walk, int32_t split, Linear8P
   few = {};
   if (parts.parts % split != 0) return false;
   for (int32_t part = 0; part < parts.parts; part += split) {
-    few.blocks_max = std::max(few.blocks_max, walk.leaf[parts.leaf_begin[part + split]].block -
-                                                  walk.leaf[parts.leaf_begin[part]].block);
+    const int32_t begin = parts.leaf_begin[part];
+    const int32_t end = parts.leaf_begin[part + split];
+    few.blocks_max = std::max(few.blocks_max, walk.leaf[end].block - walk.leaf[begin].block);
+    few.leaves_max = std::max(few.leaves_max, end - begin);
   }
   few.levels = FewLevels(parts, FewTopInRegisters(rows));
-  const int64_t scales = shape.asymmetric ? 2 : 1;  // and sums
-  few.needs.shared_bytes = few.blocks_max * rows * (kBlockPositions + 4 * scales);
+  const int64_t block_bytes = kBlockPositions + (shape.asymmetric ? 4 : 0);  // codes and their sum
+  few.needs.shared_bytes = rows * (few.blocks_max * block_bytes + few.leaves_max * 4);
   few.needs.warp_bytes = few.levels * kCuda8PanelOutputs * rows * 4;
   const auto stage_bytes = AlignUp(int64_t{kBlockSteps} * walk.step_bytes + walk.scale_bytes, 128);
   few.needs.stage_bytes = stage_bytes + 8;
@@ -189,8 +191,8 @@ Linear8Plan Linear8Plan::Of(const LinearShape& shape, int64_t rows, ActivationFo
     at = plan.bytes;
     plan.bytes += AlignUp(bytes, kPartAlignment);
   };
-  const int64_t int8_bytes = ActivationRowsBytes(
-      ActivationFormat::kInt8, ActivationPositions(shape), ActivationSegmentCount(shape), rows);
+  const int64_t int8_bytes =
+      ActivationRowsBytes(ActivationExtentOf(shape, ActivationFormat::kInt8), rows);
   take(plan.activations_at, rows_format == ActivationFormat::kInt8 ? 0 : int8_bytes);
   const int64_t sums = plan.parts.parts > 1 ? plan.parts.rest.count : 0;
   take(plan.sums_at, sums * rows * shape.outputs * 4);

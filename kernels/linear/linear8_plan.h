@@ -25,7 +25,8 @@ struct Linear8Few {
   FewNeeds needs;
   int32_t stage_bytes = 0;  // 0: another form takes it
   int32_t levels = 0;       // of sums of a panel that wait in shared memory
-  int32_t blocks_max = 0;   // of inputs, of a part
+  int32_t blocks_max = 0;   // of inputs, of a block's parts
+  int32_t leaves_max = 0;   // of them
   int32_t ahead = 0;        // bytes that a warp asks for in L2, at the beginning
 };
 

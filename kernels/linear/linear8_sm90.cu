@@ -36,26 +36,36 @@ struct Consumer {
   int warpgroup = static_cast<int>(threadIdx.x) / kWarpgroup - 1;
   int thread = static_cast<int>(threadIdx.x) % kWarpgroup;
   int lane = thread % 32;
-  Linear8Ring ring;  // the block that is multiplied next, whose codes are prepared
+  // In the first stage: the rows' codes, and this lane's codes and scales of the weights.
+  uint64_t rows_desc;
+  const std::byte* codes;
+  const std::byte* scales;
+  Linear8Ring ring;        // the block that is multiplied next, whose codes are prepared
+  Linear8LeafRing leaves;  // the leaf that ends next
   int32_t exact[T::kValues];
   float sum[T::kValues];
   uint32_t a[kBlockSteps][4];
 
   OCTET_DEVICE Consumer(const Linear8Params& params, const Linear8Shared<T, kAsymmetric>& all)
-      : p(params), shared(all), waiting(params, all.waiting, threadIdx.x - kWarpgroup) {}
+      : p(params),
+        shared(all),
+        waiting(params, all.waiting, threadIdx.x - kWarpgroup),
+        rows_desc(hw::smem_desc(all.first.codes, 0, 1024, hw::Swizzle::k128)),
+        codes(all.first.weights + warpgroup * p.weight_bytes + thread / 32 * (kStepBytes / 4) +
+              lane * static_cast<int>(sizeof(Step))),
+        scales(all.first.weights + warpgroup * p.weight_bytes + kBlockSteps * kStepBytes +
+               (thread / 32 * 16 + lane / 4) * ScaleBytes(p)) {}
 
   OCTET_DEVICE void ClearSum() {
 #pragma unroll
     for (int i = 0; i < T::kValues; ++i) sum[i] = 0;
   }
-  OCTET_DEVICE const std::byte* Weights(int stage) const {
-    return shared.first.weights + (stage * T::kConsumers + warpgroup) * p.weight_bytes;
-  }
+  OCTET_DEVICE int Weights(int stage) const { return stage * T::kConsumers * p.weight_bytes; }
   // The codes of the block in `at`, as they lie there.
   OCTET_DEVICE void Fetch(int at, Step (&packed)[kBlockSteps]) const {
-    const std::byte* from = Weights(at) + thread / 32 * (kStepBytes / 4);
+    const std::byte* from = codes + Weights(at);
 #pragma unroll
-    for (int i = 0; i < kBlockSteps; ++i) packed[i].Load(from + i * kStepBytes, lane);
+    for (int i = 0; i < kBlockSteps; ++i) packed[i].Load(from + i * kStepBytes, 0);
   }
   OCTET_DEVICE void Unpack(const Step (&packed)[kBlockSteps]) {
 #pragma unroll
@@ -74,16 +84,15 @@ struct Consumer {
   OCTET_DEVICE float2 RowPair(const float* of_rows, int n) const {
     return *reinterpret_cast<const float2*>(of_rows + n * 8 + lane % 4 * 2);
   }
-  OCTET_DEVICE void EndSegment(const Linear8Stage& stage, const WeightScales& w,
-                               const float2 (&x_scale)[kPairs]) {
+  OCTET_DEVICE void EndSegment(int stage, const WeightScales& w) {
 #pragma unroll
     for (int n = 0; n < kPairs; ++n) {
       float2 x_sum = {};
-      if constexpr (kAsymmetric) x_sum = RowPair(stage.x_sums, n);
+      if constexpr (kAsymmetric) x_sum = RowPair(shared.first.x_sums + stage * T::kTokens, n);
       float value[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) value[i] = static_cast<float>(exact[n * 4 + i]);
-      AddSegment<kAsymmetric>(sum + n * 4, value, w, x_scale[n], x_sum);
+      AddSegment<kAsymmetric>(sum + n * 4, value, w, x_sum);
     }
   }
 
@@ -92,14 +101,12 @@ struct Consumer {
   // the next block, if there is `more`.
   template <typename Meanwhile>
   OCTET_DEVICE void Unit(bool continues, bool ends, bool more, const Meanwhile& meanwhile) {
-    const Linear8Ring now = ring;
-    const Linear8Stage stage = shared[now.stage];
-    ring.Next(p.stages);
+    const int stage = ring.stage;
+    const uint64_t rows = hw::smem_desc_at(rows_desc, stage * T::kCodeBytes);
     hw::wgmma_fence();
 #pragma unroll
     for (int i = 0; i < kBlockSteps; ++i) {
-      const uint64_t b =
-          hw::smem_desc(stage.codes + i * kStepPositions, 0, 1024, hw::Swizzle::k128);
+      const uint64_t b = hw::smem_desc_at(rows, i * static_cast<uint32_t>(kStepPositions));
       if constexpr (kAsymmetric) {
         hw::wgmma_u8s8<T::kTokens>(exact, a[i], b, i > 0 || continues);
       } else {
@@ -109,20 +116,14 @@ struct Consumer {
     hw::wgmma_commit();
     meanwhile();
     WeightScales w = {};
-    float2 x_scale[kPairs] = {};
-    if (ends) {
-#pragma unroll
-      for (int n = 0; n < kPairs; ++n) x_scale[n] = RowPair(stage.x_scales, n);
-      w = LoadScales<kInt4, kAsymmetric>(p, Weights(now.stage) + kBlockSteps * kStepBytes,
-                                         thread / 32 * 16 + lane / 4);
-    }
+    if (ends) w = LoadScales<kInt4, kAsymmetric>(p, scales + Weights(stage));
     Step packed[kBlockSteps];
     // After the last block its own again, whose codes are there, rather than none: registers that
     // keep what they had otherwise are spilled.
-    const int next = more ? ring.stage : now.stage;
-    hw::mbar_wait(shared.full + next, more ? ring.parity : now.parity);
+    if (more) ring.Next(p.stages);
+    hw::mbar_wait(shared.full + ring.stage, ring.parity);
     // Int8 codes are operands as they are, and those may not change while products are under way.
-    if constexpr (kInt4) Fetch(next, packed);
+    if constexpr (kInt4) Fetch(ring.stage, packed);
 #if OCTET_PLANTED_BUG == 82
     hw::wgmma_wait<1>();
 #else
@@ -131,11 +132,11 @@ struct Consumer {
     hw::wgmma_hold(exact);
 #pragma unroll
     for (int i = 0; i < kBlockSteps; ++i) hw::wgmma_hold(a[i]);
-    if constexpr (!kInt4) Fetch(next, packed);
+    if constexpr (!kInt4) Fetch(ring.stage, packed);
     Unpack(packed);
-    if (ends) EndSegment(stage, w, x_scale);
+    if (ends) EndSegment(stage, w);
     __syncwarp();
-    if (lane == 0) hw::mbar_arrive(shared.empty + now.stage);
+    if (lane == 0) hw::mbar_arrive(shared.empty + stage);
   }
 
   // A sum that is left, of item `index`.
@@ -164,6 +165,10 @@ struct Consumer {
   }
   // Of item `index`.
   OCTET_DEVICE void EndLeaf(int32_t index, int32_t leaf) {
+    const float* x_scales = shared.x_scales + leaves.place * T::kTokens;
+    leaves.Next(p.stages);
+#pragma unroll
+    for (int n = 0; n < kPairs; ++n) ScaleLeaf(sum + n * 4, RowPair(x_scales, n));
     waiting.AddWaiting(leaf, sum);
     const uint8_t left = p.left_sum[leaf];
     if (left == kSumWaits) {
@@ -174,30 +179,50 @@ struct Consumer {
     ClearSum();
   }
 
-  // All items of this block. The end of a leaf comes under the first block of the next.
+  // Of all items of this thread block.
+  OCTET_DEVICE int32_t CountBlocks() const {
+    int32_t blocks = 0;
+    for (auto i = static_cast<int32_t>(blockIdx.x); i < p.items;
+         i += static_cast<int32_t>(gridDim.x)) {
+      const int32_t part = PartOf(p, i);
+      blocks += p.walk.leaf[p.parts.leaf_begin[part + 1]].block -
+                p.walk.leaf[p.parts.leaf_begin[part]].block;
+    }
+    return blocks;
+  }
+
+  // All items of this thread block. The end of a leaf comes under the first block of the next.
   OCTET_DEVICE void Run() {
-    const auto first = static_cast<int32_t>(blockIdx.x);
     const auto step = static_cast<int32_t>(gridDim.x);
-    if (first >= p.items) return;
+    int32_t left = CountBlocks();
+    if (left == 0) return;
     ClearSum();
     Prepare();
+    auto i = static_cast<int32_t>(blockIdx.x);
     int32_t ended = -1;  // the leaf
-    int32_t i = first;
 #pragma unroll 1
     for (; i < p.items; i += step) {
       const int32_t part = PartOf(p, i);
+      const int32_t leaf_begin = p.parts.leaf_begin[part];
       const int32_t leaf_end = p.parts.leaf_begin[part + 1];
-      bool continues = false;
 #pragma unroll 1
-      for (WholeBlocks block(p.walk, p.parts.leaf_begin[part]); block.leaf < leaf_end;) {
-        const bool ends = block.ends();
-        const int32_t leaf = block.leaf;
-        block.Next(p.walk);
-        Unit(continues, ends, block.leaf < leaf_end || i + step < p.items, [&] {
-          if (ended >= 0) EndLeaf(leaf == p.parts.leaf_begin[part] ? i - step : i, ended);
+      for (int32_t leaf = leaf_begin; leaf < leaf_end; ++leaf) {
+        int32_t rest = p.walk.leaf[leaf].steps;          // of the leaf
+        int32_t segment = p.walk.leaf[leaf].head_steps;  // what it still has
+        bool continues = false;
+        const auto unit = [&](const auto& meanwhile) {
+          const bool ends = min(segment, rest) <= kBlockSteps;
+          Unit(continues, ends, --left > 0, meanwhile);
+          continues = !ends;
+          segment = ends ? p.walk.group_steps : segment - kBlockSteps;
+          rest -= kBlockSteps;
+        };
+        unit([&] {
+          if (ended >= 0) EndLeaf(leaf == leaf_begin ? i - step : i, ended);
         });
-        continues = !ends;
-        ended = block.leaf != leaf ? leaf : -1;
+#pragma unroll 1
+        while (rest > 0) unit([] {});
+        ended = leaf;
       }
     }
     EndLeaf(i - step, ended);

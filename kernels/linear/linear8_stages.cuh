@@ -29,7 +29,6 @@ struct Linear8Tiling {
 struct Linear8Stage {
   std::byte* weights;  // [panels][weight_bytes]
   int8_t* codes;       // [tokens][128], swizzled
-  float* x_scales;     // [tokens]
   float* x_sums;       // [tokens], asymmetric only
 };
 
@@ -39,7 +38,7 @@ hw::SmemPlan Linear8SharedPlan(const Linear8Params& p) {
   plan.add<uint64_t>(2 * kStagesMax);
   plan.add<std::byte>(int64_t{p.stages} * T::kConsumers * p.weight_bytes, 128);
   plan.add<int8_t>(int64_t{p.stages} * T::kCodeBytes, 1024);
-  plan.add<float>(int64_t{p.stages} * T::kTokens);
+  plan.add<float>(int64_t{p.stages + 1} * T::kTokens);
   plan.add<float>(kAsymmetric ? int64_t{p.stages} * T::kTokens : 0);
   plan.add<float>(int64_t{p.shared_slots} * T::kValues * kWarpgroup * T::kConsumers);
   return plan;
@@ -50,6 +49,7 @@ struct Linear8Shared {
   uint64_t* full;   // [stages] its bytes have come
   uint64_t* empty;  // [stages] the warps that read it are done
   Linear8Stage first;
+  float* x_scales;  // [stages + 1][tokens], see Linear8LeafRing
   float* waiting;
   const Linear8Params& p;
 
@@ -60,7 +60,7 @@ struct Linear8Shared {
     first.weights =
         smem.template take<std::byte>(int64_t{p.stages} * T::kConsumers * p.weight_bytes, 128);
     first.codes = smem.template take<int8_t>(int64_t{p.stages} * T::kCodeBytes, 1024);
-    first.x_scales = smem.template take<float>(int64_t{p.stages} * T::kTokens);
+    x_scales = smem.template take<float>(int64_t{p.stages + 1} * T::kTokens);
     first.x_sums =
         kAsymmetric ? smem.template take<float>(int64_t{p.stages} * T::kTokens) : nullptr;
     waiting = p.shared_slots == 0 ? nullptr
@@ -69,7 +69,7 @@ struct Linear8Shared {
   }
   OCTET_DEVICE Linear8Stage operator[](int stage) const {
     return {first.weights + stage * T::kConsumers * p.weight_bytes,
-            first.codes + stage * T::kCodeBytes, first.x_scales + stage * T::kTokens,
+            first.codes + stage * T::kCodeBytes,
             kAsymmetric ? first.x_sums + stage * T::kTokens : nullptr};
   }
 };
@@ -86,6 +86,24 @@ struct Linear8Ring {
   }
 };
 
+// A place in the ring of the leaves' scales. They come with a leaf's last block and are read under
+// the block after it, when the stage may have been given back. With one place more than there are
+// stages whoever fills one has waited for the end of that block.
+struct Linear8LeafRing {
+  int place = 0;
+
+  OCTET_DEVICE static int Places(int stages) {
+#if OCTET_PLANTED_BUG == 86
+    return stages;
+#else
+    return stages + 1;
+#endif
+  }
+  OCTET_DEVICE void Next(int stages) {
+    if (++place == Places(stages)) place = 0;
+  }
+};
+
 // Goes over the blocks of a part, which have four steps each.
 struct WholeBlocks {
   int32_t leaf;
@@ -96,6 +114,7 @@ struct WholeBlocks {
     BeginLeaf(walk);
   }
   OCTET_DEVICE bool ends() const { return left <= kBlockSteps || steps <= kBlockSteps; }
+  OCTET_DEVICE bool ends_leaf() const { return steps <= kBlockSteps; }
   OCTET_DEVICE void Next(const KWalk& walk) {
     left = ends() ? walk.group_steps : left - kBlockSteps;
     steps -= kBlockSteps;
@@ -112,7 +131,7 @@ struct WholeBlocks {
 };
 
 // Goes over the blocks of inputs of all items of this thread block, for one thread that copies:
-// begin(item, leaf) says where an item begins, copy(stage, full, ends) fills its part of a stage.
+// begin(item, leaf) says where an item begins, copy(ring, full, block) fills its part of a stage.
 template <typename T, bool kAsymmetric, typename Begin, typename Copy>
 OCTET_DEVICE void FillStages(const Linear8Params& p, const Linear8Shared<T, kAsymmetric>& shared,
                              const Begin& begin, const Copy& copy) {
@@ -122,11 +141,11 @@ OCTET_DEVICE void FillStages(const Linear8Params& p, const Linear8Shared<T, kAsy
     const Linear8Item item = ItemOf(p, i, T::kTokens, T::kConsumers);
     const int32_t leaf_begin = p.parts.leaf_begin[item.part];
     const int32_t leaf_end = p.parts.leaf_begin[item.part + 1];
-    begin(item, p.walk.leaf[leaf_begin]);
+    begin(item, leaf_begin);
 #pragma unroll 1
     for (WholeBlocks block(p.walk, leaf_begin); block.leaf < leaf_end; block.Next(p.walk)) {
       hw::mbar_wait(shared.empty + ring.stage, ring.parity ^ 1);
-      copy(ring.stage, shared.full + ring.stage, block.ends());
+      copy(ring, shared.full + ring.stage, block);
       ring.Next(p.stages);
     }
   }
@@ -139,14 +158,16 @@ OCTET_DEVICE void CopyWeights(const Linear8Params& p, const Linear8Shared<T, kAs
   int32_t panels_left = 0;  // past the item's first
   FillStages(
       p, shared,
-      [&](const Linear8Item& item, const KLeaf& first) {
+      [&](const Linear8Item& item, int32_t leaf) {
+        const KLeaf& first = p.walk.leaf[leaf];
         from = p.weights + first.step * p.walk.step_bytes + first.segment * p.walk.scale_bytes +
                item.panel * p.panel_bytes;
         panels_left = p.panels - 1 - item.panel;
       },
-      [&](int stage, uint64_t* full, bool ends) {
-        const auto bytes = static_cast<uint32_t>(code_bytes + (ends ? p.walk.scale_bytes : 0));
-        std::byte* const to = shared.first.weights + stage * T::kConsumers * p.weight_bytes;
+      [&](const Linear8Ring& at, uint64_t* full, const WholeBlocks& block) {
+        const auto bytes =
+            static_cast<uint32_t>(code_bytes + (block.ends() ? p.walk.scale_bytes : 0));
+        std::byte* const to = shared[at.stage].weights;
         hw::mbar_arrive_expect_tx(full, T::kConsumers * bytes);
 #pragma unroll
         for (int n = 0; n < T::kConsumers; ++n) {
@@ -162,29 +183,36 @@ OCTET_DEVICE void CopyWeights(const Linear8Params& p, const Linear8Shared<T, kAs
       });
 }
 
-// Codes of the rows, and their scales where a segment ends.
+// Codes of the rows, their sums where a segment ends, and their scales where a leaf does.
 template <typename T, bool kAsymmetric>
 OCTET_DEVICE void CopyRows(const Linear8Params& p, const Linear8Shared<T, kAsymmetric>& shared) {
-  constexpr uint32_t kScaleBytes = T::kTokens * 4;
+  constexpr uint32_t kFloatBytes = T::kTokens * 4;
   const int8_t* codes = nullptr;
-  int64_t scales = 0;
+  const float* scales = nullptr;
+  const float* sums = nullptr;
+  Linear8LeafRing leaves;
   FillStages(
       p, shared,
-      [&](const Linear8Item& item, const KLeaf& first) {
+      [&](const Linear8Item& item, int32_t leaf) {
+        const KLeaf& first = p.walk.leaf[leaf];
         codes = p.codes + first.block * p.block_stride + item.token * kBlockPositions;
-        scales = int64_t{first.segment} * p.padded_rows + item.token;
+        scales = p.x_scales + int64_t{leaf} * p.padded_rows + item.token;
+        if (kAsymmetric) sums = p.x_sums + int64_t{first.segment} * p.padded_rows + item.token;
       },
-      [&](int at, uint64_t* full, bool ends) {
-        const Linear8Stage stage = shared[at];
-        const uint32_t scale_bytes = ends ? kScaleBytes * (kAsymmetric ? 2 : 1) : 0;
-        hw::mbar_arrive_expect_tx(full, T::kCodeBytes + scale_bytes);
+      [&](const Linear8Ring& at, uint64_t* full, const WholeBlocks& block) {
+        const Linear8Stage stage = shared[at.stage];
+        const bool has_sums = kAsymmetric && block.ends();
+        const uint32_t floats = (has_sums ? 1 : 0) + (block.ends_leaf() ? 1 : 0);
+        hw::mbar_arrive_expect_tx(full, T::kCodeBytes + floats * kFloatBytes);
         hw::bulk_load(stage.codes, codes, T::kCodeBytes, full);
         codes += p.block_stride;
-        if (!ends) return;
-        hw::bulk_load(stage.x_scales, p.x_scales + scales, kScaleBytes, full);
-        if constexpr (kAsymmetric) {
-          hw::bulk_load(stage.x_sums, p.x_sums + scales, kScaleBytes, full);
+        if (has_sums) {
+          hw::bulk_load(stage.x_sums, sums, kFloatBytes, full);
+          sums += p.padded_rows;
         }
+        if (!block.ends_leaf()) return;
+        hw::bulk_load(shared.x_scales + leaves.place * T::kTokens, scales, kFloatBytes, full);
+        leaves.Next(p.stages);
         scales += p.padded_rows;
       });
 }

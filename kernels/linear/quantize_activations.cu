@@ -1,10 +1,10 @@
-// A warp scales one segment of one row. The warps of a block take neighbouring segments, so that
-// they read one run of memory.
+// A block scales one leaf of one row, which it reads twice; its warps take neighbouring segments.
 #include "kernels/linear/quantize_activations.h"
 
 #include "base/check.h"
 #include "kernels/linear/k_walk.h"
 #include "kernels/linear/quantize_rows.cuh"
+#include "kernels/rows.cuh"
 
 namespace octet::kernels::cuda {
 namespace {
@@ -19,36 +19,19 @@ struct QuantizeParams {
   KWalk walk;
 };
 
-template <int kWidth>
-struct Run {
-  float v[kWidth];
-};
-
-__global__ void __launch_bounds__(32 * kWarps) QuantizeSegments(const QuantizeParams p) {
+__global__ void __launch_bounds__(32 * kWarps) QuantizeLeaves(const QuantizeParams p) {
   hw::let_next_begin();
   hw::wait_for_past();
-  const int32_t segment =
-      static_cast<int32_t>(blockIdx.x) * kWarps + static_cast<int32_t>(threadIdx.x) / 32;
-  if (segment >= p.walk.segments) return;
+  const auto leaf = static_cast<int32_t>(blockIdx.x);
   const int64_t row = blockIdx.y;
   const float* x = p.x + row * p.x_stride;
-  const SegmentSpan span = SpanOfSegment(p.walk, segment);
-  const SegmentPlace at = {row, segment, span.begin, span.end, span.position};
-  const auto load = [&]<int kWidth>(int input) {
-    Run<kWidth> run;
-    if constexpr (kWidth == 4) {
-      [[maybe_unused]] const float4 four = *reinterpret_cast<const float4*>(x + input);
-      run = {{four.x, four.y, four.z, four.w}};
-    } else {
-      run.v[0] = x[input];
-    }
-    return run;
+  const auto place = [&](int32_t segment) -> SegmentPlace {
+    const SegmentSpan span = SpanOfSegment(p.walk, leaf, segment);
+    return {span.begin, span.end, span.position};
   };
-  if (p.wide && at.begin % 4 == 0 && at.end % 4 == 0) {
-    QuantizeInputs<4>(p.out, at, load);
-  } else {
-    QuantizeInputs<1>(p.out, at, load);
-  }
+  const auto load = [&]<int kWidth>(int input) { return LoadFloats<kWidth>(x + input); };
+  QuantizeLeaf<kWarps>({p.out, row, p.wide}, leaf, p.walk.leaf[leaf].segment,
+                       p.walk.leaf[leaf + 1].segment, place, load);
 }
 
 }  // namespace
@@ -64,9 +47,9 @@ void QuantizeActivations(const QuantizeActivationsArgs& args, Stream& stream) {
   p.out = args.out;
   p.walk = KWalk::Of(*args.shape);
   OCTET_CHECK_EQ(args.out.segments, p.walk.segments);
-  const dim3 grid(static_cast<unsigned>((p.walk.segments + kWarps - 1) / kWarps),
-                  static_cast<unsigned>(args.rows));
-  OCTET_LAUNCH_EARLY(QuantizeSegments, grid, dim3(32 * kWarps), 0, stream, p);
+  OCTET_CHECK_EQ(args.out.leaves, p.walk.leaves);
+  const dim3 grid(static_cast<unsigned>(p.walk.leaves), static_cast<unsigned>(args.rows));
+  OCTET_LAUNCH_EARLY(QuantizeLeaves, grid, dim3(32 * kWarps), 0, stream, p);
 }
 
 }  // namespace octet::kernels::cuda

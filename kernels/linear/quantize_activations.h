@@ -1,6 +1,6 @@
 // f32 rows to the int8 rows that a linear reads, for callers that cannot write them themselves.
 //
-// Moves 4 bytes in and 1 out an input. Bits: panel.h's definition of kInt8.
+// Moves 4 bytes in and 1 out an input. Bits: linear8_definition.h.
 #pragma once
 
 #include <cstdint>

@@ -75,29 +75,34 @@ void BuildSegments(const LinearShape& shape, Segment* segments) {
 std::vector<int32_t> ActivationSegments(const LinearShape& shape) {
   std::vector<int32_t> table = {0};
   std::vector<int32_t> positions;
+  std::vector<int32_t> leaves = {0};
   int64_t position = 0;
-  Walk(shape, [&](int64_t, const Segment& segment) {
+  Walk(shape, [&](int64_t index, const Segment& segment) {
     table.push_back(segment.begin + segment.inputs);
     positions.push_back(static_cast<int32_t>(position));
     position += AlignUp(segment.inputs, kStepPositions);
-    if (segment.merges >= 0) position = AlignUp(position, kBlockPositions);
+    if (segment.merges < 0) return;
+    leaves.push_back(static_cast<int32_t>(index + 1));
+    position = AlignUp(position, kBlockPositions);
   });
   table.insert(table.end(), positions.begin(), positions.end());
+  table.insert(table.end(), leaves.begin(), leaves.end());
   return table;
 }
 
-int64_t ActivationSegmentCount(const LinearShape& shape) { return CountSegments(shape).segments; }
-
-int64_t ActivationPositions(const LinearShape& shape) {
-  int64_t positions = 0;
+ActivationExtent ActivationExtentOf(const LinearShape& shape, ActivationFormat format) {
+  ActivationExtent extent = {format, shape.inputs};
+  if (format != ActivationFormat::kInt8 || shape.inputs == 0) return extent;
+  extent.inputs = 0;
   int64_t of_leaf = 0;
-  Walk(shape, [&](int64_t, const Segment& segment) {
-    of_leaf += AlignUp(segment.inputs, kStepPositions);
-    if (segment.merges < 0) return;
-    positions += AlignUp(of_leaf, kBlockPositions);
-    of_leaf = 0;
-  });
-  return positions;
+  extent.segments = Walk(shape, [&](int64_t, const Segment& segment) {
+                      of_leaf += AlignUp(segment.inputs, kStepPositions);
+                      if (segment.merges < 0) return;
+                      extent.inputs += AlignUp(of_leaf, kBlockPositions);
+                      ++extent.leaves;
+                      of_leaf = 0;
+                    }).segments;
+  return extent;
 }
 
 }  // namespace octet::kernels

@@ -95,11 +95,11 @@ struct Batch {
   }
 };
 
-// The row's normed values lie in shared memory: each warp of the row takes whole segments.
-OCTET_DEVICE void QuantizeRow(const NormParams& p, const float* shared_row, int64_t row,
-                              int thread) {
-  for (int64_t s = thread / 32; s < p.out.segments; s += p.row_threads / 32) {
-    QuantizeSegment(p.out, row, s, p.hidden % 4 == 0,
+// The row's normed values lie in shared memory: each warp of the row takes whole leaves.
+OCTET_DEVICE void QuantizeLeaves(const NormParams& p, const float* shared_row, int64_t row,
+                                 int thread) {
+  for (int leaf = thread / 32; leaf < p.out.leaves; leaf += p.row_threads / 32) {
+    QuantizeLeaf<1>({p.out, row, p.hidden % 4 == 0}, leaf,
                     [&]<int kWidth>(int index) { return LoadFloats<kWidth>(shared_row + index); });
   }
 }
@@ -206,7 +206,7 @@ __global__ void __launch_bounds__(kRowThreadsMax) NormRows(const NormParams p) {
   }
   if (p.out.format == ActivationFormat::kInt8) {
     __syncthreads();
-    if (end > 0) QuantizeRow(p, shared_row, row, thread);
+    if (end > 0) QuantizeLeaves(p, shared_row, row, thread);
   }
 }
 

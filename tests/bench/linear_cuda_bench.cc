@@ -253,10 +253,8 @@ class LayerBench {
       CopyOnDevice(weights_.data() + done, weights_.data(), now, stream);
       done += now;
     }
-    const bool int8 = format.activation == ActivationFormat::kInt8;
-    const int64_t inputs = int8 ? ActivationPositions(shape_) : shape_.inputs;
-    const int64_t segments = int8 ? ActivationSegmentCount(shape_) : 0;
-    x_ = Allocate(ActivationRowsBytes(format.activation, inputs, segments, rows));
+    const ActivationExtent extent = ActivationExtentOf(shape_, format.activation);
+    x_ = Allocate(ActivationRowsBytes(extent, rows));
     FillBytes(x_.data(), 0x3c, x_.bytes(), stream);
     out_ = Allocate(shape_.root_count() * rows * shape_.outputs * 4);
     arrivals_ = Allocate(kLinearArrivals * 4);
@@ -265,8 +263,7 @@ class LayerBench {
     args_.rows = rows;
     args_.out = out_.as<float>();
     args_.activation = format.activation;
-    args_.activations =
-        PlaceActivationRows(format.activation, inputs, nullptr, segments, rows, x_.data());
+    args_.activations = PlaceActivationRows(extent, rows, nullptr, x_.data());
     args_.arrivals = arrivals_.as<uint32_t>();
   }
   LayerBench(const LayerBench&) = delete;

@@ -98,11 +98,9 @@ class RowsPlan {
     table_ = Uploaded(ActivationSegments(shape_), stream);
   }
   ActivationRows Take(ActivationFormat format, int64_t rows, Pool& pool) const {
-    const int64_t segments = ActivationSegmentCount(shape_);
-    const int64_t width =
-        format == ActivationFormat::kInt8 ? ActivationPositions(shape_) : shape_.inputs;
-    std::byte* base = pool.Take(ActivationRowsBytes(format, width, segments, rows));
-    return PlaceActivationRows(format, width, table_.as<int32_t>(), segments, rows, base);
+    const ActivationExtent extent = ActivationExtentOf(shape_, format);
+    std::byte* base = pool.Take(ActivationRowsBytes(extent, rows));
+    return PlaceActivationRows(extent, rows, table_.as<int32_t>(), base);
   }
 
  private:

@@ -10,7 +10,7 @@ using kernels::ActivationFormat;
 namespace {
 
 std::vector<int32_t> TableOf(const LinearInput& input, const kernels::LinearShape& shape) {
-  if (input.segment_count == 0) return {};
+  if (input.extent.segments == 0) return {};
   return kernels::ActivationSegments(shape);
 }
 

@@ -54,7 +54,7 @@ DecoderBuffers MakeDecoderBuffers(const EngineConfig& config, const DecoderShape
                       .workspace = memory.Of<std::byte>(kWorkspace)};
   if (config.device == Device::kCpu) {
     b.ordered.values = memory.Of<float>(kOrdered);
-    b.ordered.inputs = config.spec.hidden;
+    b.ordered.extent.inputs = config.spec.hidden;
     b.attention.values = memory.Of<float>(kAttention);
     b.attention_places = memory.Of<float>(kAttentionPlaces);
     b.gated.values = memory.Of<float>(kGated);

@@ -13,26 +13,22 @@ ActivationFormat RowsFormat(const kernels::LinearShape& shape) {
 
 LinearInput LinearInput::Of(const kernels::LinearShape& shape, ActivationFormat rows_format) {
   LinearInput input;
-  input.format = rows_format;
-  input.inputs = shape.inputs;
-  if (rows_format != ActivationFormat::kInt8 || shape.inputs == 0) return input;
-  input.inputs = kernels::ActivationPositions(shape);
-  input.segment_count = kernels::ActivationSegmentCount(shape);
+  input.extent = kernels::ActivationExtentOf(shape, rows_format);
   return input;
 }
 
 int64_t LinearInput::values_stride() const {
-  const bool is_plain = bytes == nullptr || format != ActivationFormat::kF32;
-  return is_plain ? inputs : kernels::ActivationStride(format, inputs);
+  const bool is_plain = bytes == nullptr || extent.format != ActivationFormat::kF32;
+  return is_plain ? extent.inputs : kernels::ActivationStride(extent.format, extent.inputs);
 }
 
 int64_t LinearInput::RowsBytes(int64_t rows) const {
-  return kernels::ActivationRowsBytes(format, inputs, segment_count, rows);
+  return kernels::ActivationRowsBytes(extent, rows);
 }
 
 kernels::ActivationRows LinearInput::Rows(int64_t rows) const {
   if (bytes == nullptr) return {};
-  return kernels::PlaceActivationRows(format, inputs, segments, segment_count, rows, bytes);
+  return kernels::PlaceActivationRows(extent, rows, segments, bytes);
 }
 
 }  // namespace octet::worker

@@ -11,12 +11,10 @@
 namespace octet::worker {
 
 struct LinearInput {
-  float* values = nullptr;     // [rows, inputs] f32, or null where it is not kept
-  std::byte* bytes = nullptr;  // of ActivationRows; null where there are none
-  kernels::ActivationFormat format = kernels::ActivationFormat::kF32;
-  int64_t inputs = 0;                 // for int8 its positions
+  float* values = nullptr;            // [rows, inputs] f32, or null where it is not kept
+  std::byte* bytes = nullptr;         // of ActivationRows; null where there are none
+  kernels::ActivationExtent extent;   // of a row of them
   const int32_t* segments = nullptr;  // int8: ActivationSegments, where the linear runs
-  int64_t segment_count = 0;
 
   // The rows of a step of `rows` rows, or empty.
   kernels::ActivationRows Rows(int64_t rows) const;

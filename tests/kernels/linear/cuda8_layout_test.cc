@@ -187,10 +187,15 @@ TEST(Cuda8Layout, SegmentsHaveOnePlace) {
   for (const LinearShape& shape : Shapes(WeightFormat::kInt4, false)) {
     const std::vector<int32_t> table = ActivationSegments(shape);
     const KWalk walk = KWalk::Of(shape);
-    const int64_t count = ActivationSegmentCount(shape);
-    ASSERT_EQ(static_cast<int64_t>(table.size()), 2 * count + 1);
+    const ActivationExtent extent = ActivationExtentOf(shape, ActivationFormat::kInt8);
+    const int64_t count = extent.segments;
+    ASSERT_EQ(static_cast<int64_t>(table.size()), 2 * count + extent.leaves + 2);
     ASSERT_EQ(walk.segments, count);
-    ASSERT_EQ(walk.blocks * kBlockPositions, ActivationPositions(shape));
+    ASSERT_EQ(walk.leaves, extent.leaves);
+    ASSERT_EQ(walk.blocks * kBlockPositions, extent.inputs);
+    for (int32_t leaf = 0; leaf <= extent.leaves; ++leaf) {
+      EXPECT_EQ(walk.leaf[leaf].segment, table[2 * count + 1 + leaf]);
+    }
     for (int32_t s = 0; s < count; ++s) {
       const SegmentSpan span = SpanOfSegment(walk, s);
       EXPECT_EQ(span.begin, table[s]);

@@ -5,6 +5,7 @@
 #include "kernels/linear/linear8.h"
 #include "kernels/linear/quantize_activations.h"
 #include "tests/kernels/linear/linear_cases.h"
+#include "tests/kernels/linear/linear_reference.h"
 #include "tests/support/test_device.h"
 
 namespace octet::kernels {
@@ -12,6 +13,14 @@ namespace octet::kernels {
 inline LinearShape ForCuda8(LinearShape shape) {
   shape.layout = WeightLayout::kCuda8;
   return shape;
+}
+
+// What a device is to give, to the bit.
+inline std::vector<float> Expected8(const LinearShape& shape, const NeutralRows& weights,
+                                    const std::vector<float>& x, int64_t rows,
+                                    const std::vector<float>& bias = {}) {
+  return ReferenceLinear(ForCuda8(shape), weights, x, rows, bias, ActivationFormat::kInt8,
+                         Isa::kPlain);
 }
 
 // Packed weights on the device, once for many runs.
@@ -40,12 +49,9 @@ struct Int8DeviceRows {
 
   Int8DeviceRows(const LinearShape& shape, const std::vector<float>& x, int64_t row_count,
                  int64_t capacity, Stream& stream) {
-    const int64_t positions = ActivationPositions(shape);
-    const int64_t segments = ActivationSegmentCount(shape);
-    bytes =
-        DeviceBytes(ActivationRowsBytes(ActivationFormat::kInt8, positions, segments, capacity));
-    rows = PlaceActivationRows(ActivationFormat::kInt8, positions, nullptr, segments, capacity,
-                               bytes.data());
+    const ActivationExtent extent = ActivationExtentOf(shape, ActivationFormat::kInt8);
+    bytes = DeviceBytes(ActivationRowsBytes(extent, capacity));
+    rows = PlaceActivationRows(extent, capacity, nullptr, bytes.data());
     const DeviceBuffer values = octet::test::ToDevice(x, stream);
     QuantizeActivationsArgs args;
     args.shape = &shape;

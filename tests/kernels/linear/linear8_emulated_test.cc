@@ -1,5 +1,5 @@
-// The linear with int8 activations on a device against the CPU's, by bits: every form, format and
-// number of rows, shards, and rows that hold no numbers.
+// The linear with int8 activations on a device against its definition, by bits: every form, format
+// and number of rows, shards, and rows that hold no numbers.
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -14,20 +14,18 @@ class Linear8 : public testing::Test {
   void SetUp() override { OCTET_REQUIRE_GPU(); }
   Stream& stream() { return octet::test::TestGpu()->stream(); }
 
-  // Compares the first rows of `x`, so many each time, with the CPU's.
-  void ExpectCpuBits(const LinearShape& shape, std::mt19937& random,
-                     const std::vector<int64_t>& row_counts, bool with_bias = false) {
+  // Compares so many first rows, each time, of random ones with the definition.
+  void ExpectDefinedBits(const LinearShape& shape, std::mt19937& random,
+                         const std::vector<int64_t>& row_counts, bool with_bias = false) {
     const NeutralRows weights = RandomWeights(shape, random);
     const int64_t most = *std::max_element(row_counts.begin(), row_counts.end());
     const std::vector<float> x = RandomFloats(most * shape.inputs, 1.0f, random);
     std::vector<float> bias;
     if (with_bias) bias = RandomFloats(shape.outputs, 1.0f, random);
-    const Buffer packed = Pack(shape, weights);
     const DeviceLinear linear(shape, weights, stream());
     for (const int64_t rows : row_counts) {
       const std::vector<float> some(x.begin(), x.begin() + rows * shape.inputs);
-      const std::vector<float> expected =
-          RunLinear({shape, packed, some, rows, ActivationFormat::kInt8, 1, bias});
+      const std::vector<float> expected = Expected8(shape, weights, some, rows, bias);
       EXPECT_TRUE(SameBits(RunOnDevice(linear, some, rows, bias, stream()), expected))
           << Describe(shape, ActivationFormat::kInt8, Isa::kPlain) << ", " << rows << " rows";
     }
@@ -41,8 +39,8 @@ TEST_F(Linear8, WholeBlocks) {
   std::mt19937 random(51);
   for (const WeightFormat format : kQuantized) {
     for (const bool asymmetric : {false, true}) {
-      ExpectCpuBits(WholeShape(SumTree::OverInputs(256), format, 130, 128, asymmetric), random,
-                    {1, 16, 17, 33, 65, 129}, true);
+      ExpectDefinedBits(WholeShape(SumTree::OverInputs(256), format, 130, 128, asymmetric), random,
+                        {1, 16, 17, 33, 65, 129}, true);
     }
   }
 }
@@ -55,12 +53,10 @@ TEST_F(Linear8, LeavesInSequence) {
       WholeShape(SumTree::OverInputs(1024), WeightFormat::kInt4, 70, 128, true);
   const NeutralRows weights = RandomWeights(shape, random);
   const std::vector<float> x = RandomFloats(70 * shape.inputs, 1.0f, random);
-  const Buffer packed = Pack(shape, weights);
   const DeviceLinear linear(shape, weights, stream());
   for (const int64_t rows : {5, 20, 40, 70}) {
     const std::vector<float> some(x.begin(), x.begin() + rows * shape.inputs);
-    const std::vector<float> expected =
-        RunLinear({shape, packed, some, rows, ActivationFormat::kInt8});
+    const std::vector<float> expected = Expected8(shape, weights, some, rows);
     for (const int64_t parts : {1, 3, 8}) {
       EXPECT_TRUE(SameBits(RunOnDevice(linear, some, rows, {}, stream(), parts), expected))
           << rows << " rows, " << parts << " parts";
@@ -78,8 +74,8 @@ TEST_F(Linear8, GroupsAndTails) {
           WholeShape(SumTree::OverInputs(inputs), format, 1 + static_cast<int64_t>(random() % 70),
                      group == 0 ? inputs : group, random() % 2 == 0);
       shape.scale_format = random() % 2 == 0 ? ScaleFormat::kF32 : ScaleFormat::kF16;
-      ExpectCpuBits(shape, random, {1 + static_cast<int64_t>(random() % 60), 70},
-                    random() % 2 == 0);
+      ExpectDefinedBits(shape, random, {1 + static_cast<int64_t>(random() % 60), 70},
+                        random() % 2 == 0);
     }
   }
 }
@@ -92,7 +88,7 @@ TEST_F(Linear8, WholeRowGroups) {
       LinearShape shape = WholeShape(SumTree::OverInputs(2560), format, 9, 2560, asymmetric);
       shape.leaf_bounds = {0, 2560};
       shape.merges = {0};
-      ExpectCpuBits(shape, random, {2, 65});
+      ExpectDefinedBits(shape, random, {2, 65});
     }
   }
 }
@@ -110,8 +106,7 @@ TEST_F(Linear8, Shards) {
       const LinearShape shape = WholeShape(tree, format, 19, 128, random() % 2 == 0);
       const NeutralRows weights = RandomWeights(shape, random);
       const std::vector<float> x = RandomFloats(kRows * shape.inputs, 1.0f, random);
-      const std::vector<float> whole =
-          RunLinear({shape, Pack(shape, weights), x, kRows, ActivationFormat::kInt8});
+      const std::vector<float> whole = Expected8(shape, weights, x, kRows);
       for (const int64_t ranks : {1, 2, 3, 4, 7}) {
         const std::vector<float> sum = SumOverRanks(
             tree, shape, weights, x, ranks,
@@ -139,8 +134,7 @@ TEST_F(Linear8, RowsThatHoldNoNumbers) {
   x[2 * shape.inputs + 130] = std::numeric_limits<float>::quiet_NaN();
   for (int64_t k = 0; k < shape.inputs; ++k) x[3 * shape.inputs + k] *= 0x1p-104f;
   x[4 * shape.inputs] = 3e38f;
-  const std::vector<float> expected =
-      RunLinear({shape, Pack(shape, weights), x, kRows, ActivationFormat::kInt8});
+  const std::vector<float> expected = Expected8(shape, weights, x, kRows);
   const DeviceLinear linear(shape, weights, stream());
   const std::vector<float> got = RunOnDevice(linear, x, kRows, {}, stream());
   for (size_t i = 0; i < got.size(); ++i) {
@@ -160,11 +154,11 @@ TEST_F(Linear8, RowsWithRoom) {
   const std::vector<float> x = RandomFloats(5 * shape.inputs, 1.0f, random);
   const Int8DeviceRows rows(shape, x, 5, 200, stream());
   const DeviceLinear linear(shape, weights, stream());
-  EXPECT_TRUE(SameBits(RunOnDevice(linear, rows.rows, 5, {}, stream()),
-                       RunLinear({shape, Pack(shape, weights), x, 5, ActivationFormat::kInt8})));
+  EXPECT_TRUE(
+      SameBits(RunOnDevice(linear, rows.rows, 5, {}, stream()), Expected8(shape, weights, x, 5)));
 }
 
-// Codes, scales and sums themselves.
+// Codes, scales and sums themselves. The leaf that the second rank begins with cuts a group.
 TEST_F(Linear8, QuantizesAsDefined) {
   std::mt19937 random(58);
   const LinearShape shape =
@@ -173,35 +167,74 @@ TEST_F(Linear8, QuantizesAsDefined) {
   const std::vector<float> x = RandomFloats(kRows * shape.inputs, 1.0f, random);
   const Int8DeviceRows device(shape, x, kRows, kRows, stream());
   const std::vector<std::byte> bytes = octet::test::ToHost<std::byte>(device.bytes, stream());
-  const auto on_host = [&](const void* pointer) {
-    return bytes.data() + (static_cast<const std::byte*>(pointer) - device.bytes.data());
+  const auto float_at = [&](const float* array, int64_t index) {
+    float value = 0;
+    const auto* from = reinterpret_cast<const std::byte*>(array + index);
+    std::memcpy(&value, bytes.data() + (from - device.bytes.data()), 4);
+    return value;
   };
   const std::vector<int32_t> table = ActivationSegments(shape);
-  const int64_t segments = ActivationSegmentCount(shape);
+  const ActivationExtent extent = ActivationExtentOf(shape, ActivationFormat::kInt8);
+  const int32_t* positions = table.data() + extent.segments + 1;
+  const int32_t* leaf_segments = positions + extent.segments;
+  ASSERT_GT(extent.segments, extent.leaves);
   for (int64_t row = 0; row < kRows; ++row) {
-    for (int64_t s = 0; s < segments; ++s) {
+    const float* own = x.data() + row * shape.inputs;
+    for (int64_t leaf = 0; leaf < extent.leaves; ++leaf) {
       float amax = 0;
-      for (int32_t k = table[s]; k < table[s + 1]; ++k) {
-        amax = std::max(amax, std::fabs(x[row * shape.inputs + k]));
+      for (int64_t k = shape.leaf_bounds[leaf]; k < shape.leaf_bounds[leaf + 1]; ++k) {
+        amax = std::max(amax, std::fabs(own[k]));
       }
-      int32_t sum = 0;
-      const int64_t padded = (table[s + 1] - table[s] + 31) / 32 * 32;
-      for (int64_t i = 0; i < padded; ++i) {
-        const int64_t k = table[s] + i;
-        const float code =
-            k < table[s + 1] ? std::nearbyint(x[row * shape.inputs + k] * (127.0f / amax)) : 0.0f;
-        const int64_t position = table[segments + 1 + s] + i;
-        EXPECT_EQ(static_cast<int>(*on_host(device.rows.code(row, position))),
-                  static_cast<int>(static_cast<std::byte>(static_cast<int>(code))));
-        sum += static_cast<int32_t>(code);
+      EXPECT_EQ(float_at(device.rows.scales, leaf * device.rows.padded_rows() + row),
+                amax / 127.0f);
+      for (int32_t s = leaf_segments[leaf]; s < leaf_segments[leaf + 1]; ++s) {
+        int32_t sum = 0;
+        const int64_t padded = (table[s + 1] - table[s] + 31) / 32 * 32;
+        for (int64_t i = 0; i < padded; ++i) {
+          const int64_t k = table[s] + i;
+          const float code = k < table[s + 1] ? std::nearbyint(own[k] * (127.0f / amax)) : 0.0f;
+          const auto* at =
+              reinterpret_cast<const std::byte*>(device.rows.code(row, positions[s] + i));
+          EXPECT_EQ(static_cast<int8_t>(bytes[at - device.bytes.data()]), static_cast<int>(code));
+          sum += static_cast<int32_t>(code);
+        }
+        EXPECT_EQ(float_at(device.rows.sums, s * device.rows.padded_rows() + row),
+                  static_cast<float>(sum));
       }
-      const int64_t at = (s * device.rows.padded_rows() + row) * 4;
-      float scale = 0;
-      float x_sum = 0;
-      std::memcpy(&scale, on_host(device.rows.scales) + at, 4);
-      std::memcpy(&x_sum, on_host(device.rows.sums) + at, 4);
-      EXPECT_EQ(scale, amax / 127.0f);
-      EXPECT_EQ(x_sum, amax / 127.0f * static_cast<float>(sum));
+    }
+  }
+}
+
+// The definition itself: what it gives is off by no more than rounding the inputs allows, half a
+// step of its leaf each, and the roundings of float32 (2^-20 of the sum of magnitudes: fewer than
+// 16 operations follow each other here).
+TEST_F(Linear8, IsAsCloseAsItsStepsAllow) {
+  std::mt19937 random(59);
+  constexpr int64_t kRows = 4;
+  for (const bool asymmetric : {false, true}) {
+    const LinearShape shape =
+        WholeShape(SumTree::OverInputs(2304), WeightFormat::kInt4, 24, 128, asymmetric);
+    const NeutralRows weights = RandomWeights(shape, random);
+    const std::vector<float> x = RandomFloats(kRows * shape.inputs, 1.0f, random);
+    const DeviceLinear linear(shape, weights, stream());
+    const std::vector<float> got = RunOnDevice(linear, x, kRows, {}, stream());
+    for (int64_t row = 0; row < kRows; ++row) {
+      for (int64_t output = 0; output < shape.outputs; ++output) {
+        double exact = 0, allowed = 0;
+        for (size_t leaf = 0; leaf < shape.merges.size(); ++leaf) {
+          const float* begin = x.data() + row * shape.inputs;
+          double amax = 0, weight_sum = 0;
+          for (int64_t k = shape.leaf_bounds[leaf]; k < shape.leaf_bounds[leaf + 1]; ++k) {
+            const double weight = ReferenceWeight(shape, weights, output, k);
+            exact += weight * begin[k];
+            allowed += 0x1p-20 * std::fabs(weight * begin[k]);
+            amax = std::max(amax, std::fabs(double{begin[k]}));
+            weight_sum += std::fabs(weight);
+          }
+          allowed += weight_sum * amax / 127 * (0.5 + 0x1p-15);
+        }
+        EXPECT_NEAR(got[row * shape.outputs + output], exact, allowed);
+      }
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/dtype.h"
+#include "kernels/linear/linear8_definition.h"
 
 namespace octet::kernels {
 namespace {
@@ -39,11 +40,54 @@ float AddSegment(const LinearShape& shape, const NeutralRows& weights, const flo
   return leaf;
 }
 
+// One row's inputs of a leaf as a device with int8 activations has them.
+struct Int8Leaf {
+  float scale = 0;
+  std::vector<int64_t> q;
+};
+
+Int8Leaf QuantizeLeaf(const float* x, int64_t inputs) {
+  const bool finite = std::all_of(x, x + inputs, [](float value) { return std::isfinite(value); });
+  if (!finite) return {std::nanf(""), std::vector<int64_t>(inputs, 0)};
+  float amax = 0;
+  for (int64_t i = 0; i < inputs; ++i) amax = std::max(amax, std::fabs(x[i]));
+  if (amax < kLeafAmaxMin) return {0, std::vector<int64_t>(inputs, 0)};
+  Int8Leaf leaf = {amax / 127.0f, {}};
+  const float inverse = 127.0f / amax;
+  for (int64_t i = 0; i < inputs; ++i) {
+    leaf.q.push_back(static_cast<int64_t>(std::nearbyint(x[i] * inverse)));
+  }
+  return leaf;
+}
+
+float DeviceLeaf(const LinearShape& shape, const NeutralRows& weights, const float* x,
+                 int64_t output, int64_t leaf_begin, int64_t leaf_end) {
+  const Int8Leaf own = QuantizeLeaf(x + leaf_begin, leaf_end - leaf_begin);
+  const int64_t zero = shape.asymmetric ? 0 : shape.format == WeightFormat::kInt4 ? 8 : 128;
+  float leaf = 0;
+  int64_t dot = 0;
+  int64_t q_sum = 0;
+  for (int64_t k = leaf_begin; k < leaf_end; ++k) {
+    const int64_t q = own.q[k - leaf_begin];
+    dot += (weights.codes[output * shape.inputs + k] - zero) * q;
+    q_sum += q;
+    if (!BeginsSegment(shape, k + 1)) continue;
+    const int64_t at = output * shape.group_count() + GroupOf(shape, k);
+    leaf = std::fma(weights.scales[at], static_cast<float>(dot), leaf);
+    if (shape.asymmetric) leaf = std::fma(weights.offsets[at], static_cast<float>(q_sum), leaf);
+    dot = q_sum = 0;
+  }
+  return leaf * own.scale;
+}
+
 float Leaf(const LinearShape& shape, const NeutralRows& weights, const float* x, int64_t output,
            int64_t leaf_index, ActivationFormat activation, Isa isa) {
   const int64_t leaf_begin = shape.leaf_bounds[leaf_index];
   const int64_t leaf_end = shape.leaf_bounds[leaf_index + 1];
   float leaf = 0;
+  if (activation == ActivationFormat::kInt8 && shape.layout == WeightLayout::kCuda8) {
+    return DeviceLeaf(shape, weights, x, output, leaf_begin, leaf_end);
+  }
   if (activation == ActivationFormat::kInt8 && IsQuantized(shape.format)) {
     for (int64_t begin = leaf_begin; begin < leaf_end;) {
       int64_t end = begin + 1;
