@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "base/device/primitives.cuh"
+#include "kernels/linear/cuda8_layout.h"
 #include "kernels/linear/k_walk.h"
 #include "kernels/linear/linear8_plan.h"
 
@@ -94,6 +95,11 @@ OCTET_DEVICE void UnpackInt4(uint2 words, uint32_t (&a)[4]) {
 #endif
   a[3] = (kAsymmetric ? words.y >> 4 : words.y) & mask;
 }
+
+// Of a panel's codes of one step; a quarter of it are a tile's of 16 outputs.
+template <bool kInt4>
+inline constexpr int kPanelStepBytes =
+    static_cast<int>(Cuda8StepBytes(kInt4 ? WeightFormat::kInt4 : WeightFormat::kInt8));
 
 // A lane's codes of one step, as they lie in memory.
 template <bool kInt4>

@@ -85,16 +85,9 @@ struct Few8Rows {
 template <typename Tile>
 OCTET_DEVICE void MultiplyFew8(const Linear8Params& p, const std::byte* weights,
                                const Few8Rows& rows, int32_t block, typename Tile::Values& sums) {
+  constexpr int kStepBytes = kPanelStepBytes<Tile::kInt4>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  int32_t exact[Tile::kSlabs][Tile::kTiles][4];
-#pragma unroll
-  for (int m = 0; m < Tile::kSlabs; ++m) {
-#pragma unroll
-    for (int n = 0; n < Tile::kTiles; ++n) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) exact[m][n][i] = kFloatBase;
-    }
-  }
+  int32_t exact[Tile::kSlabs][Tile::kTiles][4] = {};
   const int8_t* codes = rows.codes + block * Tile::kRows * static_cast<int>(kBlockPositions);
 #pragma unroll
   for (int pair = 0; pair < kBlockSteps / 2; ++pair) {
@@ -111,7 +104,7 @@ OCTET_DEVICE void MultiplyFew8(const Linear8Params& p, const std::byte* weights,
       for (int m = 0; m < Tile::kSlabs; ++m) {
         uint32_t a[4];
         LoadCodes<Tile::kInt4, Tile::kAsymmetric>(
-            weights + (2 * pair + s) * p.walk.step_bytes + m * (p.walk.step_bytes / 4), lane, a);
+            weights + (2 * pair + s) * kStepBytes + m * (kStepBytes / 4), lane, a);
 #pragma unroll
         for (int n = 0; n < Tile::kTiles; ++n) {
           const uint32_t operand[2] = {b[n][2 * s], b[n][2 * s + 1]};
@@ -124,7 +117,7 @@ OCTET_DEVICE void MultiplyFew8(const Linear8Params& p, const std::byte* weights,
       }
     }
   }
-  const std::byte* scales = weights + kBlockSteps * p.walk.step_bytes + lane / 4 * ScaleBytes(p);
+  const std::byte* scales = weights + kBlockSteps * kStepBytes + lane / 4 * ScaleBytes(p);
 #pragma unroll
   for (int m = 0; m < Tile::kSlabs; ++m) {
     const WeightScales w =
@@ -135,9 +128,7 @@ OCTET_DEVICE void MultiplyFew8(const Linear8Params& p, const std::byte* weights,
       if constexpr (Tile::kAsymmetric) x_sum = Few8Rows::Pair(rows.sums + block * Tile::kRows, n);
       float value[4];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        value[i] = __int_as_float(exact[m][n][i]) - __int_as_float(kFloatBase);
-      }
+      for (int i = 0; i < 4; ++i) value[i] = static_cast<float>(exact[m][n][i]);
       AddSegment<Tile::kAsymmetric>(&sums[m][4 * n], value, w, x_sum);
     }
   }

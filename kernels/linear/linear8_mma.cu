@@ -126,6 +126,8 @@ OCTET_DEVICE void FillStage(const Linear8Params& p, const Linear8Item& item,
 // What a warp has of the product.
 template <typename T, bool kInt4, bool kAsymmetric>
 struct WarpTile {
+  static constexpr int kStepBytes = kPanelStepBytes<kInt4>;
+
   int32_t exact[T::kTilesM][T::kTilesN][4];
   float sum[T::kValues];
   int32_t start;  // what `exact` starts from
@@ -162,9 +164,9 @@ struct WarpTile {
 #pragma unroll
     for (int m = 0; m < T::kTilesM; ++m) {
       const int t = tile + m;
-      LoadCodes<kInt4, kAsymmetric>(stage.weights + t / 4 * p.weight_bytes +
-                                        step * p.walk.step_bytes + t % 4 * (p.walk.step_bytes / 4),
-                                    lane, a[m]);
+      LoadCodes<kInt4, kAsymmetric>(
+          stage.weights + t / 4 * p.weight_bytes + step * kStepBytes + t % 4 * (kStepBytes / 4),
+          lane, a[m]);
     }
     if constexpr (T::kTilesN == 1) {
       uint32_t b[2];
@@ -229,7 +231,7 @@ struct WarpTile {
 
   OCTET_DEVICE void MultiplyBlock(const Linear8Params& p, const Stage& stage, BlockWord block) {
     uint32_t ends = block.ends();
-    int scales_at = block.steps() * p.walk.step_bytes;
+    int scales_at = block.steps() * kStepBytes;
     int end = 0;
     for (int step = 0; step < block.steps();) {
       const int stop = ends != 0 ? __ffs(static_cast<int>(ends)) : block.steps();

@@ -27,7 +27,7 @@ using Tiling128 = Linear8Tiling<128, 2, 232>;
 // What a thread of a consuming warpgroup has of the product.
 template <typename T, bool kInt4, bool kAsymmetric>
 struct Consumer {
-  static constexpr int kStepBytes = kInt4 ? 1024 : 2048;
+  static constexpr int kStepBytes = kPanelStepBytes<kInt4>;
   using Step = PackedStep<kInt4>;
 
   const Linear8Params& p;
