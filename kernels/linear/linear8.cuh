@@ -158,14 +158,15 @@ OCTET_DEVICE WeightScales LoadScales(const Linear8Params& p, const std::byte* sc
 
 OCTET_DEVICE int32_t ScaleBytes(const Linear8Params& p) { return p.f32_scales ? 4 : 2; }
 
-// The end of a segment (linear8_definition.h), for rows 2t and 2t + 1.
-template <bool kAsymmetric>
+// The end of a segment (linear8_definition.h), for rows 2t and 2t + 1. kFirst: of a leaf, whatever
+// was in `leaf`. A product is then -0 where a sum from +0 is +0; the end of the leaf does not tell.
+template <bool kAsymmetric, bool kFirst = false>
 OCTET_DEVICE void AddSegment(float* leaf, const float (&exact)[4], const WeightScales& w,
                              float2 x_sum) {
-  leaf[0] = fmaf(w.scale[0], exact[0], leaf[0]);
-  leaf[1] = fmaf(w.scale[0], exact[1], leaf[1]);
-  leaf[2] = fmaf(w.scale[1], exact[2], leaf[2]);
-  leaf[3] = fmaf(w.scale[1], exact[3], leaf[3]);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    leaf[i] = kFirst ? w.scale[i / 2] * exact[i] : fmaf(w.scale[i / 2], exact[i], leaf[i]);
+  }
   if constexpr (kAsymmetric) {
     leaf[0] = fmaf(w.offset[0], x_sum.x, leaf[0]);
     leaf[1] = fmaf(w.offset[0], x_sum.y, leaf[1]);
@@ -175,10 +176,10 @@ OCTET_DEVICE void AddSegment(float* leaf, const float (&exact)[4], const WeightS
 }
 // The end of a leaf, for the same.
 OCTET_DEVICE void ScaleLeaf(float* leaf, float2 x_scale) {
-  leaf[0] *= x_scale.x;
-  leaf[1] *= x_scale.y;
-  leaf[2] *= x_scale.x;
-  leaf[3] *= x_scale.y;
+  leaf[0] = fmaf(leaf[0], x_scale.x, 0.0f);
+  leaf[1] = fmaf(leaf[1], x_scale.y, 0.0f);
+  leaf[2] = fmaf(leaf[2], x_scale.x, 0.0f);
+  leaf[3] = fmaf(leaf[3], x_scale.y, 0.0f);
 }
 
 // Sums of leaves that wait for their right neighbours, in slots: the values of a block's threads,

@@ -8,7 +8,7 @@
 //                asymmetric:  leaf = fma(w_scale, float(sum(code * q)), leaf), then
 //                             leaf = fma(w_offset, float(sum(q)), leaf)
 //                ascending, from +0; sums of integers are exact.
-//   its end      leaf = leaf * x_scale
+//   its end      leaf = fma(leaf, x_scale, +0): a leaf of zeros is +0
 //
 // Leaves are then added by the postorder program, left + right. No form, tile, number of rows or
 // shard changes a bit: leaves are never cut. (An exception that concerns denormal numbers: README.)

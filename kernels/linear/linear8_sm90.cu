@@ -43,7 +43,7 @@ struct Consumer {
   Linear8Ring ring;        // the block that is multiplied next, whose codes are prepared
   Linear8LeafRing leaves;  // the leaf that ends next
   int32_t exact[T::kValues];
-  float sum[T::kValues];
+  float sum[T::kValues];  // of a leaf, then of all that it is added up with
   uint32_t a[kBlockSteps][4];
 
   OCTET_DEVICE Consumer(const Linear8Params& params, const Linear8Shared<T, kAsymmetric>& all)
@@ -56,10 +56,6 @@ struct Consumer {
         scales(all.first.weights + warpgroup * p.weight_bytes + kBlockSteps * kStepBytes +
                (thread / 32 * 16 + lane / 4) * ScaleBytes(p)) {}
 
-  OCTET_DEVICE void ClearSum() {
-#pragma unroll
-    for (int i = 0; i < T::kValues; ++i) sum[i] = 0;
-  }
   OCTET_DEVICE int Weights(int stage) const { return stage * T::kConsumers * p.weight_bytes; }
   // The codes of the block in `at`, as they lie there.
   OCTET_DEVICE void Fetch(int at, Step (&packed)[kBlockSteps]) const {
@@ -84,6 +80,7 @@ struct Consumer {
   OCTET_DEVICE float2 RowPair(const float* of_rows, int n) const {
     return *reinterpret_cast<const float2*>(of_rows + n * 8 + lane % 4 * 2);
   }
+  template <bool kFirst>
   OCTET_DEVICE void EndSegment(int stage, const WeightScales& w) {
 #pragma unroll
     for (int n = 0; n < kPairs; ++n) {
@@ -92,14 +89,14 @@ struct Consumer {
       float value[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) value[i] = static_cast<float>(exact[n * 4 + i]);
-      AddSegment<kAsymmetric>(sum + n * 4, value, w, x_sum);
+      AddSegment<kAsymmetric, kFirst>(sum + n * 4, value, w, x_sum);
     }
   }
 
-  // Multiplies the block whose codes are prepared; `continues`: its segment began in the block
-  // before. While the products are under way, does what `meanwhile` does and fetches the codes of
-  // the next block, if there is `more`.
-  template <typename Meanwhile>
+  // Multiplies the block whose codes are prepared; kFirst: of a leaf. `continues`: its segment
+  // began in the block before; `ends`: it ends with it. While the products are under way, does what
+  // `meanwhile` does and fetches the codes of the next block, if there is `more`.
+  template <bool kFirst, typename Meanwhile>
   OCTET_DEVICE void Unit(bool continues, bool ends, bool more, const Meanwhile& meanwhile) {
     const int stage = ring.stage;
     const uint64_t rows = hw::smem_desc_at(rows_desc, stage * T::kCodeBytes);
@@ -134,7 +131,13 @@ struct Consumer {
     for (int i = 0; i < kBlockSteps; ++i) hw::wgmma_hold(a[i]);
     if constexpr (!kInt4) Fetch(ring.stage, packed);
     Unpack(packed);
-    if (ends) EndSegment(stage, w);
+    if (ends) {
+      EndSegment<kFirst>(stage, w);
+    } else if (kFirst) {
+#pragma unroll
+      for (int i = 0; i < T::kValues; ++i) sum[i] = 0;
+      hw::wgmma_hold(sum);  // keeps zeros out of the other branch
+    }
     __syncwarp();
     if (lane == 0) hw::mbar_arrive(shared.empty + stage);
   }
@@ -176,7 +179,22 @@ struct Consumer {
     } else {
       Store(index, left);
     }
-    ClearSum();
+  }
+
+  // All blocks of a leaf; `before` comes under the first. `left`: blocks of all leaves.
+  template <typename Before>
+  OCTET_DEVICE void RunLeaf(const KLeaf& leaf, int32_t& left, const Before& before) {
+    int32_t rest = leaf.steps;
+    int32_t segment = leaf.head_steps;  // what it still has
+    bool ends = min(segment, rest) <= kBlockSteps;
+    Unit<true>(false, ends, --left > 0, before);
+#pragma unroll 1
+    while ((rest -= kBlockSteps) > 0) {
+      const bool continues = !ends;
+      segment = ends ? p.walk.group_steps : segment - kBlockSteps;
+      ends = min(segment, rest) <= kBlockSteps;
+      Unit<false>(continues, ends, --left > 0, [] {});
+    }
   }
 
   // Of all items of this thread block.
@@ -196,7 +214,6 @@ struct Consumer {
     const auto step = static_cast<int32_t>(gridDim.x);
     int32_t left = CountBlocks();
     if (left == 0) return;
-    ClearSum();
     Prepare();
     auto i = static_cast<int32_t>(blockIdx.x);
     int32_t ended = -1;  // the leaf
@@ -207,21 +224,9 @@ struct Consumer {
       const int32_t leaf_end = p.parts.leaf_begin[part + 1];
 #pragma unroll 1
       for (int32_t leaf = leaf_begin; leaf < leaf_end; ++leaf) {
-        int32_t rest = p.walk.leaf[leaf].steps;          // of the leaf
-        int32_t segment = p.walk.leaf[leaf].head_steps;  // what it still has
-        bool continues = false;
-        const auto unit = [&](const auto& meanwhile) {
-          const bool ends = min(segment, rest) <= kBlockSteps;
-          Unit(continues, ends, --left > 0, meanwhile);
-          continues = !ends;
-          segment = ends ? p.walk.group_steps : segment - kBlockSteps;
-          rest -= kBlockSteps;
-        };
-        unit([&] {
+        RunLeaf(p.walk.leaf[leaf], left, [&] {
           if (ended >= 0) EndLeaf(leaf == leaf_begin ? i - step : i, ended);
         });
-#pragma unroll 1
-        while (rest > 0) unit([] {});
         ended = leaf;
       }
     }

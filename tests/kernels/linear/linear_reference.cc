@@ -77,7 +77,7 @@ float DeviceLeaf(const LinearShape& shape, const NeutralRows& weights, const flo
     if (shape.asymmetric) leaf = std::fma(weights.offsets[at], static_cast<float>(q_sum), leaf);
     dot = q_sum = 0;
   }
-  return leaf * own.scale;
+  return std::fma(leaf, own.scale, 0.0f);
 }
 
 float Leaf(const LinearShape& shape, const NeutralRows& weights, const float* x, int64_t output,
