@@ -134,9 +134,10 @@ OCTET_DEVICE void StoreNormed(const NormParams& p, int64_t row, float mean, floa
 // Dynamic shared memory: for int8 [block_rows, hidden] f32, else none.
 //
 // kHeld batches of a row stay in registers from the sum to the result; 0: there are more than that,
-// and the result reads x (or the residual) again.
+// and the result reads x (or the residual) again. Two leave room for one block
+// of a multiprocessor, which ptxas has to be told: aiming at two it spills.
 template <int kWidth, int kHeld, bool kAdd, bool kCentered>
-__global__ void __launch_bounds__(kRowThreadsMax) NormRows(const NormParams p) {
+__global__ void __launch_bounds__(kRowThreadsMax, kHeld == 2 ? 1 : 0) NormRows(const NormParams p) {
   hw::let_next_begin();
   hw::wait_for_past();
   OCTET_SHARED(float[kWarpsMax], warp_sums);
