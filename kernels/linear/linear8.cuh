@@ -192,12 +192,12 @@ class WaitingSums {
   OCTET_DEVICE WaitingSums(const Linear8Params& p, float* shared, int thread)
       : p_(p), shared_(shared), thread_(thread) {}
 
-  // After leaf `leaf`, which ended in `sum`: adds what waited for it.
-  OCTET_DEVICE void AddWaiting(int32_t leaf, float (&sum)[kValues]) const {
+  // After leaf `leaf`, which ended in `sum`: adds what waited for it, but for the first `done`.
+  OCTET_DEVICE void AddWaiting(int32_t leaf, float (&sum)[kValues], int done = 0) const {
     const int first = p_.pop_first[leaf];
     const int end = first + p_.parts.merges[leaf];
 #pragma unroll 1
-    for (int pop = first; pop < end; ++pop) {
+    for (int pop = first + done; pop < end; ++pop) {
       const int slot = p_.pop_slot[pop];
       // Apart, so that the compiler knows which memory it is.
       if (slot < p_.shared_slots) {

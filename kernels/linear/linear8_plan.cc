@@ -25,15 +25,33 @@ struct Wait {
 };
 
 // Gives each the lowest slot that no shorter one has at the same time. Waits are nested or apart.
-void AssignSlots(std::vector<Wait>& waits) {
+// pairs: those that wait for the next leaf need none.
+void AssignSlots(std::vector<Wait>& waits, bool pairs) {
   std::stable_sort(waits.begin(), waits.end(),
                    [](const Wait& a, const Wait& b) { return a.to - a.from < b.to - b.from; });
   for (size_t i = 0; i < waits.size(); ++i) {
+    if (pairs && waits[i].to == waits[i].from + 1) {
+      waits[i].slot = kSumInRegisters;
+      continue;
+    }
     for (size_t j = 0; j < i; ++j) {
+      if (waits[j].slot == kSumInRegisters) continue;
       const bool together = waits[j].from < waits[i].to && waits[i].from < waits[j].to;
       if (together) waits[i].slot = std::max<uint8_t>(waits[i].slot, waits[j].slot + 1);
     }
   }
+}
+
+// Whether every second leaf of each part is added to the one before, which waits for nothing else.
+bool LeavesArePaired(const LeafParts& parts) {
+  for (int32_t part = 0; part < parts.parts; ++part) {
+    const int32_t begin = parts.leaf_begin[part];
+    const int32_t end = parts.leaf_begin[part + 1];
+    for (int32_t leaf = begin; leaf < end; leaf += 2) {
+      if (leaf + 1 == end || parts.merges[leaf] > 0 || parts.merges[leaf + 1] == 0) return false;
+    }
+  }
+  return true;
 }
 
 // What becomes of the sum that each leaf of a part ends in: it waits for its right neighbour, or it
@@ -57,7 +75,7 @@ void PlanSums(Linear8Plan& plan) {
       plan.left_sum[held[i]] = static_cast<uint8_t>(parts.sum_begin[part] + i);
     }
   }
-  AssignSlots(waits);
+  AssignSlots(waits, plan.pairs);
   // Those that end with the same leaf are added from the last on.
   std::sort(waits.begin(), waits.end(), [](const Wait& a, const Wait& b) {
     return a.to != b.to ? a.to < b.to : a.from > b.from;
@@ -67,7 +85,7 @@ void PlanSums(Linear8Plan& plan) {
     plan.push_slot[wait.from] = wait.slot;
     plan.pop_slot[i] = wait.slot;
     if (i == 0 || waits[i - 1].to != wait.to) plan.pop_first[wait.to] = static_cast<uint8_t>(i);
-    plan.waiting_max = std::max(plan.waiting_max, wait.slot + 1);
+    if (wait.slot != kSumInRegisters) plan.waiting_max = std::max(plan.waiting_max, wait.slot + 1);
   }
 }
 
@@ -181,6 +199,7 @@ Linear8Plan Linear8Plan::Of(const LinearShape& shape, int64_t rows, ActivationFo
                        : (wanted + tiles - 1) / tiles;
     }
     plan.parts = DealLeaves(shape.merges, parts);
+    plan.pairs = on_wgmma && walk.segments == walk.blocks && LeavesArePaired(plan.parts);
     PlanSums(plan);
   }
   plan.waiting_bytes = tile * plan.tile_panels * kCuda8PanelOutputs * 4;

@@ -16,6 +16,7 @@
 namespace octet::kernels {
 
 inline constexpr uint8_t kSumWaits = 0xff;
+inline constexpr uint8_t kSumInRegisters = 0xff;  // in the place of a slot
 // The most blocks that run at once with waiting sums in global memory. More would be in vain: no
 // GPU of today has more multiprocessors than half of this.
 inline constexpr int32_t kWaitingBlocksMax = 320;
@@ -31,12 +32,15 @@ struct Linear8Few {
 };
 
 struct Linear8Plan {
-  int32_t tile_tokens = 0;                // rows that a block takes: 8, 16, 32, 64 or 128
-  int32_t tile_panels = 0;                // panels of 64 outputs that it takes
-  int32_t token_tiles = 0;                //
-  int32_t panel_tiles = 0;                //
-  LeafParts parts;                        //
-  Linear8Few few;                         //
+  int32_t tile_tokens = 0;  // rows that a block takes: 8, 16, 32, 64 or 128
+  int32_t tile_panels = 0;  // panels of 64 outputs that it takes
+  int32_t token_tiles = 0;  //
+  int32_t panel_tiles = 0;  //
+  LeafParts parts;          //
+  Linear8Few few;           //
+  // On wgmma: every block of inputs is a segment, and leaves come in pairs, of which the left one
+  // waits in registers.
+  bool pairs = false;
   uint8_t left_sum[kPartLeavesMax] = {};  // the sum that is left after a leaf, or kSumWaits
   // Sums that wait in a block lie in slots. Those that wait for fewer leaves, and so come more
   // often, have the lower ones: they are the first to be in shared memory.

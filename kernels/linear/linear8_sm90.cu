@@ -24,8 +24,10 @@ using Tiling32 = Linear8Tiling<32, 4, 104>;
 using Tiling64 = Linear8Tiling<64, 3, 152>;
 using Tiling128 = Linear8Tiling<128, 2, 232>;
 
-// What a thread of a consuming warpgroup has of the product.
-template <typename T, bool kInt4, bool kAsymmetric>
+// What a thread of a consuming warpgroup has of the product. kPairs: Linear8Plan::pairs. Then no
+// leaf but the right one of a pair takes memory to be added up, and as a block's sums of integers
+// end with it, they are converted where they are.
+template <typename T, bool kInt4, bool kAsymmetric, bool kPairs>
 struct Consumer {
   static constexpr int kStepBytes = kPanelStepBytes<kInt4>;
   using Step = PackedStep<kInt4>;
@@ -43,7 +45,8 @@ struct Consumer {
   Linear8Ring ring;        // the block that is multiplied next, whose codes are prepared
   Linear8LeafRing leaves;  // the leaf that ends next
   int32_t exact[T::kValues];
-  float sum[T::kValues];  // of a leaf, then of all that it is added up with
+  float sum[T::kValues];                 // of a leaf, then of all that it is added up with
+  float right[kPairs ? T::kValues : 1];  // of a pair's right leaf
   uint32_t a[kBlockSteps][4];
 
   OCTET_DEVICE Consumer(const Linear8Params& params, const Linear8Shared<T, kAsymmetric>& all)
@@ -75,29 +78,31 @@ struct Consumer {
     Unpack(packed);
   }
 
-  static constexpr int kPairs = T::kTokens / 8;  // of rows, that a lane has
+  static constexpr int kRowPairs = T::kTokens / 8;  // of rows, that a lane has
 
   OCTET_DEVICE float2 RowPair(const float* of_rows, int n) const {
     return *reinterpret_cast<const float2*>(of_rows + n * 8 + lane % 4 * 2);
   }
   template <bool kFirst>
-  OCTET_DEVICE void EndSegment(int stage, const WeightScales& w) {
+  OCTET_DEVICE void EndSegment(int stage, const WeightScales& w, float (&leaf)[T::kValues]) {
 #pragma unroll
-    for (int n = 0; n < kPairs; ++n) {
+    for (int n = 0; n < kRowPairs; ++n) {
       float2 x_sum = {};
       if constexpr (kAsymmetric) x_sum = RowPair(shared.first.x_sums + stage * T::kTokens, n);
       float value[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) value[i] = static_cast<float>(exact[n * 4 + i]);
-      AddSegment<kAsymmetric, kFirst>(sum + n * 4, value, w, x_sum);
+      AddSegment<kAsymmetric, kFirst>(leaf + n * 4, value, w, x_sum);
     }
   }
 
-  // Multiplies the block whose codes are prepared; kFirst: of a leaf. `continues`: its segment
-  // began in the block before; `ends`: it ends with it. While the products are under way, does what
-  // `meanwhile` does and fetches the codes of the next block, if there is `more`.
+  // Multiplies the block whose codes are prepared and adds it to `leaf`; kFirst: of the leaf.
+  // `continues`: its segment began in the block before; `ends`: it ends with this one. While the
+  // products are under way, does what `meanwhile` does and fetches the codes of the next block, if
+  // there is `more`.
   template <bool kFirst, typename Meanwhile>
-  OCTET_DEVICE void Unit(bool continues, bool ends, bool more, const Meanwhile& meanwhile) {
+  OCTET_DEVICE void Unit(float (&leaf)[T::kValues], bool continues, bool ends, bool more,
+                         const Meanwhile& meanwhile) {
     const int stage = ring.stage;
     const uint64_t rows = hw::smem_desc_at(rows_desc, stage * T::kCodeBytes);
     hw::wgmma_fence();
@@ -132,11 +137,11 @@ struct Consumer {
     if constexpr (!kInt4) Fetch(ring.stage, packed);
     Unpack(packed);
     if (ends) {
-      EndSegment<kFirst>(stage, w);
+      EndSegment<kFirst>(stage, w, leaf);
     } else if (kFirst) {
 #pragma unroll
-      for (int i = 0; i < T::kValues; ++i) sum[i] = 0;
-      hw::wgmma_hold(sum);  // keeps zeros out of the other branch
+      for (int i = 0; i < T::kValues; ++i) leaf[i] = 0;
+      hw::wgmma_hold(leaf);  // keeps zeros out of the other branch
     }
     __syncwarp();
     if (lane == 0) hw::mbar_arrive(shared.empty + stage);
@@ -166,13 +171,24 @@ struct Consumer {
       to += 8 * int64_t{p.outputs};
     }
   }
-  // Of item `index`.
-  OCTET_DEVICE void EndLeaf(int32_t index, int32_t leaf) {
+  // The end of the next leaf of those that have not ended.
+  OCTET_DEVICE void EndLeaf(float (&leaf)[T::kValues]) {
     const float* x_scales = shared.x_scales + leaves.place * T::kTokens;
     leaves.Next(p.stages);
 #pragma unroll
-    for (int n = 0; n < kPairs; ++n) ScaleLeaf(sum + n * 4, RowPair(x_scales, n));
-    waiting.AddWaiting(leaf, sum);
+    for (int n = 0; n < kRowPairs; ++n) ScaleLeaf(leaf + n * 4, RowPair(x_scales, n));
+  }
+  // `leaf` has ended, a pair's right one where there are pairs, of item `index`: adds up what can
+  // be.
+  OCTET_DEVICE void AddUp(int32_t index, int32_t leaf) {
+    if constexpr (kPairs) {
+      EndLeaf(right);
+#pragma unroll
+      for (int i = 0; i < T::kValues; ++i) sum[i] += right[i];
+    } else {
+      EndLeaf(sum);
+    }
+    waiting.AddWaiting(leaf, sum, kPairs ? 1 : 0);
     const uint8_t left = p.left_sum[leaf];
     if (left == kSumWaits) {
       waiting.Put(leaf, sum);
@@ -181,19 +197,22 @@ struct Consumer {
     }
   }
 
-  // All blocks of a leaf; `before` comes under the first. `left`: blocks of all leaves.
+  // All blocks of a leaf, into `to`; `before` comes under the first. `left`: blocks of all leaves.
   template <typename Before>
-  OCTET_DEVICE void RunLeaf(const KLeaf& leaf, int32_t& left, const Before& before) {
+  OCTET_DEVICE void RunLeaf(float (&to)[T::kValues], const KLeaf& leaf, int32_t& left,
+                            const Before& before) {
     int32_t rest = leaf.steps;
     int32_t segment = leaf.head_steps;  // what it still has
-    bool ends = min(segment, rest) <= kBlockSteps;
-    Unit<true>(false, ends, --left > 0, before);
+    bool ends = kPairs || min(segment, rest) <= kBlockSteps;
+    Unit<true>(to, false, ends, --left > 0, before);
 #pragma unroll 1
     while ((rest -= kBlockSteps) > 0) {
       const bool continues = !ends;
-      segment = ends ? p.walk.group_steps : segment - kBlockSteps;
-      ends = min(segment, rest) <= kBlockSteps;
-      Unit<false>(continues, ends, --left > 0, [] {});
+      if constexpr (!kPairs) {
+        segment = ends ? p.walk.group_steps : segment - kBlockSteps;
+        ends = min(segment, rest) <= kBlockSteps;
+      }
+      Unit<false>(to, continues, ends, --left > 0, [] {});
     }
   }
 
@@ -223,18 +242,22 @@ struct Consumer {
       const int32_t leaf_begin = p.parts.leaf_begin[part];
       const int32_t leaf_end = p.parts.leaf_begin[part + 1];
 #pragma unroll 1
-      for (int32_t leaf = leaf_begin; leaf < leaf_end; ++leaf) {
-        RunLeaf(p.walk.leaf[leaf], left, [&] {
-          if (ended >= 0) EndLeaf(leaf == leaf_begin ? i - step : i, ended);
+      for (int32_t leaf = leaf_begin; leaf < leaf_end; leaf += kPairs ? 2 : 1) {
+        RunLeaf(sum, p.walk.leaf[leaf], left, [&] {
+          if (ended >= 0) AddUp(leaf == leaf_begin ? i - step : i, ended);
         });
         ended = leaf;
+        if constexpr (kPairs) {
+          RunLeaf(right, p.walk.leaf[leaf + 1], left, [&] { EndLeaf(sum); });
+          ended = leaf + 1;
+        }
       }
     }
-    EndLeaf(i - step, ended);
+    AddUp(i - step, ended);
   }
 };
 
-template <typename T, bool kInt4, bool kAsymmetric>
+template <typename T, bool kInt4, bool kAsymmetric, bool kPairs>
 __global__ void __launch_bounds__(T::kThreads, 1) MultiplyWgmma(const Linear8Params p) {
   const Linear8Shared<T, kAsymmetric> shared(p);
   if (threadIdx.x == 0) {
@@ -255,11 +278,11 @@ __global__ void __launch_bounds__(T::kThreads, 1) MultiplyWgmma(const Linear8Par
   } else {
     hw::setmaxnreg_inc<T::kRegisters>();
     hw::wait_for_past();
-    Consumer<T, kInt4, kAsymmetric>(p, shared).Run();
+    Consumer<T, kInt4, kAsymmetric, kPairs>(p, shared).Run();
   }
 }
 
-template <typename T, bool kInt4, bool kAsymmetric>
+template <typename T, bool kInt4, bool kAsymmetric, bool kPairs>
 void LaunchWgmma(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
   // Three stages hide the way to L2. What is left is for sums that wait, then for more stages.
   constexpr int kStagesMin = 3;
@@ -275,22 +298,27 @@ void LaunchWgmma(Linear8Params& p, const Linear8Plan& plan, Stream& stream) {
   if (!fits()) --p.stages;
   int64_t blocks = std::min<int64_t>(p.items, stream.info().sm_count);
   if (p.shared_slots < plan.waiting_max) blocks = std::min<int64_t>(blocks, plan.waiting_blocks);
-  OCTET_LAUNCH_EARLY((MultiplyWgmma<T, kInt4, kAsymmetric>), dim3(static_cast<unsigned>(blocks)),
-                     dim3(T::kThreads), Linear8SharedPlan<T, kAsymmetric>(p).bytes(), stream, p);
+  OCTET_LAUNCH_EARLY((MultiplyWgmma<T, kInt4, kAsymmetric, kPairs>),
+                     dim3(static_cast<unsigned>(blocks)), dim3(T::kThreads),
+                     Linear8SharedPlan<T, kAsymmetric>(p).bytes(), stream, p);
 }
 
 }  // namespace
 
 void Linear8Sm90(Linear8Params& params, const Linear8Plan& plan, bool int4, bool asymmetric,
                  Stream& stream) {
-  const auto launch = [&]<typename T>(T) {
+  const auto launch_pairs = [&]<typename T, bool kPairs>() {
     if (int4) {
-      asymmetric ? LaunchWgmma<T, true, true>(params, plan, stream)
-                 : LaunchWgmma<T, true, false>(params, plan, stream);
+      asymmetric ? LaunchWgmma<T, true, true, kPairs>(params, plan, stream)
+                 : LaunchWgmma<T, true, false, kPairs>(params, plan, stream);
     } else {
-      asymmetric ? LaunchWgmma<T, false, true>(params, plan, stream)
-                 : LaunchWgmma<T, false, false>(params, plan, stream);
+      asymmetric ? LaunchWgmma<T, false, true, kPairs>(params, plan, stream)
+                 : LaunchWgmma<T, false, false, kPairs>(params, plan, stream);
     }
+  };
+  const auto launch = [&]<typename T>(T) {
+    plan.pairs ? launch_pairs.template operator()<T, true>()
+               : launch_pairs.template operator()<T, false>();
   };
   switch (plan.tile_tokens) {
     case 32:

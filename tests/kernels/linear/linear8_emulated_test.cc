@@ -47,21 +47,24 @@ TEST_F(Linear8, WholeBlocks) {
   }
 }
 
-// However leaves are dealt to blocks: sums wait in shared memory and in the workspace, and blocks
-// take several items.
+// However leaves are dealt to blocks: sums wait in registers, in shared memory and in the
+// workspace, leaves have one block or more, and blocks of threads take several items.
 TEST_F(Linear8, LeavesInSequence) {
   std::mt19937 random(52);
-  const LinearShape shape =
-      WholeShape(SumTree::OverInputs(1024), WeightFormat::kInt4, 70, 128, true);
-  const NeutralRows weights = RandomWeights(shape, random);
-  const std::vector<float> x = RandomFloats(70 * shape.inputs, 1.0f, random);
-  const DeviceLinear linear(shape, weights, stream());
-  for (const int64_t rows : {5, 20, 40, 70}) {
-    const std::vector<float> some(x.begin(), x.begin() + rows * shape.inputs);
-    const std::vector<float> expected = Expected8(shape, weights, some, rows);
-    for (const int64_t parts : {1, 3, 8}) {
-      EXPECT_TRUE(SameBits(RunOnDevice(linear, some, rows, {}, stream(), parts), expected))
-          << rows << " rows, " << parts << " parts";
+  for (const bool longer : {false, true}) {
+    const LinearShape shape =
+        WholeShape(SumTree::OverInputs(longer ? 2304 : 1024),
+                   longer ? WeightFormat::kInt8 : WeightFormat::kInt4, 70, 128, !longer);
+    const NeutralRows weights = RandomWeights(shape, random);
+    const std::vector<float> x = RandomFloats(70 * shape.inputs, 1.0f, random);
+    const DeviceLinear linear(shape, weights, stream());
+    for (const int64_t rows : {5, 20, 40, 70}) {
+      const std::vector<float> some(x.begin(), x.begin() + rows * shape.inputs);
+      const std::vector<float> expected = Expected8(shape, weights, some, rows);
+      for (const int64_t parts : {1, 3, 8}) {
+        EXPECT_TRUE(SameBits(RunOnDevice(linear, some, rows, {}, stream(), parts), expected))
+            << shape.inputs << " inputs, " << rows << " rows, " << parts << " parts";
+      }
     }
   }
 }

@@ -28,7 +28,7 @@ void ExpectNeighboursMeet(const Linear8Plan& plan) {
   const LeafParts& parts = plan.parts;
   int32_t sums = 0;
   for (int32_t part = 0; part < parts.parts; ++part) {
-    std::array<Leaves, kPartLeavesMax> slots = {};
+    std::array<Leaves, kSumInRegisters + 1> slots = {};
     for (int32_t leaf = parts.leaf_begin[part]; leaf < parts.leaf_begin[part + 1]; ++leaf) {
       Leaves sum = {leaf, leaf + 1};
       for (int32_t merge = 0; merge < parts.merges[leaf]; ++merge) {
@@ -38,7 +38,9 @@ void ExpectNeighboursMeet(const Linear8Plan& plan) {
         waiting = {};
       }
       if (plan.left_sum[leaf] == kSumWaits) {
-        ASSERT_LT(plan.push_slot[leaf], plan.waiting_max);
+        const bool in_registers = plan.pairs && plan.push_slot[leaf] == kSumInRegisters;
+        if (!in_registers) ASSERT_LT(plan.push_slot[leaf], plan.waiting_max);
+        if (plan.pairs) EXPECT_EQ(in_registers, (leaf - parts.leaf_begin[part]) % 2 == 0);
         Leaves& slot = slots[plan.push_slot[leaf]];
         ASSERT_EQ(slot.end, 0) << "another sum waits there";
         slot = sum;
@@ -60,27 +62,29 @@ TEST(Linear8Plan, NeighboursMeet) {
         const LinearShape shard = WithLeaves(Shape(tree), tree, {begin, end});
         for (const int64_t parts : {1, 2, 3, 5, 32}) {
           ExpectNeighboursMeet(Linear8Plan::Of(shard, 8, ActivationFormat::kInt8, false, parts));
+          ExpectNeighboursMeet(Linear8Plan::Of(shard, 200, ActivationFormat::kInt8, true, parts));
         }
       }
     }
   }
 }
 
-// Two slots in shared memory then hold 12 of 15 waiting sums.
+// Eight of 15 sums wait in registers, and two slots in shared memory then hold six of the others.
 TEST(Linear8Plan, ShortWaitsHaveTheFirstSlots) {
   const SumTree tree = SumTree::OverInputs(8192);
   ASSERT_EQ(tree.leaf_count(), 16);
   const Linear8Plan plan = Linear8Plan::Of(Shape(tree), 2048, ActivationFormat::kInt8, true);
   ASSERT_EQ(plan.parts.parts, 1);
-  ASSERT_EQ(plan.waiting_max, 4);
-  int counts[4] = {};
+  ASSERT_TRUE(plan.pairs);
+  ASSERT_EQ(plan.waiting_max, 3);
+  int counts[kSumInRegisters + 1] = {};
   for (int leaf = 0; leaf < 16; ++leaf) {
     if (plan.left_sum[leaf] == kSumWaits) ++counts[plan.push_slot[leaf]];
   }
-  EXPECT_EQ(counts[0], 8);
-  EXPECT_EQ(counts[1], 4);
-  EXPECT_EQ(counts[2], 2);
-  EXPECT_EQ(counts[3], 1);
+  EXPECT_EQ(counts[kSumInRegisters], 8);
+  EXPECT_EQ(counts[0], 4);
+  EXPECT_EQ(counts[1], 2);
+  EXPECT_EQ(counts[2], 1);
 }
 
 TEST(Linear8Plan, WorkspaceIsEnoughForFewerRows) {
