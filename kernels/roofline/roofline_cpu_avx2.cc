@@ -4,10 +4,10 @@
 
 namespace octet::kernels {
 
-uint64_t ReadAvx2(const std::byte* from, int64_t bytes) {
+uint64_t ReadAvx2(const std::byte* from, int64_t bytes, int64_t ahead) {
   __m256i sum[4] = {};
   for (int64_t at = 0; at < bytes; at += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(from + at + 4096), _MM_HINT_T0);
+    if (ahead > 0) _mm_prefetch(reinterpret_cast<const char*>(from + at + ahead), _MM_HINT_T1);
     const auto* line = reinterpret_cast<const __m256i*>(from + at);
     const int64_t pair = at / 64 % 2 * 2;
     sum[pair] = _mm256_add_epi64(sum[pair], _mm256_load_si256(line));

@@ -4,14 +4,16 @@
 
 namespace octet::kernels {
 
-uint64_t ReadAvx512(const std::byte* from, int64_t bytes) {
+uint64_t ReadAvx512(const std::byte* from, int64_t bytes, int64_t ahead) {
   __m512i sum[4] = {};
   int64_t at = 0;
   for (; at + 256 <= bytes; at += 256) {
-    _mm_prefetch(reinterpret_cast<const char*>(from + at + 4096), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(from + at + 4160), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(from + at + 4224), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(from + at + 4288), _MM_HINT_T0);
+    if (ahead > 0) {
+#pragma GCC unroll 4
+      for (int64_t i = 0; i < 256; i += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(from + at + ahead + i), _MM_HINT_T1);
+      }
+    }
     for (int i = 0; i < 4; ++i) {
       sum[i] = _mm512_add_epi64(sum[i], _mm512_load_si512(from + at + i * 64));
     }
