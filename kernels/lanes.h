@@ -29,6 +29,15 @@ OCTET_INLINE void StoreNibbles(uint8_t* p, F32x16 a) {
   }
 }
 
+#if !defined(__AVX512F__)
+OCTET_INLINE F32x16 EndExp(F32x16 p, F32x16 z, F32x16, F32x16 x) {
+  F32x16 y = AddToExponent(p, z);
+  y = Select(Less(x, Splat(-87.0f)), Splat(0.0f), y);
+  y = Select(Less(Splat(88.72f), x), Splat(__builtin_inff()), y);
+  return Select(IsNan(x), x, y);
+}
+#endif
+
 // e^x, at most 2 ulp off for x in [-87, 88.72]; 0 below, +inf above, NaN for NaN. Cephes' expf
 // (Moshier): x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial in r, then n added to the exponent.
 OCTET_INLINE F32x16 Exp(F32x16 x) {
@@ -43,10 +52,7 @@ OCTET_INLINE F32x16 Exp(F32x16 x) {
   p = p * r + Splat(1.6666665459e-1f);
   p = p * r + Splat(5.0000001201e-1f);
   p = (p * (r * r) + r) + Splat(1.0f);
-  F32x16 y = AddToExponent(p, z);
-  y = Select(Less(x, Splat(-87.0f)), Splat(0.0f), y);
-  y = Select(Less(Splat(88.72f), x), Splat(__builtin_inff()), y);
-  return Select(IsNan(x), x, y);
+  return EndExp(p, z, n, x);
 }
 OCTET_INLINE float Exp(float x) {
   float lanes[kLanes];

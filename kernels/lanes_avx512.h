@@ -53,10 +53,12 @@ OCTET_INLINE F32x16 Select(Mask16 m, F32x16 a, F32x16 b) {
 OCTET_INLINE Mask16 LanesBetween(int64_t begin, int64_t end) {  // 0 <= begin, end <= 16
   return static_cast<Mask16>(((1u << end) - 1) & ~((1u << begin) - 1));
 }
-// The bits of p plus (the low bits of z) << 23: multiplies p by a power of two.
-OCTET_INLINE F32x16 AddToExponent(F32x16 p, F32x16 z) {
-  const __m512i shift = _mm512_slli_epi32(_mm512_castps_si512(z.v), 23);
-  return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p.v), shift))};
+// The end of Exp (lanes.h): p times two to the integer n, also the low bits of z. NaN where p is.
+OCTET_INLINE F32x16 EndExp(F32x16 p, F32x16, F32x16 n, F32x16 x) {
+  const __mmask16 above = _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(88.72f), _CMP_GT_OQ);
+  const __mmask16 not_below = _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(-87.0f), _CMP_NLT_UQ);
+  const __m512 y = _mm512_maskz_scalef_ps(not_below, p.v, n.v);
+  return {_mm512_mask_mov_ps(y, above, _mm512_set1_ps(__builtin_inff()))};
 }
 // The low byte of each lane's bits.
 OCTET_INLINE void StoreLowBytes(int8_t* p, F32x16 a) {

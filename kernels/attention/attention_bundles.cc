@@ -32,7 +32,7 @@ BundlePlan::BundlePlan(const AttentionArgs& args) : args_(args) {
   for (const HeadGroup& group : args.groups) {
     heads += group.head_count;
     row_tiles_ += TilesOf({.row_count = 1}, group);
-    few_vectors_ = few_vectors_ && group.head_count <= kBundledVectors;
+    few_vectors_ = few_vectors_ && group.head_count <= kFewVectors;
   }
   scratch_ = ScratchPlan::Of(heads, args.layout.head_dim);
   Place place;

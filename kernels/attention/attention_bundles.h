@@ -13,9 +13,6 @@
 
 namespace octet::kernels {
 
-// Tiles of more vectors wait for instructions, not for memory, and are faster one by one, with
-// their states in the nearest cache.
-inline constexpr int64_t kBundledVectors = 4;
 inline constexpr int64_t kPartsPerThread = 8;  // splits in flight when splits are handed out
 
 // What one thread owns of the workspace, in floats.

@@ -5,6 +5,9 @@
 // does not matter.
 #pragma once
 
+#if defined(__AVX512F__)
+#include "kernels/attention/attention_fours.h"
+#endif
 #if defined(__AMX_INT8__)
 #include "kernels/attention/attention_tiles.h"
 #else
@@ -68,14 +71,11 @@ void PrepareCodes(const AttentionTile& tile) {
   PlaceQueries(tile);
 }
 
-// Turns the dots of one vector into codes of weights and updates its state but for the values.
-template <bool kWhole>
-OCTET_INLINE void WeighCodes(const AttentionTile& tile, int64_t vector, TokenRange tokens,
-                             float* state, Ahead& ahead, int64_t lines) {
+// The scores of one vector from its dots.
+OCTET_INLINE void ScoresOf(const AttentionTile& tile, int64_t vector, F32x16 (&s)[kBlockParts]) {
   const int32_t* dots = tile.dots + vector * kKvBlockTokens;
   const F32x16 q_sum = Splat(tile.q_sum[vector]);
   const F32x16 q_step = Splat(tile.q_step[vector]);
-  F32x16 s[kBlockParts];
 #pragma GCC unroll 4
   for (int i = 0; i < kBlockParts; ++i) {
     const float* k_scale = tile.scales + i * kLanes;
@@ -83,6 +83,14 @@ OCTET_INLINE void WeighCodes(const AttentionTile& tile, int64_t vector, TokenRan
             LoadLanes(k_scale + kKvBlockTokens) * q_sum) *
            q_step;
   }
+}
+
+// Turns the dots of one vector into codes of weights and updates its state but for the values.
+template <bool kWhole>
+OCTET_INLINE void WeighCodes(const AttentionTile& tile, int64_t vector, TokenRange tokens,
+                             float* state, Ahead& ahead, int64_t lines) {
+  F32x16 s[kBlockParts];
+  ScoresOf(tile, vector, s);
   const BlockWeights weights = Weigh<kWhole>(tile, tokens, s, state, ahead, lines);
   const F32x16* w = weights.lanes;
   const float most = ReduceMax(Max(Max(w[0], w[1]), Max(w[2], w[3])));
@@ -95,6 +103,50 @@ OCTET_INLINE void WeighCodes(const AttentionTile& tile, int64_t vector, TokenRan
   }
   tile.factors[vector] = weights.factor;
   tile.weight_step[vector] = none ? 0.0f : most * (1 / kWeightCodeMax);
+}
+
+#if defined(__AVX512F__)
+// Of vectors [first, first + 4), which see the whole block. Fetches 12 times.
+OCTET_INLINE void WeighFourCodes(const AttentionTile& tile, int64_t first, float* states,
+                                 Ahead& ahead, int64_t lines) {
+  FourWeights weights;
+#pragma GCC unroll 4
+  for (int r = 0; r < 4; ++r) {
+    ScoresOf(tile, first + r, weights.lanes[r]);
+    ahead.Fetch(lines);
+  }
+  WeighFour(tile, states, tile.state_floats(), ahead, lines, &weights);
+  const F32x16 most = weights.greatest;
+  const Mask16 some = Less(Splat(kSmallest), most);
+  const F32x16 inverse = Select(some, Splat(kWeightCodeMax) / most, Splat(0.0f));
+  const F32x16 step = Select(some, most * Splat(1 / kWeightCodeMax), Splat(0.0f));
+  ForFour([&](auto r) {
+    const F32x16 scale = SplatQuarter<r.value>(inverse);
+#pragma GCC unroll 4
+    for (int i = 0; i < kBlockParts; ++i) {
+      PlaceWeights(tile, first + r.value, i,
+                   weights.lanes[r.value][i] * scale + Splat(kRoundUnsigned));
+    }
+    ahead.Fetch(lines);
+  });
+  StoreFours(tile.factors + first, weights.factor);
+  StoreFours(tile.weight_step + first, step);
+}
+#endif
+
+// Weighs vectors from `begin` on, four at a time, as long as four see the whole block; returns the
+// first that is left.
+OCTET_INLINE int64_t WeighFours(const AttentionTile& tile, const VisibleBlock& block, float* states,
+                                Ahead& ahead, int64_t lines) {
+  int64_t v = block.begin;
+#if defined(__AVX512F__)
+  for (; v + 4 <= block.end; v += 4) {  // ranges move forward from row to row
+    if (RangeInBlock(tile, v, block.base).end != kKvBlockTokens) break;
+    if (RangeInBlock(tile, v + 3, block.base).begin != 0) break;
+    WeighFourCodes(tile, v, states + v * tile.state_floats(), ahead, lines);
+  }
+#endif
+  return v;
 }
 
 // Values [c, c + 64) of one vector.
@@ -112,10 +164,13 @@ OCTET_INLINE void AddSums(const AttentionTile& tile, int64_t vector, const int32
 void AttendInt8Block(const AttentionTile& tile, const VisibleBlock& block, float* states) {
   const FetchPace pace = PaceOf(tile, block);
   Ahead ahead(tile, block.next);
-  if (tile.vectors() == 1) ahead.FrontToBack(block.data + tile.k_data);
+  if (tile.vectors() <= kFewVectors) {
+    // What lies nearer than half a part is in use when a vector alone asks; less with more.
+    ahead.FrontToBack(block.data + tile.k_data, tile.vectors() == 1 ? 2 : 4);
+  }
   ScoreBlock(tile, block, ahead, pace.score);
   LoadScales(tile, block.data);
-  for (int64_t v = block.begin; v < block.end; ++v) {
+  for (int64_t v = WeighFours(tile, block, states, ahead, pace.weigh); v < block.end; ++v) {
     const TokenRange tokens = RangeInBlock(tile, v, block.base);
     float* state = states + v * tile.state_floats();
     const bool whole = tokens.begin == 0 && tokens.end == kKvBlockTokens;

@@ -39,8 +39,9 @@ struct VisibleBlock {
 // Scales first, though they lie behind the keys and values: what is asked for last is not there yet
 // when the next block begins.
 //
-// Or front to back, and beside each line that half a part ahead into L1: no load of what is worked
-// on then queues behind requests to memory. For a vector alone; with more it is slower (README).
+// Or front to back, and beside each line that a part of a part ahead into L1: no load of what is
+// worked on then queues behind requests to memory. For few vectors; with more it is slower
+// (README).
 class Ahead {
  public:
   OCTET_INLINE Ahead(const AttentionTile& tile, const std::byte* part)
@@ -50,10 +51,11 @@ class Ahead {
     end_ = part + tile.head_bytes;
     left_ = tile.head_bytes / kBufferAlignment;
   }
-  // To be called before the first Fetch. `now` is the part that is worked on.
-  OCTET_INLINE void FrontToBack(const std::byte* now) {
+  // To be called before the first Fetch. `now` is the part that is worked on; into L1 is asked for
+  // what lies 1 / `share` of a part ahead.
+  OCTET_INLINE void FrontToBack(const std::byte* now, int64_t share) {
     at_ = begin_;
-    near_ = now + left_ / 2 * kBufferAlignment;
+    near_ = now + left_ / share * kBufferAlignment;
     near_end_ = now + left_ * kBufferAlignment;
   }
   OCTET_INLINE void Fetch(int64_t lines) {

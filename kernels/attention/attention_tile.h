@@ -12,6 +12,9 @@
 namespace octet::kernels {
 
 inline constexpr int64_t kTileVectors = 32;
+// Tiles of more vectors wait for instructions, not for memory: they are faster one by one, with
+// their states in the nearest cache.
+inline constexpr int64_t kFewVectors = 4;
 inline constexpr int64_t kUnitVectors = 8;       // that a product of the tile unit takes
 inline constexpr int64_t kBundleTiles = 32;      // at most
 inline constexpr int64_t kInt8DimMultiple = 64;  // of padded_dim in int8
