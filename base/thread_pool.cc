@@ -17,8 +17,9 @@ namespace {
 constexpr int kSpins = 4000;
 
 constexpr int64_t kLineBytes = 64;
-// Asked for in place of one pause, so that a job that begins is seen about as soon.
-constexpr int64_t kAheadBytes = 8 * kLineBytes;
+// Asked for between two pauses: so few that a job that begins is seen about as soon, and that the
+// processor drops few of the requests (kernels/attention).
+constexpr int64_t kAheadBytes = 16 * kLineBytes;
 
 inline void Pause() {
 #if defined(__x86_64__)
@@ -82,6 +83,7 @@ class alignas(64) ReadAhead {
       const uintptr_t line = base + static_cast<uintptr_t>(at_);
       __builtin_prefetch(reinterpret_cast<const void*>(line), 0, 2);  // into L2
     }
+    Pause();
   }
 
  private:
