@@ -16,6 +16,15 @@ inline constexpr uint32_t kPhiloxMultiplier1 = 0xCD9E8D57u;
 inline constexpr uint32_t kPhiloxWeyl0 = 0x9E3779B9u;
 inline constexpr uint32_t kPhiloxWeyl1 = 0xBB67AE85u;
 
+// The high word of a * b.
+constexpr uint32_t HighWord(uint32_t a, uint32_t b) {
+#ifdef __CUDA_ARCH__
+  return __umulhi(a, b);  // makes one multiplication of both words, a shift an addition more
+#else
+  return static_cast<uint32_t>(uint64_t{a} * b >> 32);
+#endif
+}
+
 // A 32-bit word of randomness times four for (seed, position, index, sample_index). Philox4x32-10:
 // Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC11).
 constexpr std::array<uint32_t, 4> Philox(uint64_t seed, uint64_t position, uint32_t index,
@@ -27,12 +36,14 @@ constexpr std::array<uint32_t, 4> Philox(uint64_t seed, uint64_t position, uint3
   auto key0 = static_cast<uint32_t>(seed);
   auto key1 = static_cast<uint32_t>(seed >> 32);
   for (int round = 0; round < kPhiloxRounds; ++round) {
-    const uint64_t a = uint64_t{kPhiloxMultiplier0} * c0;
-    const uint64_t b = uint64_t{kPhiloxMultiplier1} * c2;
-    c0 = static_cast<uint32_t>(b >> 32) ^ c1 ^ key0;
-    c1 = static_cast<uint32_t>(b);
-    c2 = static_cast<uint32_t>(a >> 32) ^ c3 ^ key1;
-    c3 = static_cast<uint32_t>(a);
+    const uint32_t high0 = HighWord(kPhiloxMultiplier0, c0);
+    const uint32_t low0 = kPhiloxMultiplier0 * c0;
+    const uint32_t high2 = HighWord(kPhiloxMultiplier1, c2);
+    const uint32_t low2 = kPhiloxMultiplier1 * c2;
+    c0 = high2 ^ c1 ^ key0;
+    c1 = low2;
+    c2 = high0 ^ c3 ^ key1;
+    c3 = low0;
     key0 += kPhiloxWeyl0;
     key1 += kPhiloxWeyl1;
   }

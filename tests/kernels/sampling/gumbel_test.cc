@@ -125,6 +125,17 @@ TEST(GumbelTest, AwkwardRowsLoseNoMaximum) {
   }
 }
 
+// Far from zero a score is rounded to eights and all of its noise may go with that.
+TEST(GumbelTest, ScoresThatRoundTogetherLoseNoMaximum) {
+  for (uint32_t seed = 0; seed < 40; ++seed) {
+    std::vector<float> logits = Normal(3000, seed, 0, 1);
+    for (float& logit : logits) logit = 1000.0f + 6e-5f * logit;
+    for (const float temperature : {1e-5f, 1.3e-5f, 5e-5f}) {
+      ExpectBestOfAll(logits, 512, Params(temperature, 0, 1, 0, seed), 1);
+    }
+  }
+}
+
 // The first words that are tried of a tile may hold no token that can be chosen, or not the best.
 TEST(GumbelTest, ATileIsSearchedOnWhereItsSmallWordsDoNotWin) {
   for (int64_t position = 0; position < 50; ++position) {
