@@ -8,34 +8,72 @@
 namespace octet::kernels {
 namespace {
 
+#if defined(__AVX2__)
+
+// 64-bit lanes: a counter's words lie in the low halves, each in a register of its own. What the
+// high halves hold does not matter.
 #if defined(__AVX512F__)
-
-constexpr int kEights = kNoiseTokens / 32;
-constexpr int kFullRounds = kPhiloxRounds - 3;
-
-OCTET_INLINE __m512i HighToLow(__m512i x) {
+using Wide = __m512i;
+constexpr int kWides = 4;  // in flight; their words fit the registers
+OCTET_INLINE Wide SplatWide(uint64_t x) { return _mm512_set1_epi64(static_cast<int64_t>(x)); }
+OCTET_INLINE Wide CountWide() { return _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7); }
+OCTET_INLINE Wide Add(Wide a, Wide b) { return _mm512_add_epi64(a, b); }
+OCTET_INLINE Wide Xor(Wide a, Wide b) { return _mm512_xor_si512(a, b); }
+OCTET_INLINE Wide Xor(Wide a, Wide b, Wide c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
+OCTET_INLINE Wide MultiplyLow(Wide a, Wide b) { return _mm512_mul_epu32(a, b); }
+OCTET_INLINE Wide HighToLow(Wide x) {
   return _mm512_shuffle_epi32(x, static_cast<_MM_PERM_ENUM>(0xf5));
 }
-OCTET_INLINE __m512i XorOfThree(__m512i a, __m512i b, __m512i c) {
-  return _mm512_ternarylogic_epi64(a, b, c, 0x96);
+OCTET_INLINE Wide LowToHigh(Wide x) { return _mm512_slli_epi64(x, 32); }
+OCTET_INLINE Wide MinWords(Wide a, Wide b) { return _mm512_min_epu32(a, b); }
+// A bit for each word.
+OCTET_INLINE unsigned AtMost(Wide a, Wide limits) { return _mm512_cmple_epu32_mask(a, limits); }
+OCTET_INLINE void StoreWords(uint32_t* p, Wide words, unsigned which) {
+  _mm512_storeu_si512(p, _mm512_maskz_compress_epi32(static_cast<__mmask16>(which), words));
 }
+#else
+using Wide = __m256i;
+constexpr int kWides = 2;
+OCTET_INLINE Wide SplatWide(uint64_t x) { return _mm256_set1_epi64x(static_cast<int64_t>(x)); }
+OCTET_INLINE Wide CountWide() { return _mm256_setr_epi64x(0, 1, 2, 3); }
+OCTET_INLINE Wide Add(Wide a, Wide b) { return _mm256_add_epi64(a, b); }
+OCTET_INLINE Wide Xor(Wide a, Wide b) { return _mm256_xor_si256(a, b); }
+OCTET_INLINE Wide Xor(Wide a, Wide b, Wide c) { return Xor(Xor(b, c), a); }
+OCTET_INLINE Wide MultiplyLow(Wide a, Wide b) { return _mm256_mul_epu32(a, b); }
+OCTET_INLINE Wide HighToLow(Wide x) { return _mm256_shuffle_epi32(x, 0xf5); }
+OCTET_INLINE Wide LowToHigh(Wide x) { return _mm256_slli_epi64(x, 32); }
+OCTET_INLINE Wide MinWords(Wide a, Wide b) { return _mm256_min_epu32(a, b); }
+OCTET_INLINE unsigned AtMost(Wide a, Wide limits) {
+  const __m256i at_most = _mm256_cmpeq_epi32(MinWords(a, limits), a);
+  return static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(at_most)));
+}
+OCTET_INLINE void StoreWords(uint32_t* p, Wide words, unsigned which) {
+  uint32_t all[8];
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(all), words);
+  for (; which != 0; which &= which - 1) *p++ = all[__builtin_ctz(which)];
+}
+#endif
 
-// What counters that differ in `index` alone have in common. A counter's words lie in the low
-// halves of 64-bit lanes; what the high halves hold does not matter. In round 1 only the product of
-// word 2 varies, and of round 2 only that of word 0; both are told as what they are xored with.
+constexpr int kWideCounters = sizeof(Wide) / sizeof(uint64_t);
+constexpr int kTokensAtOnce = 4 * kWides * kWideCounters;
+static_assert(kNoiseTokens % kTokensAtOnce == 0);
+constexpr int kFullRounds = kPhiloxRounds - 3;
+
+// What counters that differ in `index` alone have in common. In round 1 only the product of word 2
+// varies, and of round 2 only that of word 0; the rest of both is told as what those are xored
+// with.
 struct PhiloxCommon {
-  __m512i second0;  // makes word 0 after round 1
-  __m512i third0;   // word 0 after round 2
-  __m512i third1;   // word 1 after round 2, the same for all
-  __m512i third2;   // word 2 after round 2
-  __m512i key0[kFullRounds];
-  __m512i key1[kFullRounds];
-  __m512i last0;  // of round 10, in the high halves
-  __m512i last1;
+  Wide second0;  // makes word 0 after round 1
+  Wide third0;   // word 0 after round 2
+  Wide third1;   // word 1 after round 2, the same for all
+  Wide third2;   // word 2 after round 2
+  Wide key0[kFullRounds];
+  Wide key1[kFullRounds];
+  Wide last0;  // of round 10, in the high halves
+  Wide last1;
 
   explicit PhiloxCommon(const NoiseKey& key) {
     const auto low = [](uint64_t x) { return x & 0xffffffffu; };
-    const auto splat = [](uint64_t x) { return _mm512_set1_epi64(static_cast<int64_t>(x)); };
     auto k0 = static_cast<uint32_t>(key.seed);
     auto k1 = static_cast<uint32_t>(key.seed >> 32);
     const auto next_round = [&] {
@@ -43,64 +81,62 @@ struct PhiloxCommon {
       k1 += kPhiloxWeyl1;
     };
     const uint64_t a = low(key.position) * kPhiloxMultiplier0;
-    second0 = splat((key.position >> 32) ^ k0);
+    second0 = SplatWide((key.position >> 32) ^ k0);
     const uint64_t b = uint64_t{(a >> 32) ^ key.sample_index ^ k1} * kPhiloxMultiplier1;
     next_round();
-    third0 = splat((b >> 32) ^ k0);
-    third1 = splat(b);
-    third2 = splat(low(a) ^ k1);
+    third0 = SplatWide((b >> 32) ^ k0);
+    third1 = SplatWide(b);
+    third2 = SplatWide(low(a) ^ k1);
     for (int i = 0; i < kFullRounds; ++i) {
       next_round();
-      key0[i] = splat(k0);
-      key1[i] = splat(k1);
+      key0[i] = SplatWide(k0);
+      key1[i] = SplatWide(k1);
     }
     next_round();
-    last0 = splat(uint64_t{k0} << 32);
-    last1 = splat(uint64_t{k1} << 32);
+    last0 = SplatWide(uint64_t{k0} << 32);
+    last1 = SplatWide(uint64_t{k1} << 32);
   }
 };
 
-// Eight counters.
-struct PhiloxEight {
-  __m512i c[4];
+struct PhiloxWide {
+  Wide c[4];
 
-  // After two rounds, from the products of their indices and the multiplier of word 2.
-  OCTET_INLINE PhiloxEight(const PhiloxCommon& common, __m512i products) {
-    const __m512i c0 = _mm512_xor_si512(HighToLow(products), common.second0);
-    c[3] = _mm512_mul_epu32(c0, _mm512_set1_epi64(kPhiloxMultiplier0));
-    c[0] = _mm512_xor_si512(products, common.third0);
+  // After two rounds, from the products of the indices and the multiplier of word 2.
+  OCTET_INLINE void Start(const PhiloxCommon& common, Wide products) {
+    c[3] = MultiplyLow(Xor(HighToLow(products), common.second0), SplatWide(kPhiloxMultiplier0));
+    c[0] = Xor(products, common.third0);
     c[1] = common.third1;
-    c[2] = _mm512_xor_si512(HighToLow(c[3]), common.third2);
+    c[2] = Xor(HighToLow(c[3]), common.third2);
   }
-  OCTET_INLINE void Round(__m512i key0, __m512i key1) {
-    const __m512i a = _mm512_mul_epu32(c[0], _mm512_set1_epi64(kPhiloxMultiplier0));
-    const __m512i b = _mm512_mul_epu32(c[2], _mm512_set1_epi64(kPhiloxMultiplier1));
-    c[0] = XorOfThree(HighToLow(b), c[1], key0);
-    c[2] = XorOfThree(HighToLow(a), c[3], key1);
+  OCTET_INLINE void Round(Wide key0, Wide key1) {
+    const Wide a = MultiplyLow(c[0], SplatWide(kPhiloxMultiplier0));
+    const Wide b = MultiplyLow(c[2], SplatWide(kPhiloxMultiplier1));
+    c[0] = Xor(HighToLow(b), c[1], key0);
+    c[2] = Xor(HighToLow(a), c[3], key1);
     c[1] = b;
     c[3] = a;
   }
   // The last round makes words 0 and 2 in the high halves, where they lie beside 1 and 3 at once:
   // pairs[0] has words 1 and 0 of each counter, pairs[1] words 3 and 2.
-  OCTET_INLINE void LastRound(const PhiloxCommon& common, __m512i* pairs) const {
-    constexpr auto kLowToHigh = static_cast<_MM_PERM_ENUM>(0xa0);
-    const __m512i a = _mm512_mul_epu32(c[0], _mm512_set1_epi64(kPhiloxMultiplier0));
-    const __m512i b = _mm512_mul_epu32(c[2], _mm512_set1_epi64(kPhiloxMultiplier1));
-    pairs[0] = XorOfThree(b, _mm512_maskz_shuffle_epi32(0xaaaa, c[1], kLowToHigh), common.last0);
-    pairs[1] = XorOfThree(a, _mm512_maskz_shuffle_epi32(0xaaaa, c[3], kLowToHigh), common.last1);
+  OCTET_INLINE void LastRound(const PhiloxCommon& common, Wide* pairs) const {
+    const Wide a = MultiplyLow(c[0], SplatWide(kPhiloxMultiplier0));
+    const Wide b = MultiplyLow(c[2], SplatWide(kPhiloxMultiplier1));
+    pairs[0] = Xor(b, LowToHigh(c[1]), common.last0);
+    pairs[1] = Xor(a, LowToHigh(c[3]), common.last1);
   }
 };
 
-// Adds those of kNoiseTokens words, in pairs as LastRound leaves them, that are at most `limits`.
-OCTET_INLINE void Gather(const __m512i* pairs, __m512i limits, int64_t place, SmallWords* found) {
-  const __m512i in_eight =
-      _mm512_setr_epi32(1, 0, 5, 4, 9, 8, 13, 12, 17, 16, 21, 20, 25, 24, 29, 28);
-  for (int i = 0; i < 2 * kEights; ++i) {
-    const auto first = static_cast<int>(place + 32 * (i / 2) + 2 * (i % 2));
-    const __m512i places = _mm512_add_epi32(_mm512_set1_epi32(first), in_eight);
-    const __mmask16 small = _mm512_cmple_epu32_mask(pairs[i], limits);
-    _mm512_storeu_si512(&found->places[found->count], _mm512_maskz_compress_epi32(small, places));
-    _mm512_storeu_si512(&found->words[found->count], _mm512_maskz_compress_epi32(small, pairs[i]));
+// Adds those of kTokensAtOnce words, in pairs as LastRound leaves them, that are at most `limits`.
+OCTET_INLINE void Gather(const Wide* pairs, Wide limits, int64_t place, SmallWords* found) {
+  // Lane n stands for words 4 n + 1 and 4 n of the counters'.
+  const Wide in_wide = Add(MultiplyLow(CountWide(), SplatWide(4)), SplatWide(1));
+  for (int i = 0; i < 2 * kWides; ++i) {
+    const auto first = static_cast<uint64_t>(place + 4 * kWideCounters * (i / 2) + 2 * (i % 2));
+    const Wide low = Add(in_wide, SplatWide(first));
+    const Wide places = Add(low, LowToHigh(Add(low, SplatWide(~uint64_t{0}))));
+    const unsigned small = AtMost(pairs[i], limits);
+    StoreWords(&found->places[static_cast<size_t>(found->count)], places, small);
+    StoreWords(&found->words[static_cast<size_t>(found->count)], pairs[i], small);
     found->count += __builtin_popcount(small);
   }
 }
@@ -108,31 +144,26 @@ OCTET_INLINE void Gather(const __m512i* pairs, __m512i limits, int64_t place, Sm
 void FindWords(const NoiseKey& key, uint32_t index, int64_t tokens, uint32_t limit,
                SmallWords* found) {
   const PhiloxCommon common(key);
-  const __m512i lanes = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
-  const __m512i multiplier = _mm512_set1_epi64(kPhiloxMultiplier1);
-  const __m512i step = _mm512_set1_epi64(8 * int64_t{kPhiloxMultiplier1});
-  const __m512i limits = _mm512_set1_epi32(static_cast<int>(limit));
-  __m512i products =
-      _mm512_mul_epu32(_mm512_add_epi64(_mm512_set1_epi64(index), lanes), multiplier);
+  const Wide multiplier = SplatWide(kPhiloxMultiplier1);
+  const Wide step = SplatWide(kWideCounters * uint64_t{kPhiloxMultiplier1});
+  const Wide limits = SplatWide(uint64_t{limit} << 32 | limit);
+  Wide products = MultiplyLow(Add(SplatWide(index), CountWide()), multiplier);
   found->count = 0;
-  for (int64_t place = 0; place < tokens; place += kNoiseTokens) {
-    __m512i pairs[2 * kEights];
-    {
-      const __m512i p1 = _mm512_add_epi64(products, step);
-      const __m512i p2 = _mm512_add_epi64(p1, step);
-      const __m512i p3 = _mm512_add_epi64(p2, step);
-      static_assert(kEights == 4);
-      PhiloxEight eights[kEights] = {{common, products}, {common, p1}, {common, p2}, {common, p3}};
-      products = _mm512_add_epi64(p3, step);
-#pragma GCC unroll 7
-      for (int round = 0; round < kFullRounds; ++round) {
-        for (PhiloxEight& eight : eights) eight.Round(common.key0[round], common.key1[round]);
-      }
-      for (int i = 0; i < kEights; ++i) eights[i].LastRound(common, pairs + 2 * i);
+  for (int64_t place = 0; place < tokens; place += kTokensAtOnce) {
+    PhiloxWide wides[kWides];
+    for (PhiloxWide& wide : wides) {
+      wide.Start(common, products);
+      products = Add(products, step);
     }
-    __m512i least = pairs[0];
-    for (int i = 1; i < 2 * kEights; ++i) least = _mm512_min_epu32(least, pairs[i]);
-    if (_mm512_cmple_epu32_mask(least, limits) == 0) continue;
+#pragma GCC unroll 7
+    for (int round = 0; round < kFullRounds; ++round) {
+      for (PhiloxWide& wide : wides) wide.Round(common.key0[round], common.key1[round]);
+    }
+    Wide pairs[2 * kWides];
+    for (int i = 0; i < kWides; ++i) wides[i].LastRound(common, pairs + 2 * i);
+    Wide least = pairs[0];
+    for (int i = 1; i < 2 * kWides; ++i) least = MinWords(least, pairs[i]);
+    if (AtMost(least, limits) == 0) continue;
     Gather(pairs, limits, place, found);
   }
 }
