@@ -16,14 +16,15 @@ namespace {
 
 constexpr float kNone = -std::numeric_limits<float>::infinity();
 
-// The ids of the row in the tile that begins at `tile` (a multiple of 512), as local indices.
+// The part of the row in the tile that begins at token `tile` (a multiple of 512), as local
+// indices.
 struct LocalRange {
   int64_t begin = 0;
   int64_t end = 0;
 };
-LocalRange InTile(const RowLogits& row, int64_t tile, int64_t length) {
+LocalRange InTile(const RowLogits& row, int64_t tile) {
   return {std::max<int64_t>(tile - row.token_begin, 0),
-          std::min(tile + length - row.token_begin, row.tokens)};
+          std::min(tile + kSamplingTile - row.token_begin, row.tokens)};
 }
 int64_t FirstTile(const RowLogits& row) { return row.token_begin / kSamplingTile * kSamplingTile; }
 
@@ -34,61 +35,92 @@ Candidate Greedy(const RowLogits& row) {
   return {max, max, static_cast<int32_t>(row.token_begin + (at - row.logits))};
 }
 
+// What roundings to f32 can add to a score of a token whose logit is `mean` temperatures.
+double RoundingSlack(double mean, double best) {
+  return 1e-6 * (std::abs(best) + std::abs(mean) + 30);
+}
+
 // Whether a word can lift a token of a tile whose best logit is `logit` to `best`: as
-// -log(1 - v) >= v, the noise is at most -log(v), so only words up to this limit can. The slack
-// covers the roundings of a score to f32. False: no word can.
+// -log(1 - v) >= v, the noise is at most -log(v), so only words up to this limit can. False: no
+// word can.
 bool WordLimit(float logit, float temperature, float best, uint32_t* limit) {
   constexpr uint32_t kAll = 0xffffffffu;
   const double mean = logit / temperature;
   const double missing = best - mean;
   *limit = kAll;
   if (!(missing > 0) || std::isinf(mean) || std::isinf(best)) return true;
-  const double slack = 1e-6 * (std::abs(double{best}) + std::abs(mean) + 30);
-  const double words = std::exp(slack - missing) * 0x1p32 + 1;
+  const double words = std::exp(RoundingSlack(mean, best) - missing) * 0x1p32 + 1;
   if (words < kAll) *limit = static_cast<uint32_t>(words);
   // The least word, 0, stands for v = 2^-33.
   return words - 1 >= 0.5;
+}
+
+// The same of one token and its word, without an exponential.
+bool MayReach(float mean, uint32_t word, float best) {
+  const double most = double{mean} + double{GumbelNoiseBound(word)};
+  return !(most < best - RoundingSlack(mean, best));
 }
 
 // The Gumbel maximum, tile by tile; tiles and words that can not win are passed over.
 class GumbelSearch {
  public:
   GumbelSearch(const RowLogits& row, const SamplingParams& params, int64_t position)
-      : row_(row), params_(params), position_(static_cast<uint64_t>(position)) {}
+      : row_(row),
+        temperature_(params.temperature),
+        noise_{params.seed, static_cast<uint64_t>(position), params.sample_index} {}
+
+  // A token of a great logit, so that the first tile has a score to go by.
+  void OfferFirst(int64_t i) {
+    const auto token = static_cast<uint32_t>(row_.token_begin + i);
+    Offer(i, Philox(noise_.seed, noise_.position, token / 4, noise_.sample_index)[token % 4]);
+  }
 
   void Visit(int64_t tile, float tile_max) {
+    // Where the best score so far rules out little, a few words of the tile are tried first: their
+    // scores are likely to rule out most of the others.
+    constexpr uint32_t kFew = 8 * (0xffffffffu / kSamplingTile);
     uint32_t limit = 0;
-    if (tile_max == kNone) return;
-    if (best_.token >= 0 && !WordLimit(tile_max, params_.temperature, best_.score, &limit)) return;
-    if (best_.token < 0) limit = 0xffffffffu;
-    uint32_t words[kNoiseTokens];
-    for (int64_t first = tile; first < tile + kSamplingTile; first += kNoiseTokens) {
-      const LocalRange range = InTile(row_, first, kNoiseTokens);
-      if (range.begin >= range.end) continue;
-      if (!ActiveSampling().noise(params_.seed, position_, static_cast<uint32_t>(first / 4),
-                                  params_.sample_index, limit, words)) {
-        continue;
-      }
-      for (int64_t i = range.begin; i < range.end; ++i) {
-        const uint32_t word = words[row_.token_begin + i - first];
-        if (word <= limit) Offer(i, word);
-      }
+    for (uint32_t tried = 0; Limit(tile_max, &limit) && (tried == 0 || tried < limit);) {
+      tried = tried == 0 ? std::min(limit, kFew) : limit;
+      OfferSmallWords(tile, tried);
+      if (tried == limit) return;
     }
   }
   const Candidate& best() const { return best_; }
 
  private:
+  bool Limit(float tile_max, uint32_t* limit) const {
+    if (tile_max == kNone) return false;
+    *limit = 0xffffffffu;
+    return best_.token < 0 || WordLimit(tile_max, temperature_, best_.score, limit);
+  }
+
+  void OfferSmallWords(int64_t tile, uint32_t limit) {
+    const LocalRange range = InTile(row_, tile);
+    const int64_t end = row_.token_begin + range.end - tile;
+    body_.find_words(noise_, static_cast<uint32_t>(tile / 4),
+                     (end + kNoiseTokens - 1) / kNoiseTokens * kNoiseTokens, limit, &found_);
+    for (int64_t n = 0; n < found_.count; ++n) {
+      const int64_t i = tile - row_.token_begin + found_.places[n];
+      if (i >= range.begin && i < range.end) Offer(i, found_.words[n]);
+    }
+  }
+
   void Offer(int64_t i, uint32_t word) {
     const float logit = row_.logits[i];
     if (!(logit > kNone)) return;
-    const Candidate offered = {logit / params_.temperature + GumbelNoise(word), logit,
+    const float mean = logit / temperature_;
+    if (best_.token >= 0 && !MayReach(mean, word, best_.score)) return;
+    const Candidate offered = {mean + GumbelNoise(word), logit,
                                static_cast<int32_t>(row_.token_begin + i)};
     if (Better(offered, best_)) best_ = offered;
   }
 
+  const SamplingBody& body_ = ActiveSampling();
   const RowLogits& row_;
-  const SamplingParams& params_;
-  uint64_t position_;
+  const float temperature_;
+  const NoiseKey noise_;
+  SmallWords found_;  // of the tile that is being visited
   Candidate best_;
 };
 
@@ -96,13 +128,18 @@ Candidate GumbelMaximum(const RowLogits& row, const SamplingParams& params, int6
   std::array<float, kSampledVocabMax / kSamplingTile + 1> maxima;
   const int64_t first = FirstTile(row);
   const int64_t tiles = (row.token_begin + row.tokens - first + kSamplingTile - 1) / kSamplingTile;
+  const SamplingBody& body = ActiveSampling();
   for (int64_t t = 0; t < tiles; ++t) {
-    const LocalRange range = InTile(row, first + t * kSamplingTile, kSamplingTile);
-    maxima[t] = ActiveSampling().max_of(row.logits + range.begin, range.end - range.begin);
+    const LocalRange range = InTile(row, first + t * kSamplingTile);
+    maxima[t] = body.max_of(row.logits + range.begin, range.end - range.begin);
   }
-  // The tile of the best logit first: most others then can not win. The order changes no result.
+  // The best logit first, then its tile: most others then can not win. The order changes no result.
   const int64_t top = std::max_element(maxima.begin(), maxima.begin() + tiles) - maxima.begin();
+  if (maxima[top] == kNone) return {};
   GumbelSearch search(row, params, position);
+  const LocalRange range = InTile(row, first + top * kSamplingTile);
+  search.OfferFirst(std::find(row.logits + range.begin, row.logits + range.end, maxima[top]) -
+                    row.logits);
   search.Visit(first + top * kSamplingTile, maxima[top]);
   for (int64_t t = 0; t < tiles; ++t) {
     if (t != top) search.Visit(first + t * kSamplingTile, maxima[t]);

@@ -2,6 +2,7 @@
 // candidates of a rank and by the choice from a whole row.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -9,17 +10,32 @@
 
 namespace octet::kernels {
 
-inline constexpr int64_t kNoiseTokens = 64;  // tokens whose noise is drawn together
-inline constexpr int64_t kSpanTokens = 64;   // the best k are found by the maxima of such spans
+inline constexpr int64_t kNoiseTokens = 128;  // tokens whose noise is drawn together
+inline constexpr int64_t kSpanTokens = 64;    // the best k are found by the maxima of such spans
 inline constexpr int64_t kSpansMax = kSampledVocabMax / kSpanTokens;
+
+// What a token's word of randomness depends on, beside the token.
+struct NoiseKey {
+  uint64_t seed = 0;
+  uint64_t position = 0;
+  uint32_t sample_index = 0;
+};
+// Small words among those of some tokens: their places after the first token that was asked about.
+struct SmallWords {
+  int64_t count = 0;
+  // [count]; the rest is room that a family may write to.
+  std::array<uint32_t, kSamplingTile + 16> places;
+  std::array<uint32_t, kSamplingTile + 16> words;
+};
 
 // Loops over logits, from each instruction family; same bits.
 struct SamplingBody {
   // The greatest; NaN is passed over, -inf if there is nothing else.
   float (*max_of)(const float* logits, int64_t count);
-  // The words of Philox for the 64 tokens from index * 4; whether any is at most `limit`.
-  bool (*noise)(uint64_t seed, uint64_t position, uint32_t index, uint32_t sample_index,
-                uint32_t limit, uint32_t* words);
+  // Finds the words of the tokens from index * 4 on that are at most `limit`, in any order.
+  // REQUIRES: tokens is a multiple of kNoiseTokens, at most kSamplingTile.
+  void (*find_words)(const NoiseKey& key, uint32_t index, int64_t tokens, uint32_t limit,
+                     SmallWords* found);
   // values[i] = exp((values[i] - max) / temperature), the weight of a logit; 0 for NaN.
   void (*weigh)(float* values, int64_t count, float max, float temperature);
   // The mass of the weights of a row's logits.

@@ -18,6 +18,7 @@ class RowAdjuster {
         marks_(record_->has_marks != 0 ? state.marks + slot * state.shape.vocab : nullptr),
         bans_ends_(position - record_->prompt_tokens < record_->min_tokens) {}
 
+  OCTET_DEVICE bool changes_nothing() const { return marks_ == nullptr; }
   OCTET_DEVICE float operator()(float logit, int32_t token) const {
     if (marks_ == nullptr) return logit;
     const uint32_t mark = marks_[token];

@@ -1,10 +1,12 @@
-// Gumbel noise to about 1e-5, in floats: enough to tell which few tokens of a block can have its
-// best score, so that only those pay for the exact noise (random.h, in double).
+// What tells which few tokens of a row can have its best score, so that only those pay for the
+// exact noise (random.h, in double): bounds, and the noise to about 1e-5 in floats.
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "base/device/primitives.cuh"
+#include "kernels/sampling/random.h"
 
 namespace octet::kernels {
 
@@ -35,12 +37,17 @@ OCTET_DEVICE float RoughGumbelNoise(uint32_t word) {
   return -RoughLog(exponential);
 }
 
-// Scores that are this far below a block's best rough score can not be its best score. The constant
-// covers the noise, the factor the roundings of score and noise to float.
-OCTET_DEVICE float RoughScoreBound(float best) {
-  const float slack = 2e-4f + 2e-6f * (fabsf(best) + 30.0f);
-  const float bound = best - slack;
-  return bound == bound ? bound : best;  // NaN: best is infinite
+// The score to about 1e-5 of the noise, from the logit's share and GumbelNoiseBound of the word.
+OCTET_DEVICE float ScoreReached(float score_bound, uint32_t word) {
+  return score_bound - (GumbelNoiseBound(word) - RoughGumbelNoise(word));
+}
+
+// Where a token is known to reach a score, those whose score is bounded by less than this can not
+// have the best. The constant covers the noise, the factor the roundings of scores to float, also
+// of one that overflows.
+OCTET_DEVICE float MustReach(float reached) {
+  const float finite = fminf(reached, std::numeric_limits<float>::max());
+  return finite - (2e-4f + 2e-6f * (fabsf(finite) + 30.0f));
 }
 
 }  // namespace octet::kernels

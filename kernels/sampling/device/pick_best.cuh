@@ -6,6 +6,7 @@
 
 #include "base/device/primitives.cuh"
 #include "kernels/sampling/device/adjusted_logit.cuh"
+#include "kernels/sampling/device/best_score.cuh"
 #include "kernels/sampling/device/candidate_key.cuh"
 #include "kernels/sampling/device/offer_rows.h"
 #include "kernels/sampling/device/ordered_select.cuh"
@@ -15,12 +16,14 @@ namespace octet::kernels::cuda {
 
 inline constexpr int kPickThreads = 256;
 static_assert(kPickThreads >= kCandidatesMax && kPickThreads >= kLogprobsMax);
+static_assert(kPickThreads == kRunThreads);
 
 struct PickShared {
   SelectShared select;
   uint64_t warps[kPickThreads / 32];
   uint64_t keys[kCandidatesMax];
   unsigned int key_count;
+  BestScoreShared best_score;
 };
 
 // The maxima as elements; a span stands for its token.
@@ -152,7 +155,12 @@ OCTET_DEVICE void PickCandidates(PickShared& shared, const OfferRowsArgs& args,
   const SamplingParams params = args.state.records[row.slot].sampling;
   const auto thread = static_cast<int32_t>(threadIdx.x);
   uint64_t key = 0;
-  if (ChoosesBestScore(params)) {
+  if (IsPureTemperature(params)) {
+    const auto* bounds =
+        reinterpret_cast<const RunBound*>(args.workspace + workspace.KeysAt(index));
+    key = BestScoreOfRow(shared.best_score, bounds, workspace.runs,
+                         {logits, held, args.cut.begin()}, adjust, params, row.position);
+  } else if (IsGreedy(params)) {
     const auto* keys = reinterpret_cast<const uint64_t*>(args.workspace + workspace.KeysAt(index));
     for (int64_t run = thread; run < workspace.runs; run += kPickThreads) {
       key = keys[run] > key ? keys[run] : key;

@@ -1,5 +1,6 @@
-// What the two kernels of OfferRows hand each other: of every row the best score of each run, and
-// the maxima of its spans. Rows lie one after the other, so a place is arithmetic.
+// What the two kernels of OfferRows hand each other: of every row the best logit of each run or a
+// bound of its scores, and the maxima of its spans. Rows lie one after the other, so a place is
+// arithmetic.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +25,7 @@ struct RowWorkspace {
     return rows * RowWorkspace(nullptr, held).row_bytes();
   }
 
-  // [runs] keys of candidates (candidate_key.cuh).
+  // [runs] keys of candidates (candidate_key.cuh) or RunBound (best_score.cuh).
   constexpr int64_t KeysAt(int64_t row) const { return row * row_bytes(); }
   // [spans] of adjusted logits.
   constexpr int64_t AdjustedAt(int64_t row) const { return KeysAt(row) + runs * 8; }

@@ -1,64 +1,29 @@
 // First kernel of OfferRows: a block looks at kRunTokens of a row once. It keeps them in registers,
 // sends them where the row brings its logits, sums its tiles, and leaves for the second kernel the
-// best score of the run or the maxima of its spans.
+// best logit of the run, a bound of its best score or the maxima of its spans.
 #pragma once
 
 #include <cstdint>
 
 #include "base/device/primitives.cuh"
-#include "kernels/sampling/device/adjusted_logit.cuh"
+#include "kernels/sampling/device/best_score.cuh"
 #include "kernels/sampling/device/candidate_key.cuh"
-#include "kernels/sampling/device/gumbel_bound.cuh"
-#include "kernels/sampling/device/offer_rows.h"
 #include "kernels/sampling/device/planted_bug.h"
 #include "kernels/sampling/device/row_workspace.h"
+#include "kernels/sampling/device/run_logits.cuh"
 
 namespace octet::kernels::cuda {
 
-inline constexpr int kScanThreads = 256;
-inline constexpr int kQuads = static_cast<int>(kRunTokens) / (4 * kScanThreads);
 inline constexpr int kTilesOfRun = static_cast<int>(kRunTokens / kSamplingTile);
 inline constexpr int kLanesOfTile = 16;  // as in kernels/lanes.h
 
 struct ScanShared {
   float exps[kRunTokens];
-  float warp_max[kQuads][kScanThreads / 32];
+  float warp_max[kQuads][kRunThreads / 32];
   float tile_max[kTilesOfRun];
-  uint64_t keys[kScanThreads / 32];
-  uint32_t scores[kScanThreads / 32];
+  uint64_t keys[kRunThreads / 32];
+  BoundShared bound;
 };
-
-// A thread's logits: of each of its quads four neighbours, -inf beyond the row. Thread t holds
-// tokens quad * 1024 + 4 t of the run.
-struct RunLogits {
-  float of[kQuads][4];
-};
-OCTET_DEVICE int PlaceInRun(int quad) {
-  return quad * 4 * kScanThreads + 4 * static_cast<int>(threadIdx.x);
-}
-
-// `row` is aligned to 16 where `held` is a multiple of 4.
-OCTET_DEVICE RunLogits LoadRun(const float* row, int64_t begin, int64_t held) {
-  RunLogits run;
-#pragma unroll
-  for (int quad = 0; quad < kQuads; ++quad) {
-    const int64_t place = begin + PlaceInRun(quad);
-    if (held % 4 == 0 && place < held) {
-      const float4 four = *reinterpret_cast<const float4*>(row + place);
-      run.of[quad][0] = four.x;
-      run.of[quad][1] = four.y;
-      run.of[quad][2] = four.z;
-      run.of[quad][3] = four.w;
-      continue;
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int64_t end = held + (kPlantedBug == kReadPastEnd ? 1 : 0);
-      run.of[quad][i] = place + i < end ? row[place + i] : kNoLogit;
-    }
-  }
-  return run;
-}
 
 OCTET_DEVICE void SendRun(const RunLogits& run, int64_t begin, int64_t held, float* out) {
 #pragma unroll
@@ -146,19 +111,6 @@ OCTET_DEVICE void TileSumsOfRun(ScanShared& shared, const RunLogits& run, int64_
   __syncthreads();
 }
 
-OCTET_DEVICE void AdjustRun(const RowAdjuster& adjust, int64_t begin, const VocabCut& cut,
-                            RunLogits* run) {
-#pragma unroll
-  for (int quad = 0; quad < kQuads; ++quad) {
-    const int64_t place = begin + PlaceInRun(quad);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (place + i >= cut.held()) continue;
-      run->of[quad][i] = adjust(run->of[quad][i], cut.begin() + static_cast<int32_t>(place) + i);
-    }
-  }
-}
-
 OCTET_DEVICE uint64_t BestLogitOfThread(const RunLogits& run, int32_t first_token) {
   uint64_t best = 0;
 #pragma unroll
@@ -174,90 +126,49 @@ OCTET_DEVICE uint64_t BestLogitOfThread(const RunLogits& run, int32_t first_toke
   return best;
 }
 
-OCTET_DEVICE uint32_t WordOf(const SamplingParams& params, int64_t position, int32_t token) {
-  const auto words = Philox(params.seed, static_cast<uint64_t>(position),
-                            static_cast<uint32_t>(token) / 4, params.sample_index);
-  const int32_t i = token % 4;
-  return i == 0 ? words[0] : i == 1 ? words[1] : i == 2 ? words[2] : words[3];
-}
-
-// The thread's best score. All get a rough score; those that may be the block's best an exact one.
-OCTET_DEVICE uint64_t BestScoreOfThread(ScanShared& shared, const RunLogits& run,
-                                        const SamplingParams& params, int64_t position,
-                                        int32_t first_token) {
-  float rough[kQuads][4];
-  uint32_t best = 0;
-#pragma unroll
-  for (int quad = 0; quad < kQuads; ++quad) {
-    const auto words =
-        Philox(params.seed, static_cast<uint64_t>(position),
-               static_cast<uint32_t>(first_token + PlaceInRun(quad)) / 4, params.sample_index);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      rough[quad][i] = run.of[quad][i] / params.temperature + RoughGumbelNoise(words[i]);
-      if (!(run.of[quad][i] > kNoLogit)) continue;
-      const uint32_t score = OrderedBits(rough[quad][i]);
-      best = score > best ? score : best;
-    }
-  }
-  best = BlockMax<kScanThreads>(best, shared.scores);
-  if (best == 0) return 0;
-  const float bound = RoughScoreBound(FloatOfOrdered(best));
-  uint64_t key = 0;
-#pragma unroll
-  for (int quad = 0; quad < kQuads; ++quad) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const float logit = run.of[quad][i];
-      if (!(logit > kNoLogit) || !(rough[quad][i] >= bound)) continue;
-      const int32_t token = first_token + PlaceInRun(quad) + i;
-      const float score = logit / params.temperature + GumbelNoise(WordOf(params, position, token));
-      const uint64_t offered = CandidateKey(score, token);
-      key = offered > key ? offered : key;
-    }
-  }
-  return key;
-}
-
 // grid (runs, rows).
-__global__ void __launch_bounds__(kScanThreads) ScanRuns(OfferRowsArgs args) {
+__global__ void __launch_bounds__(kRunThreads, 6) ScanRuns(OfferRowsArgs args) {
   OCTET_SHARED(ScanShared, shared);
   const SamplingRow& row = args.rows[blockIdx.y];
   if (row.slot < 0) return;
   const int64_t held = args.cut.held();
   const int64_t begin = int64_t{blockIdx.x} * kRunTokens;
-  const ExchangePart part(args.step->totals, held);
+  const RunPlace at{begin, held, args.cut.begin() + static_cast<int32_t>(begin)};
+  RunLogits run = LoadRun(args.logits + row.logits_row * held, at);
+  // All loads are on their way before the first is waited for.
+  const RowShare share = row.share;
+  const SamplingParams params = args.state.records[row.slot].sampling;
+  const RowAdjuster adjust(args.state, row.slot, row.position);
   const RowWorkspace workspace(args.workspace, held);
   std::byte* const out = args.workspace;
-  RunLogits run = LoadRun(args.logits + row.logits_row * held, begin, held);
+  const ExchangePart part(args.step->totals, held);
 
-  if (row.share.logits) {
+  if (share.logits) {
     SendRun(run, begin, held, reinterpret_cast<float*>(args.send + part.LogitsAt(row.before)));
   }
-  if (row.share.tiles) {
+  if (share.tiles) {
     TileSumsOfRun(shared, run, begin, held,
                   reinterpret_cast<TileSum*>(args.send + part.TilesAt(row.before)));
   }
-  if (row.share.best > 0) {
+  if (share.best > 0) {
     SpanMaximaOfRun(run, begin, held, reinterpret_cast<float*>(out + workspace.RawAt(blockIdx.y)));
   }
-  if (row.share.candidates == 0) return;
+  if (share.candidates == 0) return;
 
-  AdjustRun(RowAdjuster(args.state, row.slot, row.position), begin, args.cut, &run);
-  const SamplingParams params = args.state.records[row.slot].sampling;
+  AdjustRun(adjust, at, &run);
   if (!ChoosesBestScore(params)) {
     SpanMaximaOfRun(run, begin, held,
                     reinterpret_cast<float*>(out + workspace.AdjustedAt(blockIdx.y)));
     return;
   }
-  const int32_t first_token = args.cut.begin() + static_cast<int32_t>(begin);
-  uint64_t best = IsGreedy(params)
-                      ? BestLogitOfThread(run, first_token)
-                      : BestScoreOfThread(shared, run, params, row.position, first_token);
-  best = BlockMax<kScanThreads>(best, shared.keys);
-  if (threadIdx.x == 0) {
-    reinterpret_cast<uint64_t*>(out + workspace.KeysAt(blockIdx.y))[blockIdx.x] = best;
+  std::byte* const left = out + workspace.KeysAt(blockIdx.y) + blockIdx.x * sizeof(uint64_t);
+  if (!IsGreedy(params)) {
+    StoreBoundOfRun(shared.bound, BoundScores(run, params, row.position, at.first_token), run,
+                    reinterpret_cast<RunBound*>(left));
+    return;
   }
+  const uint64_t best = BlockMax<kRunThreads>(BestLogitOfThread(run, at.first_token), shared.keys);
+  if (threadIdx.x == 0) *reinterpret_cast<uint64_t*>(left) = best;
 }
 
 }  // namespace octet::kernels::cuda

@@ -3,11 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "tests/kernels/random.h"
 #include "tests/kernels/sampling/all_params.h"
+#include "tests/kernels/sampling/awkward_logits.h"
 #include "tests/kernels/sampling/ranks.h"
 
 namespace octet::kernels::test {
@@ -61,14 +61,6 @@ TEST(SamplingTest, GreedyTakesTheLowestOfEqualsAndNeverNan) {
   for (float temperature : {0.0f, 0.7f}) EXPECT_EQ(choose(temperature), -1);
   logits[2048] = -1e30f;
   for (float temperature : {0.0f, 0.7f}) EXPECT_EQ(choose(temperature), 2048);
-}
-
-std::vector<float> AwkwardLogits(int64_t tokens, uint32_t seed) {
-  std::vector<float> logits = Normal(tokens, seed, 0, 3);
-  for (size_t i = 0; i < logits.size(); i += 97) logits[i] = -kInf;
-  for (size_t i = 5; i < logits.size(); i += 101) logits[i] = kNan;
-  for (size_t i = 11; i < logits.size(); i += 64) logits[i] = 7.5f;  // ties
-  return logits;
 }
 
 TEST(SamplingTest, TokensDoNotDependOnRanksThreadsOrFamily) {
@@ -176,42 +168,6 @@ TEST(SamplingTest, ManyRowsGoWhereTheirOffsetsSay) {
     for (int32_t i = 0; i < CandidateCount(params[r]); ++i) {
       EXPECT_EQ(together[offsets[r] + i].token, alone[i].token);
       EXPECT_EQ(together[offsets[r] + i].score, alone[i].score);
-    }
-  }
-}
-
-TEST(SamplingTest, PassingOverTokensLosesNoGumbelMaximum) {
-  // Against every token's score; spreads from flat (no token is passed over) to steep.
-  const int64_t tokens = 4000, begin = 512;
-  for (float deviation : {0.0f, 0.3f, 2.0f, 8.0f, 60.0f}) {
-    for (float temperature : {0.2f, 1.0f, 4.0f}) {
-      for (int64_t position = 0; position < 20; ++position) {
-        const std::vector<float> logits = Normal(tokens, 5, 3.0f, deviation);
-        SamplingParams params = Params(temperature, 0, 1, 0, 77);
-        Candidate best;
-        for (int64_t i = 0; i < tokens; ++i) {
-          const auto token = static_cast<uint32_t>(begin + i);
-          const uint32_t word = Philox(77, position, token / 4, 0)[token % 4];
-          const double v = (word + 0.5) / 4294967296.0;
-          const float noise = static_cast<float>(-std::log(-std::log1p(-v)));
-          const float score = logits[i] / temperature + noise;
-          if (best.token < 0 || score > best.score) {
-            best = {score, logits[i], static_cast<int32_t>(token)};
-          }
-        }
-        for (Isa isa : AvailableIsas()) {
-          IsaScope scope(isa);
-          ThreadPool pool(1);
-          Stream stream(&pool);
-          Candidate found;
-          const int64_t zero = 0;
-          LocalCandidates(
-              {logits.data(), tokens, begin, {&params, 1}, {&position, 1}, {&zero, 1}, &found},
-              stream);
-          EXPECT_EQ(found.token, best.token);
-          EXPECT_EQ(found.score, best.score);
-        }
-      }
     }
   }
 }
