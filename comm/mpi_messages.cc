@@ -32,7 +32,7 @@ class MessageCommunicator final : public Communicator {
     OCTET_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &comm_));
     OCTET_MPI(MPI_Comm_rank(comm_, &rank_));
     OCTET_MPI(MPI_Comm_size(comm_, &ranks_));
-    wait_ = {.rank = rank_, .spins = kPolls, .stop = stop};
+    wait_ = {.rank = rank_, .stop = stop};
     counts_.resize(ranks_);
     offsets_.resize(ranks_);
     area_ = Buffer(AreaBytes(limits, ranks_));

@@ -98,7 +98,7 @@ SharedGroup::SharedGroup(std::shared_ptr<std::byte> region, int rank, int ranks,
       ranks_(ranks),
       limits_(limits),
       area_bytes_(AreaBytes(limits, ranks)),
-      wait_{rank, SpinsFor(ranks, limits.threads_per_rank), stop} {}
+      wait_{rank, HaveCores(ranks, limits.threads_per_rank) ? kSpinUs : 0, stop} {}
 
 // Of the round that is about to begin; may be written.
 std::byte* SharedGroup::NextArea() {

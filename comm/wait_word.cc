@@ -4,6 +4,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -13,11 +15,17 @@
 namespace octet::comm {
 namespace {
 
-// About 200 us. Ranks that have a core each drift apart by ten to a hundred us in a layer. One that
-// sleeps costs its waker 5 to 15 us, and wakes late, so that the other waits for it in turn: spins
-// are as long as most drifts. Where the peer waits for this very core, the yields let it run.
-constexpr int kSpins = 8000;
-constexpr int kSpinsPerYield = 50;  // about 1 us
+using Clock = std::chrono::steady_clock;
+
+// Ranks that have a core each drift apart by ten to a hundred us between collectives, and by
+// hundreds where something else takes one's core. One that sleeps is woken late (100 to 200 us in
+// the mean on a virtual machine), and the others then wait for it in turn: spins are longer than
+// that.
+constexpr int kSpinsPerLook = 50;  // at the clock: 0.5 to 2 us
+// Yields let a peer run that waits for this very core, so the first comes soon. Each costs a waiter
+// that has its core: what it yields to may go on for hundreds of us, so the pauses double.
+constexpr std::chrono::microseconds kFirstYield{2};
+constexpr std::chrono::microseconds kYieldEvery{32};
 
 // Not the private futex: the waiters may be of other processes.
 void SleepWhile(std::atomic<uint32_t>& word, uint32_t seen) {
@@ -31,12 +39,10 @@ void WakeAll(std::atomic<uint32_t>& word) {
 
 }  // namespace
 
-int SpinsFor(int ranks, int threads_per_rank) {
+bool HaveCores(int ranks, int threads_per_rank) {
   const auto host_cores = static_cast<int64_t>(sysconf(_SC_NPROCESSORS_ONLN));
   const auto own_cores = static_cast<int64_t>(std::thread::hardware_concurrency());  // by affinity
-  const bool roomy =
-      int64_t{ranks} * threads_per_rank <= host_cores && threads_per_rank <= own_cores;
-  return roomy ? kSpins : 0;
+  return int64_t{ranks} * threads_per_rank <= host_cores && threads_per_rank <= own_cores;
 }
 
 void EndIfStopped(const WaitPolicy& policy) {
@@ -55,12 +61,29 @@ void WaitWord::Publish(uint32_t value) {
   if (sleepers_.load(std::memory_order_seq_cst) != 0) WakeAll(value_);
 }
 
-void WaitWord::WaitAtLeast(uint32_t value, const WaitPolicy& policy) {
-  for (int spin = 0; spin <= policy.spins; ++spin) {
-    if (Reached(value, std::memory_order_acquire)) return;
-    Pause();
-    if (spin % kSpinsPerYield == kSpinsPerYield - 1) std::this_thread::yield();
+// Whether the value came within the policy's spins.
+bool WaitWord::Spin(uint32_t value, const WaitPolicy& policy) const {
+  if (Reached(value, std::memory_order_acquire)) return true;
+  if (policy.spin_us == 0) return false;
+  Clock::time_point from = Clock::now();
+  const Clock::time_point end = from + std::chrono::microseconds(policy.spin_us);
+  std::chrono::microseconds pause = kFirstYield;
+  for (;;) {
+    for (int spin = 0; spin < kSpinsPerLook; ++spin) {
+      Pause();
+      if (Reached(value, std::memory_order_acquire)) return true;
+    }
+    const Clock::time_point now = Clock::now();
+    if (now >= end) return false;
+    if (now - from < pause) continue;
+    std::this_thread::yield();
+    from = Clock::now();
+    pause = std::min(2 * pause, kYieldEvery);
   }
+}
+
+void WaitWord::WaitAtLeast(uint32_t value, const WaitPolicy& policy) {
+  if (Spin(value, policy)) return;
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   for (;;) {
     const uint32_t seen = value_.load(std::memory_order_seq_cst);

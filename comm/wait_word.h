@@ -16,14 +16,16 @@ inline constexpr int kWaitSliceMs = 100;
 inline constexpr int kStoppedExitCode = 3;
 
 struct WaitPolicy {
-  int rank = 0;  // named in the last words
-  int spins = 0;
+  int rank = 0;     // named in the last words
+  int spin_us = 0;  // before it sleeps
   const std::atomic<bool>* stop = nullptr;
 };
 
-// The spins that suit `ranks` on this host, each with `threads_per_rank` threads: none where they
-// outnumber the cores.
-int SpinsFor(int ranks, int threads_per_rank);
+// Where every rank has its cores. An idle rank spins so long once, then sleeps, for hours maybe.
+inline constexpr int kSpinUs = 2000;
+
+// Whether `ranks` on this host, each with `threads_per_rank` threads, have a core for each.
+bool HaveCores(int ranks, int threads_per_rank);
 
 inline void Pause() {
 #if defined(__x86_64__)
@@ -47,6 +49,8 @@ class alignas(64) WaitWord {
   bool Reached(uint32_t value, std::memory_order order) const {
     return static_cast<int32_t>(value_.load(order) - value) >= 0;
   }
+
+  bool Spin(uint32_t value, const WaitPolicy& policy) const;
 
   std::atomic<uint32_t> value_{0};
   std::atomic<uint32_t> sleepers_{0};

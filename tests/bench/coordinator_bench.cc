@@ -35,8 +35,7 @@ constexpr int64_t kAnswerTokens = 480;
 constexpr double kStartSecondsMax = 60;
 
 void Measure(const std::string& address, pid_t coordinator, int batch, int connections) {
-  std::vector<std::shared_ptr<grpc::Channel>> channels;
-  for (int i = 0; i < connections; ++i) channels.push_back(Connect(address));
+  const auto channels = Connections(address, connections);
   std::vector<std::unique_ptr<Stream>> streams;
   for (int i = 0; i < batch; ++i)
     streams.push_back(std::make_unique<Stream>(channels[i % connections], i, kAnswerTokens));

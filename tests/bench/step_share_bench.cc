@@ -1,19 +1,34 @@
 // What a decode step of a real service takes beside the model: the coordinator and its link, MPI
 // and sampling, as shares of the step's wall time on the critical path. `octet serve` with two CPU
-// ranks of one thread, a made-up checkpoint of llama-1b's shape, int4 weights and an int8 cache;
-// the clients are threads of this program. Whatever runs on the same cores is in all the times.
+// ranks of one thread, a made-up checkpoint of llama-1b's shape, int4 weights and an int8 cache.
 //
-//   octet_step_share_bench [BATCH [TEMPERATURE [STREAM_INTERVAL]]]
+//   octet_step_share_bench [BATCH [TEMPERATURE [STREAM_INTERVAL [CLIENT_REST_MS [CONNECTIONS
+//                          [BIN]]]]]]
+//
+// The clients are in this program, on the ranks' and the coordinator's own cores, and whatever runs
+// there is in all the times. A client of a real service is elsewhere, so they take as little as
+// they can (patient_streams.h): one thread of low priority reads all connections, then rests for
+// CLIENT_REST_MS. 0: a thread a client that reads at once. Each has a connection of its own unless
+// told otherwise. The coordinator runs as it always does, and all it does is counted.
+// BIN is a folder with another build's octet and octet-worker.
 //
 // A step's wall time is that between results. Of it: `between`, when no rank computes (a plan on
 // its way); collectives of the rank that waits least for the others; sampling of the rank that
-// takes longest for it. The rest is the model's own work.
+// takes longest for it. The rest is the model's own work. `by rank`: of each, all of a step's time
+// that is not the model's; what keeps one rank from its step while the other waits for it in a
+// collective is in neither the first nor the second of the three above, but it is here. The second
+// line is the kernel's count.
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <random>
 #include <vector>
 
+#include "tests/bench/patient_streams.h"
+#include "tests/bench/process_load.h"
 #include "tests/bench/token_streams.h"
 #include "tests/coordinator/support/program.h"
 #include "tests/coordinator/support/tiny_model.h"
@@ -23,7 +38,9 @@ namespace octet {
 namespace {
 
 constexpr double kStartSecondsMax = 60;
-constexpr double kMeasuredSeconds = 11;  // the means of the ranks are of the last ten
+// The means of the ranks are of the ten seconds that end with their last heartbeats, which are a
+// quarter of a second old in the middle.
+constexpr double kMeasuredSeconds = 10, kHeartbeatAgeSeconds = 0.25;
 constexpr int64_t kAnswerTokens = 900;
 constexpr int64_t kVocab = 32000, kHidden = 2048, kInner = 8192, kKv = 512, kLayers = 16;
 
@@ -100,30 +117,96 @@ struct Asked {
   int batch = 32;
   float temperature = 1;
   std::string interval = "1";
+  int client_rest_ms = 500;
+  int connections = 32;
+  std::string bin = OCTET_BIN_DIR;
+};
+
+// The calls of all clients, each on its way when this is.
+class Clients {
+ public:
+  Clients(const std::string& address, const Asked& asked) : rest_(asked.client_rest_ms) {
+    const auto channels = Connections(address, asked.connections);
+    if (rest_.count() > 0) {
+      patient_.emplace(channels, asked.batch, kAnswerTokens, asked.temperature);
+      return;
+    }
+    for (int i = 0; i < asked.batch; ++i)
+      prompt_.push_back(std::make_unique<Stream>(channels[static_cast<size_t>(i) % channels.size()],
+                                                 i, kAnswerTokens, asked.temperature));
+  }
+  int started() const {
+    if (patient_.has_value()) return patient_->started();
+    return static_cast<int>(
+        std::count_if(prompt_.begin(), prompt_.end(), [](auto& s) { return s->tokens() > 0; }));
+  }
+  void Rest() {
+    if (patient_.has_value()) patient_->SetRest(rest_);
+  }
+
+ private:
+  const PatientStreams::Rest rest_;
+  std::optional<PatientStreams> patient_;
+  std::vector<std::unique_ptr<Stream>> prompt_;
+};
+
+// What the kernel counts of the coordinator, the two ranks, this program with its clients, and of
+// whatever else runs on this machine.
+struct Cores {
+  std::chrono::steady_clock::time_point time;
+  double idle_ms;
+  std::vector<Load> loads;
+
+  static Cores Of(pid_t coordinator) {
+    Cores cores{std::chrono::steady_clock::now(), IdleMs(), {}};
+    for (const pid_t rank : Descendants(coordinator, "octet-worker"))
+      cores.loads.push_back(Load::Of(rank));
+    OCTET_CHECK_EQ(cores.loads.size(), size_t{2});
+    cores.loads.push_back(Load::Of(coordinator));
+    cores.loads.push_back(Load::Of(getpid()));
+    return cores;
+  }
+
+  void PrintSince(const Cores& before, double steps) const {
+    const char* const names[] = {"a rank", "the other", "coordinator", "clients"};
+    double others_ms = std::chrono::duration<double, std::milli>(time - before.time).count() *
+                           static_cast<double>(sysconf(_SC_NPROCESSORS_ONLN)) -
+                       (idle_ms - before.idle_ms);
+    std::printf("  ms a step on a core, and ready without one (times taken off):");
+    for (size_t i = 0; i < loads.size(); ++i) {
+      const Load load = loads[i] - before.loads[i];
+      others_ms -= load.run_ms;
+      std::printf(" %s %.2f and %.2f (%.1f),", names[i], load.run_ms / steps, load.delay_ms / steps,
+                  static_cast<double>(load.stops) / steps);
+    }
+    std::printf(" all else %.2f; idle %.2f\n", others_ms / steps,
+                (idle_ms - before.idle_ms) / steps);
+  }
 };
 
 void Measure(const std::string& address, pid_t coordinator, const Asked& asked) {
   const auto channel = Connect(address);
   const auto stub = v1::Generation::NewStub(channel);
-  std::vector<std::unique_ptr<Stream>> streams;
-  for (int i = 0; i < asked.batch; ++i)
-    streams.push_back(
-        std::make_unique<Stream>(Connect(address), i, kAnswerTokens, asked.temperature));
-  for (const auto& stream : streams) {
-    while (stream->tokens() == 0) {
-      OCTET_CHECK(fakes::IsAlive(coordinator));
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
+  Clients clients(address, asked);
+  while (clients.started() < asked.batch) {
+    OCTET_CHECK(fakes::IsAlive(coordinator));
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
+  clients.Rest();
+  std::this_thread::sleep_for(std::chrono::duration<double>(2 * kHeartbeatAgeSeconds));
   const auto start = std::chrono::steady_clock::now();
+  const Cores before = Cores::Of(coordinator);
   const int64_t steps_before = Stats(stub.get()).steps();
   const double processor_before = CpuSeconds(coordinator);
   std::this_thread::sleep_for(std::chrono::duration<double>(kMeasuredSeconds));
-  const v1::GetStatsResponse after = Stats(stub.get());
+  const int64_t steps_after = Stats(stub.get()).steps();
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const auto steps = static_cast<double>(after.steps() - steps_before);
+  const auto steps = static_cast<double>(steps_after - steps_before);
+  const Cores cores_after = Cores::Of(coordinator);
   const double coordinator_ms = (CpuSeconds(coordinator) - processor_before) / steps * 1e3;
+  std::this_thread::sleep_for(std::chrono::duration<double>(kHeartbeatAgeSeconds));
+  const v1::GetStatsResponse after = Stats(stub.get());
   OCTET_CHECK_EQ(after.requests_running(), int64_t{asked.batch});  // to the end
   OCTET_CHECK_EQ(after.ranks_size(), 2);
   const v1::StatsOfRank& a = after.ranks(0);
@@ -133,15 +216,20 @@ void Measure(const std::string& address, pid_t coordinator, const Asked& asked) 
   const double collective_ms = std::min(a.collective_ms(), b.collective_ms());
   const double sampling_ms = std::max(a.sampling_ms(), b.sampling_ms());
   const auto percent = [wall_ms](double ms) { return 100 * ms / wall_ms; };
+  const auto beside_model = [&](const v1::StatsOfRank& rank) {
+    return percent(wall_ms - rank.step_ms() + rank.collective_ms() + rank.sampling_ms());
+  };
   std::printf(
-      "%d streams, temperature %.1f, interval %s: step %.2f ms; between %.2f (%.1f %%), "
+      "%d streams over %d, temperature %.1f, interval %s: step %.2f ms; between %.2f (%.1f %%), "
       "collectives %.2f (%.1f %%; the other rank %.2f), sampling %.2f (%.1f %%): "
-      "%.1f %% in all; coordinator %.2f ms of processor (%.1f %% of two cores)\n",
-      asked.batch, asked.temperature, asked.interval.c_str(), wall_ms, between_ms,
-      percent(between_ms), collective_ms, percent(collective_ms),
+      "%.1f %% in all, by rank %.1f and %.1f %%; coordinator %.2f ms of processor (%.1f %% of two "
+      "cores)\n",
+      asked.batch, asked.connections, asked.temperature, asked.interval.c_str(), wall_ms,
+      between_ms, percent(between_ms), collective_ms, percent(collective_ms),
       std::max(a.collective_ms(), b.collective_ms()), sampling_ms, percent(sampling_ms),
-      percent(between_ms + collective_ms + sampling_ms), coordinator_ms,
-      percent(coordinator_ms) / 2);
+      percent(between_ms + collective_ms + sampling_ms), beside_model(a), beside_model(b),
+      coordinator_ms, percent(coordinator_ms) / 2);
+  cores_after.PrintSince(before, steps);
 }
 
 int Run(const Asked& asked) {
@@ -150,7 +238,7 @@ int Run(const Asked& asked) {
   folder.Write("tokenizer.json", fakes::TinyTokenizerJson());
   WriteWeights(folder.path() + "/model.safetensors");
   fakes::Program service(
-      {OCTET_BIN_DIR "/octet", "serve", folder.path(), "--tp", "2", "--threads", "1", "--weights",
+      {asked.bin + "/octet", "serve", folder.path(), "--tp", "2", "--threads", "1", "--weights",
        "int4", "--kv", "int8", "--grpc", "127.0.0.1:0", "--max-num-seqs",
        std::to_string(asked.batch), "--max-model-len", "1024", "--stream-interval", asked.interval},
       {});
@@ -172,5 +260,8 @@ int main(int argc, char** argv) {
   if (argc > 1) asked.batch = std::atoi(argv[1]);
   if (argc > 2) asked.temperature = static_cast<float>(std::atof(argv[2]));
   if (argc > 3) asked.interval = argv[3];
+  if (argc > 4) asked.client_rest_ms = std::atoi(argv[4]);
+  asked.connections = argc > 5 ? std::atoi(argv[5]) : asked.batch;
+  if (argc > 6) asked.bin = argv[6];
   return octet::Run(asked);
 }

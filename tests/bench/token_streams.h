@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/check.h"
 #include "octet/v1/generation.grpc.pb.h"
@@ -49,13 +50,47 @@ struct Cost {
   }
 };
 
+inline v1::GenerateRequest TokensRequest(int index, int64_t answer_tokens, float temperature) {
+  v1::GenerateRequest request;
+  for (int i = 0; i < kPromptTokens; ++i) {
+    request.mutable_token_ids()->add_ids((index * 31 + i * (index + 1)) % 256);
+  }
+  request.mutable_sampling_params()->set_temperature(temperature);
+  request.mutable_sampling_params()->set_max_tokens(answer_tokens);
+  request.mutable_sampling_params()->set_ignore_eos(true);
+  return request;
+}
+
+// Ends the program where a call has: what was measured is not what was asked for.
+inline void CheckEnd(int index, int64_t tokens, const grpc::Status& status) {
+  if (status.ok() && tokens > 0) return;
+  if (status.error_code() == grpc::StatusCode::CANCELLED) return;
+  std::fprintf(stderr, "stream %d ended with %lld tokens: %d %s\n", index,
+               static_cast<long long>(tokens), static_cast<int>(status.error_code()),
+               status.error_message().c_str());
+  std::_Exit(1);
+}
+
+inline std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+inline std::vector<std::shared_ptr<grpc::Channel>> Connections(const std::string& address,
+                                                               int count) {
+  std::vector<std::shared_ptr<grpc::Channel>> channels;
+  for (int i = 0; i < count; ++i) channels.push_back(Connect(address));
+  return channels;
+}
+
 // One Generate call, read by a thread of its own. A greedy one unless told otherwise.
 class Stream {
  public:
   Stream(std::shared_ptr<grpc::Channel> channel, int index, int64_t answer_tokens,
          float temperature = 0)
       : thread_([this, stub = v1::Generation::NewStub(channel),
-                 request = Request(index, answer_tokens, temperature),
+                 request = TokensRequest(index, answer_tokens, temperature),
                  index] { Read(stub.get(), request, index); }) {}
   ~Stream() {
     context_.TryCancel();
@@ -65,17 +100,6 @@ class Stream {
   int64_t messages() const { return messages_; }
 
  private:
-  static v1::GenerateRequest Request(int index, int64_t answer_tokens, float temperature) {
-    v1::GenerateRequest request;
-    for (int i = 0; i < kPromptTokens; ++i) {
-      request.mutable_token_ids()->add_ids((index * 31 + i * (index + 1)) % 256);
-    }
-    request.mutable_sampling_params()->set_temperature(temperature);
-    request.mutable_sampling_params()->set_max_tokens(answer_tokens);
-    request.mutable_sampling_params()->set_ignore_eos(true);
-    return request;
-  }
-
   void Read(v1::Generation::Stub* stub, const v1::GenerateRequest& request, int index) {
     context_.set_wait_for_ready(true);  // of many connections at once one may fail at first
     const auto reader = stub->Generate(&context_, request);
@@ -84,14 +108,7 @@ class Stream {
       ++messages_;
       tokens_ += response.chunk().token_ids_size();
     }
-    const grpc::Status status = reader->Finish();
-    if (status.ok() && tokens_ > 0) return;
-    // What was measured is not what was asked for.
-    if (status.error_code() == grpc::StatusCode::CANCELLED) return;
-    std::fprintf(stderr, "stream %d ended with %lld tokens: %d %s\n", index,
-                 static_cast<long long>(tokens_), static_cast<int>(status.error_code()),
-                 status.error_message().c_str());
-    std::_Exit(1);
+    CheckEnd(index, tokens_, reader->Finish());
   }
 
   grpc::ClientContext context_;
@@ -99,11 +116,5 @@ class Stream {
   std::atomic<int64_t> messages_{0};
   std::thread thread_;
 };
-
-inline std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-}
 
 }  // namespace octet

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <ctime>
 #include <thread>
 
 #include "comm/shared_group.h"
@@ -137,6 +138,32 @@ TEST(WaitWord, SleepersWake) {
     back.WaitAtLeast(value, policy);
   }
   other.join();
+}
+
+double ThreadSeconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+TEST(WaitWord, ASpinSeesTheValueAndEndsInSleep) {
+  for (const int spin_us : {kSpinUs, 10'000'000}) {
+    WaitWord word;
+    std::atomic<bool> waits{false};
+    double waiter_seconds = 0;
+    std::thread waiter([&] {
+      const double begin = ThreadSeconds();
+      waits = true;
+      word.WaitAtLeast(1, {.spin_us = spin_us});
+      waiter_seconds = ThreadSeconds() - begin;
+    });
+    while (!waits) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    word.Publish(1);
+    waiter.join();
+    if (spin_us > kSpinUs) continue;
+    EXPECT_LT(waiter_seconds, 0.05);  // of a processor, not of a clock
+  }
 }
 
 TEST(WaitWord, CountsModuloTwoToTheThirtyTwo) {
