@@ -6,9 +6,10 @@
 // the bandwidth is measured on. Times are medians of passes over all layers, int8 and bf16 in
 // turns.
 //
-//   octet_attention_cpu_bench [--threads N] [--case SUBSTRING] [--passes N] [--hot]
+//   octet_attention_cpu_bench [--threads N] [--case SUBSTRING] [--passes N] [--hot | --in-order]
 //
 // --hot: all blocks are four that stay in the caches: what the instructions alone take.
+// --in-order: blocks follow each other, as a service that has just begun hands them out.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -66,21 +67,25 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+enum class Blocks : uint8_t { kScattered, kInOrder, kHot };
+
 class Bench {
  public:
-  Bench(const Case& what, KvFormat format, bool hot, Stream& stream)
+  Bench(const Case& what, KvFormat format, Blocks blocks, Stream& stream)
       : what_(what), stream_(stream) {
     layout_ = {format, what.kv_heads, what.head_dim};
     blocks_ = what.sequences * (what.context / kKvBlockTokens);
     // Few layers are enough where the time does not go to memory.
-    const int64_t bytes = what.rows > 1 || hot ? 1 : kRotatedBytes;
+    const int64_t bytes = what.rows > 1 || blocks == Blocks::kHot ? 1 : kRotatedBytes;
     layers_ = std::max<int64_t>(1, bytes / (blocks_ * layout_.block_bytes()));
     cache_ = Buffer(layers_ * blocks_ * layout_.block_bytes());
     FillCache();
     tables_.resize(static_cast<size_t>(blocks_));
     std::iota(tables_.begin(), tables_.end(), 0);
-    std::shuffle(tables_.begin(), tables_.end(), std::mt19937(1));
-    if (hot) {
+    if (blocks != Blocks::kInOrder) {
+      std::shuffle(tables_.begin(), tables_.end(), std::mt19937(1));
+    }
+    if (blocks == Blocks::kHot) {
       for (int32_t& block : tables_) block %= kPrototypes;
     }
     for (int64_t s = 0; s < what.sequences; ++s) {
@@ -179,11 +184,11 @@ class Bench {
   std::vector<double> seconds_, read_seconds_;
 };
 
-void Print(const Case& what, int passes, bool hot, Stream& stream) {
+void Print(const Case& what, int passes, Blocks blocks, Stream& stream) {
   double bandwidth = MeasureReadBandwidth(stream);
   double peak = MeasureInt8Peak(stream);
-  Bench int8(what, KvFormat::kInt8, hot, stream);
-  Bench bf16(what, KvFormat::kBF16, hot, stream);
+  Bench int8(what, KvFormat::kInt8, blocks, stream);
+  Bench bf16(what, KvFormat::kBF16, blocks, stream);
   for (int i = 0; i < passes; ++i) {
     int8.Pass();
     int8.ReadPass();
@@ -205,9 +210,12 @@ void Print(const Case& what, int passes, bool hot, Stream& stream) {
 
 int Main(int argc, char** argv) {
   int threads = 2, passes = 7;
-  bool hot = false;
+  Blocks blocks = Blocks::kScattered;
   std::string_view wanted;
-  if (argc > 1 && std::string_view(argv[argc - 1]) == "--hot") hot = argc-- > 0;
+  const std::string_view last = argv[argc - 1];
+  if (last == "--hot") blocks = Blocks::kHot;
+  if (last == "--in-order") blocks = Blocks::kInOrder;
+  if (blocks != Blocks::kScattered) --argc;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string_view name = argv[i];
     if (name == "--threads") threads = std::atoi(argv[i + 1]);
@@ -219,7 +227,7 @@ int Main(int argc, char** argv) {
   std::printf("%s, %d threads\n", std::string(IsaName(ActiveIsa())).c_str(), pool.threads());
   for (const Case& what : kCases) {
     if (std::string_view(what.name).find(wanted) != std::string_view::npos) {
-      Print(what, std::max(passes, 1), hot, stream);
+      Print(what, std::max(passes, 1), blocks, stream);
     }
   }
   return 0;
