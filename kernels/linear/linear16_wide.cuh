@@ -43,8 +43,8 @@ struct WideGroup {
   uint32_t fragments[kCuda16BlockSteps][1][4];
   uint32_t scale = 0;  // of two outputs, f16
   uint32_t offset = 0;
-  WidePlace<Tile::kHalves> tokens;
-  WidePlace<Tile::kBlocks> weights;
+  RingPlace tokens;
+  RingPlace weights;
 
   // Asked for again where they are needed: registers are short.
   OCTET_DEVICE static int thread() { return static_cast<int>(threadIdx.x); }
@@ -78,7 +78,7 @@ struct WideGroup {
       ReadScales(weights.slot);
       if constexpr (!Tile::kTogether) GiveBack(&shared.weights_empty[weights.slot]);
     }
-    weights.Advance();
+    weights.Advance(Tile::kBlocks);
     ExpandHalf<1>(packed);
   }
   OCTET_DEVICE void ReadScales(int32_t slot) {
@@ -136,7 +136,7 @@ struct WideGroup {
     if constexpr (!Tile::kTogether) {
       first = tokens.slot;
       hw::mbar_wait(&shared.tokens_full[first], tokens.parity);
-      tokens.Advance();
+      tokens.Advance(Tile::kHalves);
       second = tokens.slot;
     }
     BeginTurn();
@@ -149,7 +149,7 @@ struct WideGroup {
       hw::mbar_wait(&shared.tokens_full[second], tokens.parity);
     }
     PrepareRest();
-    if constexpr (!Tile::kTogether) tokens.Advance();
+    if constexpr (!Tile::kTogether) tokens.Advance(Tile::kHalves);
     Issue<1>(second);
     EndTurn();
     meanwhile();

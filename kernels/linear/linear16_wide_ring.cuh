@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "base/device/ring_place.cuh"
 #include "kernels/linear/linear16.cuh"
 
 namespace octet::kernels::cuda {
@@ -95,19 +96,6 @@ struct WideShared {
   }
 };
 
-// A place in a ring of kCount stages, and the parity of its phase.
-template <int kCount>
-struct WidePlace {
-  int32_t slot = 0;
-  uint32_t parity = 0;
-  OCTET_DEVICE void Advance() {
-    if (++slot == kCount) {
-      slot = 0;
-      parity ^= 1;
-    }
-  }
-};
-
 // The blocks of inputs of a part.
 OCTET_DEVICE int2 BlocksOf(const Linear16Kernel& k, int32_t part) {
   return make_int2(k.inputs.leaf_block[k.parts.leaf_begin[part]],
@@ -117,7 +105,7 @@ OCTET_DEVICE int2 BlocksOf(const Linear16Kernel& k, int32_t part) {
 // One thread.
 template <typename Tile>
 OCTET_DEVICE void CopyWideWeights(const Linear16Kernel& k, const WideShared<Tile>& shared) {
-  WidePlace<Tile::kBlocks> at;
+  RingPlace at;
   for (int32_t i = blockIdx.x; i < k.items; i += gridDim.x) {
     const Linear16Item item = ItemOf(k, i);
     const int2 blocks = BlocksOf(k, item.part);
@@ -135,7 +123,7 @@ OCTET_DEVICE void CopyWideWeights(const Linear16Kernel& k, const WideShared<Tile
             k.weights + panel * k.panel_bytes + static_cast<int64_t>(block) * Tile::kPanelBytes,
             Tile::kPanelBytes, full);
       }
-      at.Advance();
+      at.Advance(Tile::kBlocks);
     }
   }
 }
@@ -147,7 +135,7 @@ OCTET_DEVICE void CopyWideTokens(const Linear16Kernel& k, const hw::TensorMap& m
   constexpr int kStages = Tile::kTogether ? Tile::kBlocks : Tile::kHalves;
   constexpr int kHalves = Tile::kTogether ? 2 : 1;  // of a stage
   constexpr int kSumBytes = Tile::kAsymmetric ? Tile::kTokens * 4 : 0;
-  WidePlace<kStages> at;
+  RingPlace at;
   int32_t sums_slot = 0;
   for (int32_t i = blockIdx.x; i < k.items; i += gridDim.x) {
     const Linear16Item item = ItemOf(k, i);
@@ -170,7 +158,7 @@ OCTET_DEVICE void CopyWideTokens(const Linear16Kernel& k, const hw::TensorMap& m
                       k.x_sums + half / 2 * k.x_sums_stride + token, kSumBytes, full);
         if (++sums_slot == Tile::kSums) sums_slot = 0;
       }
-      at.Advance();
+      at.Advance(kStages);
     }
   }
 }
