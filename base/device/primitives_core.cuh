@@ -201,6 +201,15 @@ OCTET_DEVICE int32_t computed_here(int32_t x) {
   return x;
 }
 
+// A pointer into shared memory, of which the compiler knows no more than that: it keeps the address
+// in a register, and does not work it out wherever it is needed.
+template <typename T>
+OCTET_DEVICE T* shared_here(T* shared) {
+  uint32_t address = smem_addr(shared);
+  asm volatile("" : "+r"(address));
+  return static_cast<T*>(__cvta_shared_to_generic(address));
+}
+
 // Bit logic. kTable is f(0xF0, 0xCC, 0xAA) of the wanted f(a, b, c).
 template <int kTable>
 OCTET_DEVICE uint32_t lop3(uint32_t a, uint32_t b, uint32_t c) {

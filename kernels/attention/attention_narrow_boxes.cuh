@@ -6,24 +6,12 @@
 
 #include <limits>
 
+#include "base/device/ring_place.cuh"
 #include "kernels/attention/attention_kernel.cuh"
 
 namespace octet::kernels {
 
 inline constexpr int kBoxRowBytes = 128;
-
-// A place in a ring and the parity of its phase.
-struct BoxPlace {
-  int slot = 0;
-  uint32_t parity = 0;
-
-  OCTET_DEVICE_BODY void Advance() {
-    if (++slot == kBoxStages) {
-      slot = 0;
-      parity ^= 1;
-    }
-  }
-};
 
 // Of the places of all rings, [teams, stages] each, in shared memory.
 struct BoxBarriers {
@@ -54,7 +42,7 @@ class BoxRing {
 #if OCTET_PLANTED_BUG != 6  // a half is used before it is there
     hw::mbar_wait(&barriers_.full[Index(slot)], next_.parity);
 #endif
-    next_.Advance();
+    next_.Advance(kBoxStages);
     return slot;
   }
 
@@ -80,7 +68,7 @@ class BoxRing {
   OCTET_DEVICE_BODY static int Index(int slot) { return TeamOfThread<Shape>() * kBoxStages + slot; }
 
   const BoxBarriers& barriers_;
-  BoxPlace next_;
+  RingPlace next_;
 };
 
 // Asks for the halves of all items: lane t for those of team t, in the order in which the team uses
@@ -92,7 +80,7 @@ OCTET_DEVICE_BODY void FeedTeams(const AttentionKernelArgs& args, const hw::Tens
   constexpr int kHeadRows = Shape::kHeadBytes / kBoxRowBytes;
   const auto team = static_cast<int>(threadIdx.x) % 32;
   const auto block_rows = static_cast<int32_t>(args.block_bytes / kBoxRowBytes);
-  BoxPlace next;
+  RingPlace next;
   bool past = false;  // the kernels ahead are done
   const int item_end = args.begin[blockIdx.x + 1];
   for (int i = args.begin[blockIdx.x]; i < item_end; ++i) {
@@ -126,7 +114,7 @@ OCTET_DEVICE_BODY void FeedTeams(const AttentionKernelArgs& args, const hw::Tens
                           block_id * block_rows + kv_head * kHeadRows + value * kBlockTokens, full);
           hw::bulk_load(shared.pairs(team, next.slot), pairs + value * Shape::kPairBytes,
                         Shape::kPairBytes, full);
-          next.Advance();
+          next.Advance(kBoxStages);
         }
       }
     }

@@ -119,13 +119,19 @@ constexpr uint32_t k2To123 = 0x7D00u;
 constexpr uint32_t Twice(uint32_t half) { return half << 16 | half; }
 
 OCTET_DEVICE uint32_t ExpandBits(uint32_t codes, uint32_t unit, float less) {
-  return hw::fma_bf16x2(codes, Twice(unit), Twice(__float_as_uint(less) >> 16));
+  return hw::fma_bf16x2(codes, unit, Twice(__float_as_uint(less) >> 16));
 }
+
+// What codes in the low byte and in its upper four bits are multiplied with.
+struct CodeUnits {
+  uint32_t low = Twice(k2To127);
+  uint32_t high = Twice(k2To123);
+};
 
 // The bf16 fragment of step s: a[term][h + 2k] as cuda16_layout.h names them.
 template <WeightFormat kFormat>
 OCTET_DEVICE void Expand(const PackedFragments<kFormat>& packed, int s,
-                         uint32_t (&a)[TermsOf(kFormat)][4]) {
+                         uint32_t (&a)[TermsOf(kFormat)][4], const CodeUnits& units = {}) {
 #pragma unroll
   for (int k = 0; k < 2; ++k) {
 #pragma unroll
@@ -139,11 +145,11 @@ OCTET_DEVICE void Expand(const PackedFragments<kFormat>& packed, int s,
         const int high = k;
         const uint32_t word = packed.word(s) >> (8 * h);
 #endif
-        a[0][i] = high == 0 ? ExpandBits(word & 0x000F000Fu, k2To127, -8 * kCodeUnit)
-                            : ExpandBits(word & 0x00F000F0u, k2To123, -8 * kCodeUnit);
+        a[0][i] = high == 0 ? ExpandBits(word & 0x000F000Fu, units.low, -8 * kCodeUnit)
+                            : ExpandBits(word & 0x00F000F0u, units.high, -8 * kCodeUnit);
       } else if constexpr (kFormat == WeightFormat::kInt8) {
         const uint32_t word = packed.word(2 * s + k) >> (8 * h);
-        a[0][i] = ExpandBits(word & 0x00FF00FFu, k2To127, -128 * kCodeUnit);
+        a[0][i] = ExpandBits(word & 0x00FF00FFu, units.low, -128 * kCodeUnit);
       } else if constexpr (kFormat == WeightFormat::kBF16) {
         a[0][i] = packed.word(4 * s + i);
       } else if constexpr (kFormat == WeightFormat::kF16) {
@@ -186,12 +192,15 @@ OCTET_DEVICE LaneScales ReadScales(const Linear16Kernel& k, const std::byte* sca
       read(at), k.asymmetric ? read(at + slots * kCuda16PanelOutputs) : make_float2(0, 0));
 }
 
-// Scales the sum of a segment into the leaf's. `x_sums` is of the segment and of the first token.
-template <int kValues>
+// Scales the sum of a segment into the leaf's; kFirst: of which it is the first, so that the leaf's
+// needs no zeros. `x_sums` is of the segment and of the first token.
+template <bool kFirst = false, int kValues>
 OCTET_DEVICE void Fold(const LaneScales& lane, const float* x_sums, bool asymmetric, int t,
                        const float (&segment)[kValues], float (&leaf)[kValues]) {
 #pragma unroll
-  for (int i = 0; i < kValues; ++i) leaf[i] = fmaf(lane.scale[i / 2 % 2], segment[i], leaf[i]);
+  for (int i = 0; i < kValues; ++i) {
+    leaf[i] = fmaf(lane.scale[i / 2 % 2], segment[i], kFirst ? 0.0f : leaf[i]);
+  }
   if (!asymmetric) return;
 #pragma unroll
   for (int i = 0; i < kValues; i += 4) {

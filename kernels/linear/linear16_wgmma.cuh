@@ -13,6 +13,7 @@
 // scaling.
 #pragma once
 
+#include "base/device/ring_place.cuh"
 #include "kernels/linear/linear16.cuh"
 #include "kernels/linear/linear16_launch.h"
 
@@ -42,19 +43,6 @@ struct WgmmaRing {
   uint64_t* empty;  // [stages] every warp is done with it
 };
 
-// A place in the ring, counted over all stages that the block ever handles.
-template <int kStages>
-struct RingPlace {
-  int32_t slot = 0;
-  uint32_t round = 0;
-  OCTET_DEVICE void Advance() {
-    if (++slot == kStages) {
-      slot = 0;
-      ++round;
-    }
-  }
-};
-
 // Copies of tokens are handed over this many stages after they were issued. A warpgroup waits for a
 // stage before it gives back the one before: with fewer than kCopiesBehind + 2 stages the ring
 // would lock up.
@@ -67,8 +55,8 @@ struct WgmmaProducer {
   const WgmmaRing& ring;
   int thread;
   hw::CachePolicy read_once;
-  RingPlace<Tile::kStages> place;
-  RingPlace<Tile::kStages> handed;
+  RingPlace place;
+  RingPlace handed;
   int32_t behind = 0;  // stages issued and not handed over
 
   OCTET_DEVICE void Item(const Linear16Item& item) {
@@ -78,7 +66,7 @@ struct WgmmaProducer {
     int32_t segment = k.inputs.leaf_segment[leaf];
     const int64_t token = static_cast<int64_t>(item.row_tile) * Tile::kTokens;
     while (cursor.stage < end) {
-      if (place.round > 0) hw::mbar_wait(&ring.empty[place.slot], (place.round - 1) & 1);
+      hw::mbar_wait(&ring.empty[place.slot], place.parity ^ 1);
       std::byte* to = ring.stages + place.slot * layout.bytes;
       if (thread == 0) CopyWeights(item.output_tile * Tile::kPanels, cursor.stage, to);
       CopyTokens<Tile::kTokens>(k, cursor, token, thread, Tile::kProducers, to);
@@ -94,7 +82,7 @@ struct WgmmaProducer {
         HandOver();
       }
       cursor.Advance(k);
-      place.Advance();
+      place.Advance(Tile::kStages);
     }
   }
   OCTET_DEVICE void Finish() {
@@ -123,7 +111,7 @@ struct WgmmaProducer {
   OCTET_DEVICE void HandOver() {
     hw::fence_proxy_async();
     hw::mbar_arrive(&ring.full[handed.slot]);
-    handed.Advance();
+    handed.Advance(Tile::kStages);
     --behind;
   }
 };
@@ -139,7 +127,7 @@ struct WgmmaGroup {
   const WgmmaRing& ring;
   int thread;  // of the group
   int group;
-  RingPlace<Tile::kStages> place;   // the stage that is prepared next
+  RingPlace place;                  // the stage that is prepared next
   const std::byte* stages[2] = {};  // both halves of the block, while they are in the ring
   int32_t slots[2] = {};
   uint32_t fragments[2][kCuda16StageSteps][Tile::kTerms][4];
@@ -150,10 +138,10 @@ struct WgmmaGroup {
     constexpr int kHalf = kUnit / Tile::kM;
     constexpr int kPanel = kUnit % Tile::kM;
     if constexpr (kPanel == 0) {
-      hw::mbar_wait(&ring.full[place.slot], place.round & 1);
+      hw::mbar_wait(&ring.full[place.slot], place.parity);
       stages[kHalf] = ring.stages + place.slot * layout.bytes;
       slots[kHalf] = place.slot;
-      place.Advance();
+      place.Advance(Tile::kStages);
     }
     PackedFragments<Tile::kFormat> packed;
     packed.Load(Weights(kHalf, kPanel) + thread / 32 * (k.code_bytes / 4), thread % 32);

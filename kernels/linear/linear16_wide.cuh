@@ -17,7 +17,7 @@
 //     item. Parts are added by the last warp to arrive.
 //
 // Moves, per tile and part: its weights once, its tokens once. Lane-instructions per int4 weight
-// and 128 tokens: 1.4 to expand it, 1 to scale (2 if asymmetric), 0.4 for waits, loads and loops.
+// and 128 tokens: 1.1 to expand it, 1 to scale (2 if asymmetric), 1.3 for waits, loads and loops.
 #pragma once
 
 #include "kernels/linear/linear16_launch.h"
@@ -37,38 +37,72 @@ struct WideGroup {
   const WideShared<Tile>& shared;
   int group;
   uint64_t tokens_desc;
-  float leaf[kValues];     // the left leaf of a pair, then what is summed so far
-  float right[kValues];    // the right leaf of a pair
-  float segment[kValues];  // of the unit under way
+  float leaf[kValues] = {};   // the left leaf of a pair, then what is summed so far
+  float right[kValues] = {};  // the right leaf of a pair
+  float segment[kValues];     // of the unit under way
   uint32_t fragments[kCuda16BlockSteps][1][4];
   uint32_t scale = 0;  // of two outputs, f16
   uint32_t offset = 0;
-  WidePlace<Tile::kHalves> tokens;
-  WidePlace<Tile::kBlocks> weights;
+  // In the first stage; those of a stage that begins at its `slot` are as far from there.
+  const std::byte* codes;   // of this lane
+  const std::byte* scales;  // of its two outputs
+  const std::byte* x_sums;  // of its first tokens
+  std::byte* barriers;
+  CodeUnits units;
+  int32_t always = Tile::kAsymmetric ? k.items : 1;  // 1 costs less, but some tiles spill
+  RingPlace tokens;
+  RingPlace weights;  // that are prepared next
 
+  OCTET_DEVICE WideGroup(const Linear16Kernel& kernel, const WideShared<Tile>& taken)
+      : k(kernel),
+        shared(taken),
+        group(__shfl_sync(hw::kAllLanes, thread() / 128, 0)),
+        tokens_desc(hw::smem_desc(taken.tokens, 0, 1024, hw::Swizzle::k128)) {
+    const std::byte* panel = taken.stages + Tile::kWeightsAt + group * Tile::kPanelBytes;
+    codes = hw::shared_here(panel + warp() * (Tile::kCodes / 4) + lane() * 16);
+    scales = panel + 2 * Tile::kCodes + (warp() * kCuda16SlabOutputs + lane() / 4 * 2) * 2;
+    x_sums = taken.stages + Tile::kSumsAt + lane() % 4 * 8;
+    barriers = taken.stages + Tile::kBarriersAt;
+    if constexpr (Tile::kKeeps) {
+      // By way of another lane, or the compiler makes them anew for every half of a block.
+      units.low = __shfl_sync(hw::kAllLanes, units.low + lane(), 0);
+      units.high = __shfl_sync(hw::kAllLanes, units.high + lane(), 0);
+      scales = hw::shared_here(scales);
+      x_sums = hw::shared_here(x_sums);
+    }
+    barriers = hw::shared_here(barriers);
+  }
+
+  // What the compiler must take for a branch: it keeps it from expanding between the products that
+  // are issued together, and from moving the expanding behind the wait.
+  OCTET_DEVICE bool Always() {
+    always = hw::computed_here(always);
+    return always > 0;
+  }
   // Asked for again where they are needed: registers are short.
   OCTET_DEVICE static int thread() { return static_cast<int>(threadIdx.x); }
   OCTET_DEVICE static int warp() { return thread() / 32 % 4; }  // of the group
   OCTET_DEVICE static int lane() { return thread() % 32; }
-  OCTET_DEVICE const std::byte* Panel(int32_t slot) const {
-    return shared.weights + (slot * Tile::kPanels + group) * Tile::kPanelBytes;
+  OCTET_DEVICE uint64_t* Full(int32_t slot) const {
+    return reinterpret_cast<uint64_t*>(barriers + slot);
   }
+  OCTET_DEVICE uint64_t* Empty(int32_t slot) const { return Full(slot) + 1; }
   template <int kHalf>
   OCTET_DEVICE PackedFragments<Tile::kFormat> Packed() const {
     PackedFragments<Tile::kFormat> packed;
-    packed.Load(Panel(weights.slot) + kHalf * Tile::kCodes + warp() * (Tile::kCodes / 4), lane());
+    packed.Load(codes + weights.slot + kHalf * Tile::kCodes, 0);
     return packed;
   }
   template <int kHalf>
   OCTET_DEVICE void ExpandHalf(const PackedFragments<Tile::kFormat>& packed) {
 #pragma unroll
     for (int s = 0; s < kCuda16StageSteps; ++s) {
-      Expand<Tile::kFormat>(packed, s, fragments[kHalf * kCuda16StageSteps + s]);
+      Expand<Tile::kFormat>(packed, s, fragments[kHalf * kCuda16StageSteps + s], units);
     }
   }
   // The fragments of the next block's first half.
   OCTET_DEVICE void Prepare() {
-    hw::mbar_wait(&shared.weights_full[weights.slot], weights.parity);
+    hw::mbar_wait(Full(weights.slot), weights.parity);
     ExpandHalf<0>(Packed<0>());
   }
   // Those of its second half.
@@ -76,17 +110,14 @@ struct WideGroup {
     const auto packed = Packed<1>();
     if constexpr (!Tile::kAsymmetric) {
       ReadScales(weights.slot);
-      if constexpr (!Tile::kTogether) GiveBack(&shared.weights_empty[weights.slot]);
+      if constexpr (!Tile::kTogether) GiveBack(Empty(weights.slot));
     }
-    weights.Advance();
     ExpandHalf<1>(packed);
   }
   OCTET_DEVICE void ReadScales(int32_t slot) {
-    const std::byte* scales =
-        Panel(slot) + 2 * Tile::kCodes + (warp() * kCuda16SlabOutputs + lane() / 4 * 2) * 2;
-    scale = *reinterpret_cast<const uint32_t*>(scales);
+    scale = *reinterpret_cast<const uint32_t*>(scales + slot);
     if constexpr (Tile::kAsymmetric) {
-      offset = *reinterpret_cast<const uint32_t*>(scales + Tile::kScales);
+      offset = *reinterpret_cast<const uint32_t*>(scales + slot + Tile::kScales);
     }
   }
   OCTET_DEVICE void GiveBack(uint64_t* empty) const {
@@ -94,8 +125,7 @@ struct WideGroup {
     if (lane() == 0) hw::mbar_arrive(empty);
   }
   template <int kHalf>
-  OCTET_DEVICE void Issue(int32_t slot) {
-    const uint64_t x = hw::smem_desc_at(tokens_desc, slot * Tile::kHalfBytes);
+  OCTET_DEVICE void Issue(uint64_t x) {
     hw::wgmma_fence();
 #pragma unroll
     for (int s = 0; s < kCuda16StageSteps; ++s) {
@@ -111,6 +141,9 @@ struct WideGroup {
       hw::wgmma_hold(fragments[kHalf * kCuda16StageSteps + s][0]);
     }
   }
+  OCTET_DEVICE void AdvanceTokens() {
+    tokens.Advance(Tile::kTokenRingBytes, Tile::kTokenStageBytes);
+  }
   OCTET_DEVICE void BeginTurn() const {
     if constexpr (Tile::kTurns) hw::bar_sync(1 + group, kTurnThreads);
   }
@@ -120,37 +153,34 @@ struct WideGroup {
     }
   }
   // Scales the unit that is done into `to`.
+  template <bool kFirst>
   OCTET_DEVICE void FoldInto(float (&to)[kValues], int32_t block_slot) {
     const auto own =
         LaneScales::Of<Tile::kFormat>(hw::floats_of_f16x2(scale), hw::floats_of_f16x2(offset));
-    Fold(own, shared.x_sums + block_slot * Tile::kTokens, Tile::kAsymmetric, lane() % 4, segment,
-         to);
+    Fold<kFirst>(own, reinterpret_cast<const float*>(x_sums + block_slot), Tile::kAsymmetric, 0,
+                 segment, to);
   }
-  // Multiplies the prepared block and adds it to `to`; meanwhile does what `meanwhile` does, and
-  // prepares the next block if there is `more`.
-  template <typename Meanwhile>
+  // Multiplies the prepared block and adds it to `to`, a leaf's first to nothing; meanwhile does
+  // what `meanwhile` does, and prepares the next block if there is `more`.
+  template <bool kFirst, typename Meanwhile>
   OCTET_DEVICE void Unit(float (&to)[kValues], bool more, const Meanwhile& meanwhile) {
     const int32_t block_slot = weights.slot;
-    int32_t first = 2 * block_slot;
-    int32_t second = first + 1;
+    const int32_t first = Tile::kTogether ? block_slot : tokens.slot;
     if constexpr (!Tile::kTogether) {
-      first = tokens.slot;
-      hw::mbar_wait(&shared.tokens_full[first], tokens.parity);
-      tokens.Advance();
-      second = tokens.slot;
+      hw::mbar_wait(shared.tokens_full(first), tokens.parity);
+      AdvanceTokens();
     }
+    const int32_t second = tokens.slot;
     BeginTurn();
-    Issue<0>(first);
-    // Here, though it be there already: a branch keeps the compiler from expanding between the
-    // products.
-    if constexpr (Tile::kTogether) {
-      hw::mbar_wait(&shared.weights_full[block_slot], weights.parity);
-    } else {
-      hw::mbar_wait(&shared.tokens_full[second], tokens.parity);
-    }
-    PrepareRest();
-    if constexpr (!Tile::kTogether) tokens.Advance();
-    Issue<1>(second);
+    const uint64_t x = hw::smem_desc_at(tokens_desc, first);
+    Issue<0>(x);
+    if constexpr (!Tile::kTogether) hw::mbar_wait(shared.tokens_full(second), tokens.parity);
+    constexpr bool kBranched = Tile::kAsymmetric && !Tile::kTogether;  // by the wait
+    if (kBranched || Always()) PrepareRest();
+    weights.Advance(Tile::kRingBytes, Tile::kStageBytes);
+    Issue<1>(Tile::kTogether ? hw::smem_desc_at(x, Tile::kHalfBytes)
+                             : hw::smem_desc_at(tokens_desc, second));
+    if constexpr (!Tile::kTogether) AdvanceTokens();
     EndTurn();
     meanwhile();
     hw::wgmma_wait<1>();
@@ -166,20 +196,20 @@ struct WideGroup {
     HoldHalf<1>();
     // Sums of x are given back with the tokens.
     if constexpr (Tile::kAsymmetric) {
-      FoldInto(to, block_slot);
-      if constexpr (!Tile::kTogether) GiveBack(&shared.weights_empty[block_slot]);
+      FoldInto<kFirst>(to, block_slot);
+      if constexpr (!Tile::kTogether) GiveBack(Empty(block_slot));
     }
 #if OCTET_PLANTED_BUG != 17
     GiveTokensBack(first, second, block_slot);
 #endif
-    if constexpr (!Tile::kAsymmetric) FoldInto(to, block_slot);
+    if constexpr (!Tile::kAsymmetric) FoldInto<kFirst>(to, block_slot);
   }
   OCTET_DEVICE void GiveTokensBack(int32_t first, int32_t second, int32_t block_slot) const {
     if constexpr (Tile::kTogether) {
-      GiveBack(&shared.weights_empty[block_slot]);
+      GiveBack(Empty(block_slot));
     } else {
-      GiveBack(&shared.tokens_empty[first]);
-      GiveBack(&shared.tokens_empty[second]);
+      GiveBack(shared.tokens_empty(first));
+      GiveBack(shared.tokens_empty(second));
     }
   }
 
@@ -339,15 +369,12 @@ struct WideGroup {
     if (count > 3) to[3] = sum.w;
   }
 
-  OCTET_DEVICE static void Zero(float (&values)[kValues]) {
-#pragma unroll
-    for (int v = 0; v < kValues; ++v) values[v] = 0;
+  OCTET_DEVICE int32_t BlocksOf(int32_t leaf_index) const {
+    return k.inputs.leaf_block[leaf_index + 1] - k.inputs.leaf_block[leaf_index];
   }
   // All items of this block.
   OCTET_DEVICE void Run() {
     if (Tile::kTurns && group + 1 == Tile::kGroups) hw::bar_arrive(1, kTurnThreads);
-    Zero(leaf);
-    Zero(right);
     const auto first = static_cast<int32_t>(blockIdx.x);
     const auto step = static_cast<int32_t>(gridDim.x);
     if (first < k.items) Prepare();
@@ -357,28 +384,24 @@ struct WideGroup {
       const int32_t part = i % k.parts.parts;
       const int32_t begin = k.parts.leaf_begin[part];
       const int32_t end = k.parts.leaf_begin[part + 1];
-      const int32_t last = k.inputs.leaf_block[end] - 1;
-      int32_t block = k.inputs.leaf_block[begin];
 #pragma unroll 1
       for (int32_t l = begin; l < end; l += 2) {
-        // In all that follows but the last there is `more`, which the compiler must not know: a
-        // branch keeps it from moving the expanding behind the wait.
-        ++block;
-        Unit(leaf, k.items > 0, [&] {
+        Unit<true>(leaf, Always(), [&] {
           if (l > begin) {
             EndPair(l - begin - 1, false);
           } else if (i != first) {
             EndItem(i - step);
           }
-          Zero(leaf);
         });
+        int32_t rest = BlocksOf(l);
 #pragma unroll 1
-        for (; block < k.inputs.leaf_block[l + 1]; ++block) Unit(leaf, k.items > 0, [] {});
-        Zero(right);
+        while (--rest > 0) Unit<false>(leaf, Always(), [] {});
+        // After the last block of all there is none to prepare.
+        const int32_t least = l + 2 == end && i + step >= k.items ? 1 : 0;
+        rest = BlocksOf(l + 1);
+        Unit<true>(right, rest > least, [] {});
 #pragma unroll 1
-        for (; block < k.inputs.leaf_block[l + 2]; ++block) {
-          Unit(right, block < last || i + step < k.items, [] {});
-        }
+        while (--rest > 0) Unit<false>(right, rest > least, [] {});
       }
     }
     if (i != first) EndItem(i - step);
@@ -405,9 +428,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   } else {
     hw::setmaxnreg_inc<Tile::kRegisters>();
     hw::wait_for_past();
-    WideGroup<Tile> own = {k, shared, __shfl_sync(hw::kAllLanes, thread / 128, 0),
-                           hw::smem_desc(shared.tokens, 0, 1024, hw::Swizzle::k128)};
-    own.Run();
+    WideGroup<Tile>(k, shared).Run();
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "base/device/ring_place.cuh"
 #include "kernels/linear/linear16.cuh"
 
 namespace octet::kernels::cuda {
@@ -38,10 +39,21 @@ struct WideTile {
   static constexpr int kScales = kCuda16PanelOutputs * 2;
   static constexpr int kPanelBytes = 2 * kCodes + (kAsymmetric ? 2 : 1) * kScales;
   static constexpr int kSharedLevels = 2;
-  // Where the rings are in step they are one: a stage is a block of weights and of tokens.
+  // There are registers for addresses and constants that would be worked out again and again.
+  static constexpr bool kKeeps = kTokens < 128;
+  // Where the rings are in step they are one: a stage is a block of tokens and of weights. Its sums
+  // of x follow, which come with the second half of the tokens, and its two barriers, so that the
+  // place of a stage leads to all of it.
   static constexpr bool kTogether = kHalves == 2 * kBlocks;
-  // Sums of x come with the second half of a block, in a ring that is in step with that of weights.
-  static constexpr int kSums = kAsymmetric ? kBlocks : 0;
+  static constexpr int kWeightsAt = kTogether ? 2 * kHalfBytes : 0;
+  static constexpr int kSumsAt = kWeightsAt + kPanels * kPanelBytes;
+  static constexpr int kSumBytes = kAsymmetric ? kTokens * 4 : 0;
+  static constexpr int kBarriersAt = kSumsAt + kSumBytes;
+  static constexpr int kStageBytes =
+      kTogether ? (kBarriersAt + 16 + 1023) / 1024 * 1024 : kBarriersAt + 16;
+  static constexpr int kRingBytes = kBlocks * kStageBytes;
+  static constexpr int kTokenStageBytes = kTogether ? kStageBytes : kHalfBytes;
+  static constexpr int kTokenRingBytes = kTogether ? kRingBytes : kHalves * kHalfBytes;
   static_assert(kHalves >= 4 && kBlocks >= 2);
   // A block that is in the ring of tokens in part has a place for its sums.
   static_assert(!kAsymmetric || kBlocks >= kHalves / 2);
@@ -49,62 +61,56 @@ struct WideTile {
 
 template <typename Tile>
 struct WideShared {
-  std::byte* tokens;   // [kHalves][kTokens rows of 128 bytes]
-  std::byte* weights;  // [kBlocks][kPanels][kPanelBytes]
-  float4* levels;      // [kSharedLevels][kVectors][kComputing]
-  float* x_sums;       // [kSums][kTokens]
-  uint64_t* tokens_full;
-  uint64_t* tokens_empty;
-  uint64_t* weights_full;
-  uint64_t* weights_empty;
+  std::byte* stages;         // [kBlocks][kStageBytes]
+  std::byte* tokens;         // [kHalves][kTokens rows of 128 bytes]; together: the stages
+  uint64_t* token_barriers;  // [kHalves][2]; together: null
+  float4* levels;            // [kSharedLevels][kVectors][kComputing]
 
   OCTET_DEVICE static WideShared Take() {
     hw::Smem shared;
     WideShared taken;
-    taken.tokens = shared.take<std::byte>(Tile::kHalves * Tile::kHalfBytes, 1024);
-    taken.weights = shared.take<std::byte>(Tile::kBlocks * Tile::kPanels * Tile::kPanelBytes);
+    taken.stages = shared.take<std::byte>(Tile::kRingBytes, 1024);
+    taken.tokens = taken.stages;
+    taken.token_barriers = nullptr;
+    if constexpr (!Tile::kTogether) {
+      taken.tokens = shared.take<std::byte>(Tile::kTokenRingBytes, 1024);
+      taken.token_barriers = shared.take<uint64_t>(Tile::kHalves * 2);
+    }
     taken.levels = shared.take<float4>(Tile::kSharedLevels * Tile::kVectors * Tile::kComputing);
-    taken.x_sums = Tile::kSums == 0 ? nullptr : shared.take<float>(Tile::kSums * Tile::kTokens);
-    taken.tokens_full = Tile::kTogether ? nullptr : shared.take<uint64_t>(Tile::kHalves);
-    taken.tokens_empty = Tile::kTogether ? nullptr : shared.take<uint64_t>(Tile::kHalves);
-    taken.weights_full = shared.take<uint64_t>(Tile::kBlocks);
-    taken.weights_empty = shared.take<uint64_t>(Tile::kBlocks);
     return taken;
   }
   static int64_t Bytes() {
     hw::SmemPlan plan;
-    plan.add<std::byte>(Tile::kHalves * Tile::kHalfBytes, 1024);
-    plan.add<std::byte>(Tile::kBlocks * Tile::kPanels * Tile::kPanelBytes);
+    plan.add<std::byte>(Tile::kRingBytes, 1024);
+    if (!Tile::kTogether) {
+      plan.add<std::byte>(Tile::kTokenRingBytes, 1024);
+      plan.add<uint64_t>(Tile::kHalves * 2);
+    }
     plan.add<float4>(Tile::kSharedLevels * Tile::kVectors * Tile::kComputing);
-    if (Tile::kSums > 0) plan.add<float>(Tile::kSums * Tile::kTokens);
-    for (int i = 0; i < (Tile::kTogether ? 0 : 2); ++i) plan.add<uint64_t>(Tile::kHalves);
-    for (int i = 0; i < 2; ++i) plan.add<uint64_t>(Tile::kBlocks);
     return plan.bytes();
   }
+  // Of the stage that begins at `at`: that its weights have come, and that it may be filled.
+  OCTET_DEVICE uint64_t* full(int32_t at) const {
+    return reinterpret_cast<uint64_t*>(stages + at + Tile::kBarriersAt);
+  }
+  OCTET_DEVICE uint64_t* empty(int32_t at) const { return full(at) + 1; }
+  // The same of the half of tokens that begins at `at`; together: of the stage.
+  OCTET_DEVICE uint64_t* tokens_full(int32_t at) const {
+    if constexpr (Tile::kTogether) return full(at);
+    return token_barriers + static_cast<uint32_t>(at) / Tile::kTokenStageBytes * 2;
+  }
+  OCTET_DEVICE uint64_t* tokens_empty(int32_t at) const { return tokens_full(at) + 1; }
   OCTET_DEVICE void InitBarriers() const {
     constexpr int kWarps = Tile::kComputing / 32;
     for (int i = 0; i < (Tile::kTogether ? 0 : Tile::kHalves); ++i) {
-      hw::mbar_init(&tokens_full[i], 1);
-      hw::mbar_init(&tokens_empty[i], kWarps);
+      hw::mbar_init(tokens_full(i * Tile::kTokenStageBytes), 1);
+      hw::mbar_init(tokens_empty(i * Tile::kTokenStageBytes), kWarps);
     }
     for (int i = 0; i < Tile::kBlocks; ++i) {
-      hw::mbar_init(&weights_full[i], Tile::kTogether ? 2 : 1);
-      hw::mbar_init(&weights_empty[i], kWarps);
+      hw::mbar_init(full(i * Tile::kStageBytes), Tile::kTogether ? 2 : 1);
+      hw::mbar_init(empty(i * Tile::kStageBytes), kWarps);
     }
     hw::fence_mbar_init();
-  }
-};
-
-// A place in a ring of kCount stages, and the parity of its phase.
-template <int kCount>
-struct WidePlace {
-  int32_t slot = 0;
-  uint32_t parity = 0;
-  OCTET_DEVICE void Advance() {
-    if (++slot == kCount) {
-      slot = 0;
-      parity ^= 1;
-    }
   }
 };
 
@@ -117,25 +123,25 @@ OCTET_DEVICE int2 BlocksOf(const Linear16Kernel& k, int32_t part) {
 // One thread.
 template <typename Tile>
 OCTET_DEVICE void CopyWideWeights(const Linear16Kernel& k, const WideShared<Tile>& shared) {
-  WidePlace<Tile::kBlocks> at;
+  RingPlace at;
   for (int32_t i = blockIdx.x; i < k.items; i += gridDim.x) {
     const Linear16Item item = ItemOf(k, i);
     const int2 blocks = BlocksOf(k, item.part);
 #pragma unroll 1
     for (int32_t block = blocks.x; block < blocks.y; ++block) {
-      hw::mbar_wait(&shared.weights_empty[at.slot], at.parity ^ 1);
-      uint64_t* full = &shared.weights_full[at.slot];
+      hw::mbar_wait(shared.empty(at.slot), at.parity ^ 1);
+      uint64_t* full = shared.full(at.slot);
       hw::mbar_arrive_expect_tx(full, Tile::kPanels * Tile::kPanelBytes);
 #pragma unroll
       for (int p = 0; p < Tile::kPanels; ++p) {
         // Past the last panel the last one comes again; no one stores what it gives.
         const int32_t panel = min(item.output_tile * Tile::kPanels + p, k.panels - 1);
         hw::bulk_load(
-            shared.weights + (at.slot * Tile::kPanels + p) * Tile::kPanelBytes,
+            shared.stages + at.slot + Tile::kWeightsAt + p * Tile::kPanelBytes,
             k.weights + panel * k.panel_bytes + static_cast<int64_t>(block) * Tile::kPanelBytes,
             Tile::kPanelBytes, full);
       }
-      at.Advance();
+      at.Advance(Tile::kRingBytes, Tile::kStageBytes);
     }
   }
 }
@@ -144,33 +150,31 @@ OCTET_DEVICE void CopyWideWeights(const Linear16Kernel& k, const WideShared<Tile
 template <typename Tile>
 OCTET_DEVICE void CopyWideTokens(const Linear16Kernel& k, const hw::TensorMap& map,
                                  const WideShared<Tile>& shared) {
-  constexpr int kStages = Tile::kTogether ? Tile::kBlocks : Tile::kHalves;
   constexpr int kHalves = Tile::kTogether ? 2 : 1;  // of a stage
-  constexpr int kSumBytes = Tile::kAsymmetric ? Tile::kTokens * 4 : 0;
-  WidePlace<kStages> at;
-  int32_t sums_slot = 0;
+  RingPlace at;
+  RingPlace sums;  // those of a block lie in its stage
   for (int32_t i = blockIdx.x; i < k.items; i += gridDim.x) {
     const Linear16Item item = ItemOf(k, i);
     const int2 blocks = BlocksOf(k, item.part);
     const int32_t token = item.row_tile * Tile::kTokens;
 #pragma unroll 1
     for (int32_t half = 2 * blocks.x; half < 2 * blocks.y; half += kHalves) {
-      hw::mbar_wait((Tile::kTogether ? shared.weights_empty : shared.tokens_empty) + at.slot,
-                    at.parity ^ 1);
-      uint64_t* full = (Tile::kTogether ? shared.weights_full : shared.tokens_full) + at.slot;
+      hw::mbar_wait(shared.tokens_empty(at.slot), at.parity ^ 1);
+      uint64_t* full = shared.tokens_full(at.slot);
       const bool has_sums = Tile::kAsymmetric && (half + kHalves) % 2 == 0;
-      hw::mbar_arrive_expect_tx(full, kHalves * Tile::kHalfBytes + (has_sums ? kSumBytes : 0));
+      hw::mbar_arrive_expect_tx(full,
+                                kHalves * Tile::kHalfBytes + (has_sums ? Tile::kSumBytes : 0));
 #pragma unroll
       for (int h = 0; h < kHalves; ++h) {
-        hw::tensor_load(shared.tokens + (at.slot * kHalves + h) * Tile::kHalfBytes, map,
+        hw::tensor_load(shared.tokens + at.slot + h * Tile::kHalfBytes, map,
                         (half + h) * kCuda16StageInputs, token, full);
       }
       if (has_sums) {
-        hw::bulk_load(shared.x_sums + sums_slot * Tile::kTokens,
-                      k.x_sums + half / 2 * k.x_sums_stride + token, kSumBytes, full);
-        if (++sums_slot == Tile::kSums) sums_slot = 0;
+        hw::bulk_load(shared.stages + sums.slot + Tile::kSumsAt,
+                      k.x_sums + half / 2 * k.x_sums_stride + token, Tile::kSumBytes, full);
+        sums.Advance(Tile::kRingBytes, Tile::kStageBytes);
       }
-      at.Advance();
+      at.Advance(Tile::kTokenRingBytes, Tile::kTokenStageBytes);
     }
   }
 }

@@ -26,7 +26,10 @@ void LaunchLinear16WideInt4(const Linear16Plan& plan, const Linear16Kernel& k, S
   const bool three_groups = plan.tile.outputs == 192;
   switch (plan.tile.name) {
     case Linear16TileName::kWide16:
-      return LaunchEither<kInt4, 4, 16, 18, 9, false>(plan, k, stream);
+      if (k.asymmetric) {  // nine stages do not fit
+        return LaunchLinear16Wide<WideTile<kInt4, 4, 16, 16, 8, false, true>>(plan, k, stream);
+      }
+      return LaunchLinear16Wide<WideTile<kInt4, 4, 16, 18, 9, false, false>>(plan, k, stream);
     case Linear16TileName::kWide32:
       if (three_groups) return LaunchEither<kInt4, 3, 32, 16, 8, false>(plan, k, stream);
       return LaunchEither<kInt4, 4, 32, 12, 6, false>(plan, k, stream);

@@ -12,6 +12,10 @@
 namespace octet::hw {
 
 inline int32_t computed_here(int32_t x) { return x; }
+template <typename T>
+T* shared_here(T* shared) {
+  return shared;
+}
 
 template <int kTable>
 uint32_t lop3(uint32_t a, uint32_t b, uint32_t c) {
