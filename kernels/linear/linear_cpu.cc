@@ -140,15 +140,22 @@ void PrepareRows(const LinearArgs& args, const Workspace& workspace, const Famil
   pool.ParallelFor(blocks * slices, 1, prepare);
 }
 
+// Panels that a thread takes at a time, which the AVX-512 family then reads side by side: two
+// streams of memory give more than one where a core waits for it (seen on Intel's, README.md).
+int64_t PanelsAtOnce(bool int8, int64_t rows) {
+  return int8 && rows <= kPairRowsMax && ActiveIsa() == Isa::kAmx ? 2 : 1;
+}
+
 // Of the next linear each thread will take the panels from its own first one on (ParallelFor).
 // Where there are more rows, reading is not what they wait for.
-ExpectedRead ReadOf(const PackedLinear& linear, int64_t rows) {
+ExpectedRead ReadOf(const PackedLinear& linear, int64_t rows, ActivationFormat activation) {
   if (linear.shape == nullptr || rows >= kTileUnitRowsMin) return {};
   const PanelLayout layout = PanelLayout::Of(*linear.shape);
+  const int64_t at_once = PanelsAtOnce(UsesInt8(*linear.shape, activation), rows);
   return {.data = linear.weights,
           .bytes = layout.bytes(),
-          .items = layout.panel_count,
-          .item_bytes = layout.panel_bytes(kPanelOutputs)};
+          .items = (layout.panel_count + at_once - 1) / at_once,
+          .item_bytes = at_once * layout.panel_bytes(kPanelOutputs)};
 }
 
 }  // namespace
@@ -177,10 +184,11 @@ void Linear(const LinearArgs& args, Stream& stream) {
                : kItemRows;
   const int64_t parts = (args.rows + item_rows - 1) / item_rows;  // items per panel
   const bool staged_prefetch = ActiveIsa() == Isa::kAmx;  // of Intel's cores, all that have it
+  const int64_t at_once = PanelsAtOnce(UsesInt8(shape, args.activation), args.rows);
   const auto run = [&](int64_t begin, int64_t end) {
     alignas(64) float slots[kSlotsMax * kTileSlotFloats];
     if (family.configure != nullptr) family.configure();
-    for (int64_t item = begin; item < end; ++item) {
+    for (int64_t item = begin; item < end;) {
       const int64_t panel = in_parts ? item % layout.panel_count : item / parts;
       const int64_t part = in_parts ? item / layout.panel_count : item % parts;
       const int64_t output = panel * kPanelOutputs;
@@ -193,7 +201,11 @@ void Linear(const LinearArgs& args, Stream& stream) {
       p.panel = args.weights + layout.begin_bytes(panel);
       p.segments = workspace.segments;
       p.segment_count = workspace.count.segments;
-      p.outputs = std::min(kPanelOutputs, shape.outputs - output);
+      const bool pair = at_once == 2 && item + 1 < end && layout.width(panel + 1) == kPanelOutputs;
+      if (pair) p.pair_bytes = layout.panel_bytes(kPanelOutputs);
+      const int64_t panels = pair ? 2 : 1;
+      item += panels;
+      p.outputs = std::min(panels * kPanelOutputs, shape.outputs - output);
       p.out_row_stride = shape.outputs;
       p.out_root_stride = args.rows * shape.outputs;
       p.roots = roots;
@@ -210,8 +222,8 @@ void Linear(const LinearArgs& args, Stream& stream) {
     if (family.release != nullptr) family.release();
   };
   const int64_t items = layout.panel_count * parts;
-  const int64_t grain = in_parts ? items / (stream.pool().threads() * kItemsPerThread) : 1;
-  stream.pool().Expect(ReadOf(args.next, args.rows));
+  const int64_t grain = in_parts ? items / (stream.pool().threads() * kItemsPerThread) : at_once;
+  stream.pool().Expect(ReadOf(args.next, args.rows, args.activation));
   stream.pool().ParallelFor(items, std::max<int64_t>(grain, 1), run);
 }
 

@@ -33,28 +33,50 @@ inline void MultiplyQuad(const __m512i (&codes)[V], const int8_t* q, __m512i (&s
   }
 }
 
-template <int V, int R, bool kInt4, Prefetch kPrefetch>
-inline void MultiplyChunks(const std::byte* codes, int64_t chunk_bytes, int64_t chunks,
-                           const int8_t* q, Tile<V, R>& tile) {
+template <int V, int R, bool kInt4>
+inline void MultiplyChunk(const std::byte* codes, int64_t chunk_bytes, const int8_t* q,
+                          Tile<V, R>& tile) {
   constexpr int kHigh = Tile<V, R>::kParts - 1;
   const __m512i low_mask = _mm512_set1_epi8(0x0f);
   const __m512i high_mask = kHigh == 1 ? _mm512_set1_epi8(static_cast<char>(0xf0)) : low_mask;
+  __m512i low[V], high[V];
+  for (int v = 0; v < V; ++v) {
+    __m512i raw = _mm512_loadu_si512(codes + v * 64);
+    asm("" : "+v"(raw));  // else it is loaded twice
+    low[v] = kInt4 ? _mm512_and_si512(raw, low_mask) : raw;
+    if (kInt4) {
+      high[v] = _mm512_and_si512(kHigh == 1 ? raw : _mm512_srli_epi16(raw, 4), high_mask);
+    } else {
+      high[v] = _mm512_loadu_si512(codes + chunk_bytes / 2 + v * 64);
+    }
+  }
+  MultiplyQuad<V, R>(low, q, tile.sum[0]);
+  MultiplyQuad<V, R>(high, q + R * 4, tile.sum[kHigh]);
+}
+
+template <int V, int R, bool kInt4, Prefetch kPrefetch>
+inline void MultiplyChunks(const std::byte* codes, int64_t chunk_bytes, int64_t chunks,
+                           const int8_t* q, Tile<V, R>& tile) {
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     PrefetchChunk<kPrefetch>(codes, chunk_bytes);
-    __m512i low[V], high[V];
-    for (int v = 0; v < V; ++v) {
-      __m512i raw = _mm512_loadu_si512(codes + v * 64);
-      asm("" : "+v"(raw));  // else it is loaded twice
-      low[v] = kInt4 ? _mm512_and_si512(raw, low_mask) : raw;
-      if (kInt4) {
-        high[v] = _mm512_and_si512(kHigh == 1 ? raw : _mm512_srli_epi16(raw, 4), high_mask);
-      } else {
-        high[v] = _mm512_loadu_si512(codes + chunk_bytes / 2 + v * 64);
-      }
-    }
-    MultiplyQuad<V, R>(low, q, tile.sum[0]);
-    MultiplyQuad<V, R>(high, q + R * 4, tile.sum[kHigh]);
+    MultiplyChunk<V, R, kInt4>(codes, chunk_bytes, q, tile);
     codes += chunk_bytes;
+    q += R * 8;
+  }
+}
+
+// Those of two panels, side by side.
+template <int R, bool kInt4>
+inline void MultiplyPairs(const std::byte* codes, int64_t pair_bytes, int64_t chunks,
+                          const int8_t* q, Tile<3, R> (&tiles)[2]) {
+  constexpr int64_t kChunkBytes = kPanelOutputs * (kInt4 ? 4 : 8);
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+#pragma GCC unroll 2
+    for (int64_t i = 0; i < 2; ++i) {
+      PrefetchChunk<Prefetch::kPair>(codes + i * pair_bytes, kChunkBytes);
+      MultiplyChunk<3, R, kInt4>(codes + i * pair_bytes, kChunkBytes, q, tiles[i]);
+    }
+    codes += kChunkBytes;
     q += R * 8;
   }
 }
@@ -89,10 +111,8 @@ inline void AddToLeaf(const PanelArgs& args, int64_t first, const Segment& segme
   }
 }
 
-template <int V, int R, bool kInt4>
-inline void AddSegment(const PanelArgs& args, int64_t first, const Segment& segment, int64_t index,
-                       const LeafStep& step) {
-  Tile<V, R> tile;
+template <int V, int R>
+inline void Begin(const PanelArgs& args, int64_t index, Tile<V, R>& tile) {
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     const int32_t start = args.asymmetric ? 0 : args.block.sums[index * R + r];
@@ -101,6 +121,13 @@ inline void AddSegment(const PanelArgs& args, int64_t first, const Segment& segm
       if (Tile<V, R>::kParts == 2) tile.sum[1][r][v] = _mm512_setzero_si512();
     }
   }
+}
+
+template <int V, int R, bool kInt4>
+inline void AddSegment(const PanelArgs& args, int64_t first, const Segment& segment, int64_t index,
+                       const LeafStep& step) {
+  Tile<V, R> tile;
+  Begin(args, index, tile);
   const std::byte* codes = args.panel + segment.codes_at * args.width + first * 4;
   const int64_t width = V == 3 ? kPanelOutputs : args.width;  // known when compiled, or nearly
   const int64_t chunk_bytes = width * (kInt4 ? 4 : 8);
@@ -126,6 +153,42 @@ void SumTile(const PanelArgs& args, int64_t first, float* slots) {
             });
 }
 
+// A slot holds the rows of the first panel's sums, then those of the second's.
+static_assert(2 * kPairRowsMax <= kBlockRows);
+
+inline PanelArgs SecondOfPair(const PanelArgs& args) {
+  PanelArgs second = args;
+  second.panel += args.pair_bytes;
+  second.out += kPanelOutputs;
+  second.outputs -= kPanelOutputs;
+  if (args.bias != nullptr) second.bias += kPanelOutputs;
+  return second;
+}
+
+template <int R, bool kInt4>
+void SumPair(const PanelArgs& args, float* slots) {
+  constexpr int64_t kSecond = R * kPanelOutputs;
+  const PanelArgs panels[2] = {args, SecondOfPair(args)};
+  PanelArgs both = args;
+  both.block.rows = 2 * R;
+  SumLeaves(both, 0, kPanelOutputs, slots,
+            [&](const Segment& segment, int64_t index, const LeafStep& step) {
+              Tile<3, R> tiles[2];
+              Begin(args, index, tiles[0]);
+              Begin(args, index, tiles[1]);
+              const int64_t chunks = (segment.inputs + kChunkInputs - 1) / kChunkInputs;
+              MultiplyPairs<R, kInt4>(args.panel + segment.codes_at * kPanelOutputs,
+                                      args.pair_bytes, chunks,
+                                      args.block.codes + segment.padded_begin * R, tiles);
+              for (int i = 0; i < 2; ++i) {
+                LeafStep of = step;
+                of.leaf += i * kSecond;
+                if (of.left != nullptr) of.left += i * kSecond;
+                AddToLeaf<3, R, kInt4>(panels[i], 0, segment, index, tiles[i], of);
+              }
+            });
+}
+
 using TileFunction = void (*)(const PanelArgs& args, int64_t first, float* slots);
 template <int V, bool kInt4>
 constexpr TileFunction kTiles[kBlockRows] = {
@@ -135,6 +198,10 @@ constexpr TileFunction kTiles[kBlockRows] = {
 template <bool kInt4>
 void SumPanelInt8(const PanelArgs& args, float* slots) {
   const int64_t rows = args.block.rows;
+  if (args.pair_bytes != 0) {
+    rows == 1 ? SumPair<1, kInt4>(args, slots) : SumPair<2, kInt4>(args, slots);
+    return;
+  }
   if (args.width == kPanelOutputs) {
     kTiles<3, kInt4>[rows - 1](args, 0, slots);
     return;
@@ -179,7 +246,11 @@ void SumPanelAvx512(const PanelArgs& args, float* slots) {
   } else {
     SumPanelInt8<false>(args, slots);
   }
-  StoreRoots(args, slots);
+  if (args.pair_bytes == 0) return StoreRoots(args, slots);
+  PanelArgs first = args;
+  first.outputs = kPanelOutputs;
+  StoreRoots(first, slots);
+  StoreRoots(SecondOfPair(args), slots + args.block.rows * kPanelOutputs);
 }
 
 }  // namespace octet::kernels

@@ -32,6 +32,7 @@ namespace octet::kernels {
 inline constexpr int64_t kBlockRows = 8;  // rows that share a pass over a panel
 inline constexpr int64_t kSlotFloats = kBlockRows * kPanelOutputs;  // one partial sum of a block
 inline constexpr int64_t kSlotsMax = 32;                            // partial sums held at once
+inline constexpr int64_t kPairRowsMax = 2;  // of a block that takes two panels at a time (AVX-512)
 inline constexpr float kAmaxMin = 0x1p-100f;
 
 // The tile unit multiplies kTileRows rows by kTileInputs (segments.h) at a time.
@@ -74,12 +75,15 @@ struct PanelArgs {
   bool int8_activations = false;
   int64_t width = 0;  // 16, 32 or 48
   const std::byte* panel = nullptr;
+  // Where not 0, another panel of kPanelOutputs lies that far behind, to be multiplied at the same
+  // time; its outputs follow. AVX-512 with int8 activations, at most kPairRowsMax rows.
+  int64_t pair_bytes = 0;
   const Segment* segments = nullptr;
   int64_t segment_count = 0;
   RowBlock block;
   // Root i of row r of output o goes to out[i * out_root_stride + r * out_row_stride + o].
   float* out = nullptr;
-  int64_t outputs = 0;  // at most width
+  int64_t outputs = 0;  // at most width, or twice that of a pair
   int64_t out_row_stride = 0;
   int64_t out_root_stride = 0;
   int64_t roots = 0;

@@ -97,6 +97,20 @@ TEST(Linear, EveryRowCount) {
   ExpectExact(Make(many, 259, false, random));
 }
 
+// Few rows take two panels of 48 outputs at a time: both full, the second not, one left over.
+TEST(Linear, PairsOfPanels) {
+  std::mt19937 random(17);
+  for (const WeightFormat format : {WeightFormat::kInt4, WeightFormat::kInt8}) {
+    for (const int64_t outputs : {81, 95, 96, 97, 144, 185, 192}) {
+      for (const int64_t rows : {1, 2, 3}) {
+        const LinearShape shape =
+            WholeShape(SumTree::OverInputs(776), format, outputs, 128, random() % 2 == 0);
+        ExpectExact(Make(shape, rows, random() % 2 == 0, random));
+      }
+    }
+  }
+}
+
 // Several leaves, segments of several lengths, more rows than any family takes at a time.
 TEST(Linear, ManyRowsOfManyLeaves) {
   std::mt19937 random(11);
