@@ -30,6 +30,8 @@ OCTET_INLINE void StoreNibbles(uint8_t* p, F32x16 a) {
 }
 
 #if !defined(__AVX512F__)
+// The end of Exp: p times two to the integer n, which is also in the low bits of z. AVX-512 has an
+// instruction for it.
 OCTET_INLINE F32x16 EndExp(F32x16 p, F32x16 z, F32x16, F32x16 x) {
   F32x16 y = AddToExponent(p, z);
   y = Select(Less(x, Splat(-87.0f)), Splat(0.0f), y);

@@ -165,7 +165,7 @@ void AttendInt8Block(const AttentionTile& tile, const VisibleBlock& block, float
   const FetchPace pace = PaceOf(tile, block);
   Ahead ahead(tile, block.next);
   if (tile.vectors() <= kFewVectors) {
-    // What lies nearer than half a part is in use when a vector alone asks; less with more.
+    // The distances are those that were fastest (README).
     ahead.FrontToBack(block.data + tile.k_data, tile.vectors() == 1 ? 2 : 4);
   }
   ScoreBlock(tile, block, ahead, pace.score);
