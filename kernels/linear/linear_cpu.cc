@@ -43,7 +43,13 @@ Family FamilyFor(bool int8, int64_t rows) {
     return {QuantizeAmx,     SumPanelAmx,    kTileRows,   kTileBlockRows,
             kTileSlotFloats, ConfigureTiles, ReleaseTiles};
   }
-  return OfActiveIsa<Family>({}, {QuantizeAvx2, SumPanelAvx2}, {QuantizeAvx512, SumPanelAvx512});
+  Family avx2 = {QuantizeAvx2, SumPanelAvx2};
+  if (int8) {
+    avx2.quantize_rows = kAvx2TileRows;
+    avx2.sum_rows = kAvx2SumRows;
+    avx2.slot_floats = kAvx2SumRows * kPanelOutputs;
+  }
+  return OfActiveIsa<Family>({}, avx2, {QuantizeAvx512, SumPanelAvx512});
 #else
   return {};
 #endif

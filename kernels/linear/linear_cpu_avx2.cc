@@ -1,9 +1,13 @@
-// AVX2: int8 activations, exact int32 sums. A tile is V vectors of 8 outputs times up to four rows.
+// AVX2: int8 activations, exact int32 sums. A tile is two vectors of 8 outputs times up to four
+// rows; the vectors of a panel go one pair after the other, segment by segment.
 //
 // int4 codes: vpmaddubsw multiplies unsigned codes by signed activations and adds pairs to int16:
-// at most 2 * 15 * 127 = 3810 in magnitude, so eight of them (four chunks) fit one int16
-// accumulator before it is widened to int32. int8 codes would saturate there: their bytes are
-// widened to int16, even and odd ones apart, and vpmaddwd adds the pairs in int32.
+// at most 2 * 15 * 127 = 3810 in magnitude, so eight of them fit one int16 accumulator before it is
+// widened to int32. The first rows of a block leave the codes of a segment spread, one in each
+// byte, for the others.
+//
+// int8 codes would saturate there: their bytes are widened to int16, even and odd ones apart, as
+// are those of the activations, and vpmaddwd adds the pairs in int32.
 #include "kernels/linear/avx2.h"
 #include "kernels/linear/leaf_sum.h"
 #include "kernels/linear/quantize_rows.h"
@@ -11,197 +15,312 @@
 namespace octet::kernels {
 namespace {
 
-constexpr int64_t kTileRows = 4;
-constexpr int64_t kNarrowChunks = 4;  // chunks that an int16 accumulator holds: 8 * 3810 < 2^15
-constexpr int64_t kPrefetchBytes = 8192;
-constexpr int64_t kPrefetchRowsMin = 3;  // see linear_cpu_avx512.cc
+constexpr int kNarrowQuads = 8;       // of inputs, that an int16 accumulator holds: 8 * 3810 < 2^15
+constexpr int64_t kSpreadQuads = 64;  // of inputs, whose codes are left spread
+constexpr int64_t kWideQuads = 16;    // of inputs, whose activations are widened at a time
+constexpr int V = kVectorOutputs / kVector;  // vectors of a tile
+constexpr int64_t kLineBytes = V * 32;  // of packed codes: of a tile's outputs what lies together
+constexpr int64_t kPrefetchBytes = 6144;
 
-inline __m256i LoadCodes(const std::byte* from) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+inline __m256i LoadCodes(const void* from) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(from));
 }
 
 // As instructions, because GCC 12 reorders the intrinsics' sums and then spills them.
 inline void Add16(__m256i& sum, __m256i a) { asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(a)); }
 inline void Add32(__m256i& sum, __m256i a) { asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(a)); }
 
-// Four activations of one row, in every quad of bytes.
-inline __m256i LoadQuad(const int8_t* q) {
+// Four bytes, in every lane.
+inline __m256i LoadQuad(const void* q) {
   int32_t quad;
   __builtin_memcpy(&quad, q, 4);
   return _mm256_set1_epi32(quad);
 }
 
-// Up to kNarrowChunks chunks of int4 codes: total += their products.
-template <int V, int R>
-inline void MultiplyInt4(const std::byte* codes, int64_t chunk_bytes, int64_t chunks,
-                         const int8_t* q, int64_t stride, __m256i (&total)[R][V]) {
+// Where the codes of a segment are read.
+enum class Codes {
+  kPacked,        // as they lie in the panel
+  kPackedToKeep,  // there too, and they are left spread
+  kSpread,        // one code of 4 bits in a byte, [quads][kLineBytes]
+};
+
+// One segment of a block of rows times V vectors of outputs. Rows lie in tiles of kAvx2TileRows,
+// the last one of fewer; what belongs to a tile is as far from the next one's as the *_step says.
+struct SegmentArgs {
+  const std::byte* codes = nullptr;  // packed
+  int64_t step_bytes = 0;            // from a line of the tile's to its next
+  int64_t quads = 0;                 // of inputs
+  uint8_t* spread = nullptr;
+  const std::byte* ahead = nullptr;  // what to ask for meanwhile, as much as is read
+
+  int64_t rows = 0;
+  int64_t first_quad = 0;     // of those of all segments
+  int64_t index = 0;          // of the segment
+  const int8_t* q = nullptr;  // [tiles], each [quads of all segments][rows of the tile][4]
+  int64_t q_step = 0;
+  const float* x_scale = nullptr;  // [tiles], each [segments][rows of the tile]
+  const int32_t* x_sum = nullptr;  // the same
+  int64_t x_step = 0;
+
+  float* leaf = nullptr;
+  bool first = false;     // the leaf holds nothing yet
+  float* left = nullptr;  // where it is joined to, or null
+
+  inline void ToNextTile() {
+    q += q_step;
+    x_scale += x_step;
+    x_sum += x_step;
+    leaf += kLeafStep;
+    left = left == nullptr ? nullptr : left + kLeafStep;
+  }
+  static constexpr int64_t kLeafStep = kAvx2TileRows * kPanelOutputs;
+};
+
+// The codes of one quad of inputs: a line has two, the second one's in the high nibbles.
+template <Codes kCodes>
+[[gnu::always_inline]] inline void LoadInt4(const SegmentArgs& args, int64_t quad, int i,
+                                            __m256i (&code)[V]) {
+  uint8_t* const spread = args.spread + (quad + i) * kLineBytes;
+  if (kCodes == Codes::kSpread) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) code[v] = LoadCodes(spread + v * 32);
+    return;
+  }
   const __m256i mask = _mm256_set1_epi8(0x0f);
-  __m256i sum[R][V];
+  const std::byte* line = args.codes + (quad / 2 + i / 2) * args.step_bytes;
+#pragma GCC unroll 2
+  for (int v = 0; v < V; ++v) {
+    const __m256i raw = LoadCodes(line + v * 32);
+    code[v] = _mm256_and_si256(i % 2 == 0 ? raw : _mm256_srli_epi16(raw, 4), mask);
+    if (kCodes == Codes::kPackedToKeep) {
+      _mm256_store_si256(reinterpret_cast<__m256i*>(spread + v * 32), code[v]);
+    }
+  }
+}
+
+// sum (+)= codes of quad `quad` + i times activations, kBegins: =. `quad` is even.
+template <int R, Codes kCodes, bool kBegins>
+[[gnu::always_inline]] inline void MultiplyQuad(const SegmentArgs& args, int64_t quad, int i,
+                                                __m256i (&sum)[R][V]) {
+  __m256i code[V];
+  LoadInt4<kCodes>(args, quad, i, code);
+  const int8_t* q = args.q + (args.first_quad + quad) * R * 4 + i * R * 4;
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 6
-    for (int v = 0; v < V; ++v) sum[r][v] = _mm256_setzero_si256();
-  }
-#pragma GCC unroll 1
-  for (int64_t chunk = 0; chunk < chunks; ++chunk, codes += chunk_bytes, q += stride * 8) {
+    const __m256i x = LoadQuad(q + r * 4);
 #pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      __m256i code[V];
-#pragma GCC unroll 6
-      for (int v = 0; v < V; ++v) {
-        const __m256i raw = LoadCodes(codes + v * 32);
-        code[v] = _mm256_and_si256(half == 0 ? raw : _mm256_srli_epi16(raw, 4), mask);
+    for (int v = 0; v < V; ++v) {
+      const __m256i products = _mm256_maddubs_epi16(code[v], x);
+      if (kBegins) {
+        sum[r][v] = products;
+      } else {
+        Add16(sum[r][v], products);
       }
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) {
-        const __m256i x = LoadQuad(q + half * stride * 4 + r * 4);
-#pragma GCC unroll 6
-        for (int v = 0; v < V; ++v) {
-          Add16(sum[r][v], _mm256_maddubs_epi16(code[v], x));
-        }
-      }
+    }
+  }
+}
+
+// total (+)= codes * activations of up to kNarrowQuads quads.
+template <int R, Codes kCodes>
+[[gnu::always_inline]] inline void MultiplyQuads(const SegmentArgs& args, int64_t quad,
+                                                 __m256i* total) {
+  __m256i sum[R][V];
+  MultiplyQuad<R, kCodes, true>(args, quad, 0, sum);
+  const int64_t left = args.quads - quad;
+  if (left >= kNarrowQuads) {
+#pragma GCC unroll 8
+    for (int i = 1; i < kNarrowQuads; ++i) MultiplyQuad<R, kCodes, false>(args, quad, i, sum);
+  } else {  // a multiple of two
+    MultiplyQuad<R, kCodes, false>(args, quad, 1, sum);
+    for (int64_t i = 2; i < left; i += 2) {
+      MultiplyQuad<R, kCodes, false>(args, quad + i, 0, sum);
+      MultiplyQuad<R, kCodes, false>(args, quad + i, 1, sum);
     }
   }
   const __m256i ones = _mm256_set1_epi16(1);
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 6
-    for (int v = 0; v < V; ++v) {
-      total[r][v] = _mm256_add_epi32(total[r][v], _mm256_madd_epi16(sum[r][v], ones));
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v, ++total) {
+      __m256i wide = _mm256_madd_epi16(sum[r][v], ones);
+      if (quad > 0) wide = _mm256_add_epi32(*total, wide);
+      *total = wide;
     }
   }
 }
 
-// The same of int8 codes, which need no accumulators of their own.
-template <int V, int R>
-inline void MultiplyInt8(const std::byte* codes, int64_t chunk_bytes, int64_t chunks,
-                         const int8_t* q, int64_t stride, __m256i (&total)[R][V]) {
-  const __m256i low_bytes = _mm256_set1_epi16(0xff);
-  for (int64_t quad = 0; quad < 2 * chunks; ++quad, codes += chunk_bytes / 2, q += stride * 4) {
-    __m256i even[V], odd[V];
-#pragma GCC unroll 6
-    for (int v = 0; v < V; ++v) {
-      const __m256i raw = LoadCodes(codes + v * 32);
-      even[v] = _mm256_and_si256(raw, low_bytes);
-      odd[v] = _mm256_srli_epi16(raw, 8);
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      const __m256i x = LoadQuad(q + r * 4);
-      const __m256i x_even = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8);
-      const __m256i x_odd = _mm256_srai_epi16(x, 8);
-#pragma GCC unroll 6
-      for (int v = 0; v < V; ++v) {
-        Add32(total[r][v], _mm256_madd_epi16(even[v], x_even));
-        Add32(total[r][v], _mm256_madd_epi16(odd[v], x_odd));
-      }
-    }
+// Asks for lines from `ahead` on. (Not inlined at once, GCC 12 takes it for a function without
+// effect.)
+[[gnu::always_inline]] inline void Prefetch(const std::byte* ahead, int64_t lines) {
+  for (int64_t line = 0; line < lines; ++line) {
+    _mm_prefetch(reinterpret_cast<const char*>(ahead + line * kLineBytes), _MM_HINT_T1);
   }
 }
 
-// The lines of these codes, further on in the panel.
-inline void Prefetch(const std::byte* codes, int64_t step_bytes, int64_t steps) {
-  for (int64_t step = 0; step < steps; ++step) {
-    _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + step * step_bytes),
-                 _MM_HINT_T0);
-  }
-}
-
-template <int V, int R, bool kInt4>
-inline void MultiplyChunks(const std::byte* codes, int64_t chunk_bytes, int64_t chunks,
-                           const int8_t* q, int64_t stride, bool prefetch, __m256i (&total)[R][V]) {
-#pragma GCC unroll 1
-  for (int64_t done = 0; done < chunks; done += kNarrowChunks) {
-    const int64_t count = chunks - done < kNarrowChunks ? chunks - done : kNarrowChunks;
-    if (kInt4) {
-      if (prefetch) Prefetch(codes, chunk_bytes, count);
-      MultiplyInt4<V, R>(codes, chunk_bytes, count, q, stride, total);
-    } else {
-      if (prefetch) Prefetch(codes, chunk_bytes / 2, 2 * count);
-      MultiplyInt8<V, R>(codes, chunk_bytes, count, q, stride, total);
-    }
-    codes += kNarrowChunks * chunk_bytes;
-    q += kNarrowChunks * stride * 8;
-  }
-}
-
-// Where a tile lies in its panel and block.
-struct TilePlace {
-  int64_t first = 0;  // output
-  int64_t row = 0;
-};
-
-template <int V, int R>
-inline void AddToLeaf(const PanelArgs& args, TilePlace place, const Segment& segment, int64_t index,
-                      const __m256i (&total)[R][V], const LeafStep& step) {
-  const GroupScales<V> group(args, place.first, segment);
-  const int64_t rows = args.block.rows;
+template <int R, bool kAsymmetric, bool kJoins>
+[[gnu::always_inline]] inline void AddToLeaf(const SegmentArgs& args, const GroupScales<V>& group,
+                                             const __m256i* total) {
+  const __m256 begun = _mm256_castsi256_ps(_mm256_set1_epi32(args.first ? 0 : -1));
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
-    const int64_t row = place.row + r;
-    const __m256 x_scale = _mm256_set1_ps(args.block.scales[index * rows + row]);
-    const __m256 x_sum =
-        _mm256_castsi256_ps(_mm256_set1_epi32(args.block.sums[index * rows + row]));
-#pragma GCC unroll 6
-    for (int v = 0; v < V; ++v) {
-      const int64_t at = row * kPanelOutputs + place.first + v * kVector;
-      const __m256 exact = _mm256_cvtepi32_ps(total[r][v]);
+    const __m256 x_scale = _mm256_set1_ps(args.x_scale[args.index * R + r]);
+    const __m256i x_sum = _mm256_set1_epi32(args.x_sum[args.index * R + r]);
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v, ++total) {
+      const int64_t at = r * kPanelOutputs + v * kVector;
+      __m256i sums = *total;
+      if (!kAsymmetric) sums = _mm256_add_epi32(sums, x_sum);
       const __m256 scale = _mm256_mul_ps(group.scale[v], x_scale);
-      const __m256 before = step.first ? _mm256_setzero_ps() : _mm256_load_ps(step.leaf + at);
-      __m256 sum = _mm256_add_ps(before, _mm256_mul_ps(exact, scale));
-      if (args.asymmetric) sum = _mm256_add_ps(sum, _mm256_mul_ps(group.offset[v], x_sum));
-      if (step.left != nullptr) {
-        _mm256_store_ps(step.left + at, _mm256_add_ps(_mm256_load_ps(step.left + at), sum));
-      } else {
-        _mm256_store_ps(step.leaf + at, sum);
+      const __m256 before = _mm256_and_ps(begun, _mm256_load_ps(args.leaf + at));
+      __m256 sum = _mm256_add_ps(before, _mm256_mul_ps(_mm256_cvtepi32_ps(sums), scale));
+      if (kAsymmetric) {
+        sum = _mm256_add_ps(sum, _mm256_mul_ps(group.offset[v], _mm256_castsi256_ps(x_sum)));
       }
+      if (kJoins) sum = _mm256_add_ps(_mm256_load_ps(args.left + at), sum);
+      _mm256_store_ps((kJoins ? args.left : args.leaf) + at, sum);
     }
   }
 }
 
-template <int V, int R, bool kInt4>
-void AddSegment(const PanelArgs& args, TilePlace place, const Segment& segment, int64_t index,
-                const LeafStep& step) {
-  const int64_t rows = args.block.rows;
-  __m256i total[R][V];
-#pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) {
-    const int32_t start = args.asymmetric ? 0 : args.block.sums[index * rows + place.row + r];
-#pragma GCC unroll 6
-    for (int v = 0; v < V; ++v) total[r][v] = _mm256_set1_epi32(start);
+template <int R, Codes kCodes>
+[[gnu::always_inline]] inline void SumInt4(const SegmentArgs& args, __m256i* total) {
+  for (int64_t quad = 0; quad < args.quads; quad += kNarrowQuads) {
+    if (kCodes != Codes::kSpread) {
+      Prefetch(args.ahead + quad / 2 * kLineBytes, kNarrowQuads / 2);
+    }
+    MultiplyQuads<R, kCodes>(args, quad, total);
   }
-  const std::byte* codes = args.panel + segment.codes_at * args.width + place.first * 4;
-  const int64_t chunk_bytes = args.width * (kInt4 ? 4 : 8);
-  const int64_t chunks = (segment.inputs + kChunkInputs - 1) / kChunkInputs;
-  const int8_t* q = args.block.codes + segment.padded_begin * rows + place.row * 4;
-  // The first rows ask for the line that this tile's codes of a chunk fill.
-  const bool prefetch = place.row == 0 && rows >= (kInt4 ? kPrefetchRowsMin : 2 * kPrefetchRowsMin);
-  MultiplyChunks<V, R, kInt4>(codes, chunk_bytes, chunks, q, rows, prefetch, total);
-  AddToLeaf<V, R>(args, place, segment, index, total, step);
 }
 
-using SegmentFunction = void (*)(const PanelArgs& args, TilePlace place, const Segment& segment,
-                                 int64_t index, const LeafStep& step);
-template <int V, bool kInt4>
-constexpr SegmentFunction kSegments[kTileRows] = {AddSegment<V, 1, kInt4>, AddSegment<V, 2, kInt4>,
-                                                  AddSegment<V, 3, kInt4>, AddSegment<V, 4, kInt4>};
+// Activations of 16 bits of `count` quads of rows, each as inputs 0 and 2, 1 and 3. Reads up to 12
+// bytes more.
+inline void WidenQuads(const int8_t* q, int64_t count, int16_t* wide) {
+  const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
+  for (int64_t i = 0; i < count; i += 4) {
+    const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q + i * 4));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(wide + i * 4),
+                       _mm256_cvtepi8_epi16(_mm_shuffle_epi8(four, order)));
+  }
+}
+
+template <int R>
+[[gnu::always_inline]] inline void SumInt8(const SegmentArgs& args, __m256i* total) {
+  alignas(32) int16_t wide[kWideQuads * R * 4];
+  const __m256i low_bytes = _mm256_set1_epi16(0xff);
+  __m256i sum[R][V];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) sum[r][v] = _mm256_setzero_si256();
+  }
+  const std::byte* line = args.codes;
+  for (int64_t quad = 0; quad < args.quads; quad += kWideQuads) {
+    const int64_t left = args.quads - quad;
+    const int64_t count = left < kWideQuads ? left : kWideQuads;
+    WidenQuads(args.q + (args.first_quad + quad) * R * 4, count * R, wide);
+    Prefetch(args.ahead + quad * kLineBytes, count);
+    const int16_t* q = wide;
+#pragma GCC unroll 2
+    for (int64_t i = 0; i < count; ++i, line += args.step_bytes) {
+      __m256i even[V], odd[V];
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) {
+        const __m256i raw = LoadCodes(line + v * 32);
+        even[v] = _mm256_and_si256(raw, low_bytes);
+        odd[v] = _mm256_srli_epi16(raw, 8);
+      }
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r, q += 4) {
+        const __m256i x_even = LoadQuad(q);
+        const __m256i x_odd = LoadQuad(q + 2);
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) {
+          Add32(sum[r][v], _mm256_madd_epi16(even[v], x_even));
+          Add32(sum[r][v], _mm256_madd_epi16(odd[v], x_odd));
+        }
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) *total++ = sum[r][v];
+  }
+}
+
+template <int R, bool kInt4, bool kAsymmetric, Codes kCodes>
+[[gnu::always_inline]] inline void AddTile(const SegmentArgs& args, const GroupScales<V>& group) {
+  __m256i totals[R * V];
+  __m256i* total = totals;
+  if (R > 1) asm("" : "+r"(total));  // in memory: registers are for the sums of quads
+  if constexpr (kInt4) {
+    SumInt4<R, kCodes>(args, total);
+  } else {
+    SumInt8<R>(args, total);
+  }
+  args.left != nullptr ? AddToLeaf<R, kAsymmetric, true>(args, group, total)
+                       : AddToLeaf<R, kAsymmetric, false>(args, group, total);
+}
+
+// The last tile, of R rows or fewer.
+template <int R, bool kInt4, bool kAsymmetric, Codes kCodes>
+inline void AddLastTile(const SegmentArgs& args, const GroupScales<V>& group, int64_t rows) {
+  if (rows == R) return AddTile<R, kInt4, kAsymmetric, kCodes>(args, group);
+  if constexpr (R > 1) AddLastTile<R - 1, kInt4, kAsymmetric, kCodes>(args, group, rows);
+}
+
+// All tiles, which read the codes as kCodes says; kPackedToKeep: only the first one does.
+template <bool kInt4, bool kAsymmetric, Codes kCodes>
+void AddTiles(SegmentArgs args, const GroupScales<V>& group) {
+  constexpr int R = kAvx2TileRows;
+  constexpr Codes kOthers = kCodes == Codes::kPackedToKeep ? Codes::kSpread : kCodes;
+  int64_t rows = args.rows;
+  if constexpr (kCodes == Codes::kPackedToKeep) {  // of more rows than one tile has
+    AddTile<R, kInt4, kAsymmetric, kCodes>(args, group);
+    args.ToNextTile();
+    rows -= R;
+  }
+  for (; rows >= R; rows -= R) {
+    AddTile<R, kInt4, kAsymmetric, kOthers>(args, group);
+    args.ToNextTile();
+  }
+  if (rows > 0) AddLastTile<R - 1, kInt4, kAsymmetric, kOthers>(args, group, rows);
+}
 
 // The whole panel, segment by segment, so that it is read once, front to back.
-template <bool kInt4>
-void SumPanelInt8(const PanelArgs& args, float* slots) {
-  const int64_t rows = args.block.rows;
-  const bool whole = args.width == kPanelOutputs && rows == 1;
-  SumLeaves(args, 0, args.width, slots,
+template <bool kInt4, bool kAsymmetric>
+void SumPanelInt8(const PanelArgs& panel, float* slots) {
+  alignas(32) uint8_t spread[kSpreadQuads * kLineBytes];
+  const Segment& last = panel.segments[panel.segment_count - 1];
+  const auto chunks_of = [](const Segment& segment) {
+    return (segment.inputs + kChunkInputs - 1) / kChunkInputs;
+  };
+  SegmentArgs args;
+  args.step_bytes = panel.width * 4;
+  args.spread = spread;
+  args.rows = panel.block.rows;
+  args.q_step = (last.padded_begin + chunks_of(last) * kChunkInputs) * kAvx2TileRows;
+  args.x_step = panel.segment_count * kAvx2TileRows;
+  args.q = panel.block.codes;
+  args.x_scale = panel.block.scales;
+  args.x_sum = panel.block.sums;
+  SumLeaves(panel, 0, panel.width, slots,
             [&](const Segment& segment, int64_t index, const LeafStep& step) {
-              if (whole) {
-                kSegments<6, kInt4>[0](args, {0, 0}, segment, index, step);
-                return;
-              }
-              for (int64_t first = 0; first < args.width; first += kVectorOutputs) {
-                for (int64_t row = 0; row < rows; row += kTileRows) {
-                  const int64_t tile = rows - row < kTileRows ? rows - row : kTileRows;
-                  kSegments<2, kInt4>[tile - 1](args, {first, row}, segment, index, step);
-                }
+              const std::byte* codes = panel.panel + segment.codes_at * panel.width;
+              args.quads = 2 * chunks_of(segment);
+              args.first_quad = segment.padded_begin / 4;
+              args.index = index;
+              args.first = step.first;
+              const bool keeps = kInt4 && args.rows > kAvx2TileRows && args.quads <= kSpreadQuads;
+              for (int64_t first = 0; first < panel.width; first += kVectorOutputs) {
+                args.codes = codes + first * 4;
+                args.ahead =
+                    codes + kPrefetchBytes + first * 4 * (kInt4 ? args.quads / 2 : args.quads);
+                args.leaf = step.leaf + first;
+                args.left = step.left == nullptr ? nullptr : step.left + first;
+                const GroupScales<V> group(panel, first, segment);
+                keeps ? AddTiles<kInt4, kAsymmetric, Codes::kPackedToKeep>(args, group)
+                      : AddTiles<kInt4, kAsymmetric, Codes::kPacked>(args, group);
               }
             });
 }
@@ -251,9 +370,11 @@ void SumPanelAvx2(const PanelArgs& args, float* slots) {
   if (!args.int8_activations) {
     SumPanelFloatAvx2(args, slots);
   } else if (args.format == WeightFormat::kInt4) {
-    SumPanelInt8<true>(args, slots);
+    args.asymmetric ? SumPanelInt8<true, true>(args, slots)
+                    : SumPanelInt8<true, false>(args, slots);
   } else {
-    SumPanelInt8<false>(args, slots);
+    args.asymmetric ? SumPanelInt8<false, true>(args, slots)
+                    : SumPanelInt8<false, false>(args, slots);
   }
   StoreRoots(args, slots);
 }

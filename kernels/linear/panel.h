@@ -32,6 +32,9 @@ namespace octet::kernels {
 inline constexpr int64_t kBlockRows = 8;  // rows that share a pass over a panel
 inline constexpr int64_t kSlotFloats = kBlockRows * kPanelOutputs;  // one partial sum of a block
 inline constexpr int64_t kSlotsMax = 32;                            // partial sums held at once
+// On AVX2 with int8 activations rows are prepared so many at a time, and so many share a pass.
+inline constexpr int64_t kAvx2TileRows = 4;
+inline constexpr int64_t kAvx2SumRows = 32;
 inline constexpr int64_t kPairRowsMax = 2;  // of a block that takes two panels at a time (AVX-512)
 inline constexpr float kAmaxMin = 0x1p-100f;
 
@@ -41,8 +44,9 @@ inline constexpr int64_t kTileBytes = kTileRows * kTileInputs;
 inline constexpr int64_t kTileBlockRows = 128;  // rows that share a pass over a panel
 inline constexpr int64_t kTileSlotFloats = kTileBlockRows * kPanelOutputs;
 
-// One block of rows, prepared. `rows` <= kBlockRows is also the stride below. Int8 activations use
-// codes, scales and sums; the others use values.
+// One block of rows, prepared. `rows` <= kBlockRows is also the stride below. (AVX2, int8: a block
+// has kAvx2TileRows, and as many as follow each other are multiplied as one, of all their rows.)
+// Int8 activations use codes, scales and sums; the others use values.
 struct RowBlock {
   int64_t rows = 0;
   int8_t* codes = nullptr;  // [padded_inputs / 4][rows][4]; padded inputs are 0

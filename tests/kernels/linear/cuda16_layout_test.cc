@@ -98,7 +98,9 @@ void ExpectReadsBack(const LinearShape& shape, const NeutralRows& weights, const
       if (!IsQuantized(shape.format) || steps[s].slot < 0) continue;
       const int64_t at = o * shape.group_count() + steps[s].group;
       ASSERT_EQ(unpacker.Scale(o, s, 0), weights.scales[at]);
-      if (shape.asymmetric) ASSERT_EQ(unpacker.Scale(o, s, 1), weights.offsets[at]);
+      if (shape.asymmetric) {
+        ASSERT_EQ(unpacker.Scale(o, s, 1), weights.offsets[at]);
+      }
     }
   }
   EXPECT_EQ(seen, shape.outputs * shape.inputs);

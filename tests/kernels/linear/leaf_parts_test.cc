@@ -64,7 +64,9 @@ TEST(LeafParts, AddUpTheSameTree) {
           const LeafParts dealt = DealLeaves(merges, parts);
           EXPECT_EQ(InParts(dealt), Whole(merges))
               << inputs << " inputs, rank " << rank << " of " << ranks << ", " << parts << " parts";
-          if (parts == 1) EXPECT_EQ(dealt.rest.count, dealt.rest.roots);
+          if (parts == 1) {
+            EXPECT_EQ(dealt.rest.count, dealt.rest.roots);
+          }
         }
       }
     }

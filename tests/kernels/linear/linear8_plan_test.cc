@@ -39,8 +39,12 @@ void ExpectNeighboursMeet(const Linear8Plan& plan) {
       }
       if (plan.left_sum[leaf] == kSumWaits) {
         const bool in_registers = plan.pairs && plan.push_slot[leaf] == kSumInRegisters;
-        if (!in_registers) ASSERT_LT(plan.push_slot[leaf], plan.waiting_max);
-        if (plan.pairs) EXPECT_EQ(in_registers, (leaf - parts.leaf_begin[part]) % 2 == 0);
+        if (!in_registers) {
+          ASSERT_LT(plan.push_slot[leaf], plan.waiting_max);
+        }
+        if (plan.pairs) {
+          EXPECT_EQ(in_registers, (leaf - parts.leaf_begin[part]) % 2 == 0);
+        }
         Leaves& slot = slots[plan.push_slot[leaf]];
         ASSERT_EQ(slot.end, 0) << "another sum waits there";
         slot = sum;
