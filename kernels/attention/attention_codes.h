@@ -156,9 +156,6 @@ OCTET_INLINE void SumCodes(uint8_t* weights, int64_t first, const int8_t* v, int
 
 #else
 
-constexpr int kScoreRows = 1;
-constexpr int kSumRows = 1;
-
 // Weights are 16-bit words [64].
 OCTET_INLINE uint8_t* WeightsOf(uint8_t* weights, int64_t vector) {
   return weights + vector * kKvBlockTokens * 2;
@@ -171,67 +168,106 @@ OCTET_INLINE void StoreWeights(uint8_t* weights, int i, F32x16 codes) {
 
 #if defined(__AVX2__)
 
+constexpr int kScoreRows = 4;  // vectors that share the widening of a key
+constexpr int kSumRows = 4;    // and of a value
+
 OCTET_INLINE __m256i LoadShorts(const int8_t* p) {
   return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 
+// The sums of eight vectors of words, in order.
+OCTET_INLINE __m256i FoldEight(const __m256i (&x)[8]) {
+  const auto fold = [](__m256i a, __m256i b, __m256i c, __m256i d) {
+    return _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+  };
+  const __m256i low = fold(x[0], x[1], x[2], x[3]);
+  const __m256i high = fold(x[4], x[5], x[6], x[7]);
+  return _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20),
+                          _mm256_permute2x128_si256(low, high, 0x31));
+}
+
+// dots[r * 64 + t] for R vectors and 16 tokens; queries [R, q_stride].
 template <int R>
-OCTET_INLINE void ScoreCodes(const int16_t* q, int64_t, int64_t dim, const int8_t* k, Ahead& ahead,
-                             int64_t lines, int32_t* dots) {
-  for (int64_t first = 0; first < kLanes; first += 8, k += 8 * dim) {
-    ahead.Fetch(2 * lines);
-    __m256i sum[8];
+OCTET_INLINE void ScoreCodes(const int16_t* q, int64_t q_stride, int64_t dim, const int8_t* k,
+                             Ahead& ahead, int64_t lines, int32_t* dots) {
+  constexpr int kTokens = R == 1 ? 8 : R == 2 ? 4 : 2;  // so that sums and keys are registers
+  for (int64_t first = 0; first < kLanes; first += kTokens, k += kTokens * dim) {
+    if (first % 8 == 0) ahead.Fetch(2 * lines);
+    __m256i sum[8];  // [R][kTokens]
 #pragma GCC unroll 8
-    for (int t = 0; t < 8; ++t) sum[t] = _mm256_setzero_si256();
+    for (__m256i& x : sum) x = _mm256_setzero_si256();
     for (int64_t c = 0; c < dim; c += 16) {
-      const __m256i query = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q + c));
+      __m256i key[kTokens];
 #pragma GCC unroll 8
-      for (int t = 0; t < 8; ++t) {
-        const __m256i product = _mm256_madd_epi16(query, LoadShorts(k + t * dim + c));
-        sum[t] = _mm256_add_epi32(sum[t], product);
+      for (int t = 0; t < kTokens; ++t) key[t] = LoadShorts(k + t * dim + c);
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) {
+        const auto* at = reinterpret_cast<const __m256i*>(q + r * q_stride + c);
+        const __m256i query = _mm256_loadu_si256(at);
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) {
+          __m256i& to = sum[r * kTokens + t];
+          to = _mm256_add_epi32(to, _mm256_madd_epi16(query, key[t]));
+        }
       }
     }
-    const auto fold = [](__m256i a, __m256i b, __m256i c, __m256i d) {
-      return _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-    };
-    const __m256i low = fold(sum[0], sum[1], sum[2], sum[3]);
-    const __m256i high = fold(sum[4], sum[5], sum[6], sum[7]);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dots + first),
-                        _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20),
-                                         _mm256_permute2x128_si256(low, high, 0x31)));
+    alignas(32) int32_t folded[8];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(folded), FoldEight(sum));
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      std::memcpy(dots + r * kKvBlockTokens + first, folded + r * kTokens, kTokens * 4);
+    }
   }
 }
 
+// sums[r * 64 + d] of vectors `first`.. over tokens [begin, end) and what else shares their pairs.
 template <int R>
 OCTET_INLINE void SumCodes(uint8_t* weights, int64_t first, const int8_t* v, int64_t stride,
                            int64_t begin, int64_t end, Ahead& ahead, int64_t lines, int32_t* sums) {
-  const uint8_t* words = WeightsOf(weights, first);
-  __m256i sum[kSumDims / 8];
-#pragma GCC unroll 8
-  for (__m256i& x : sum) x = _mm256_setzero_si256();
-  for (int64_t t = begin / 2 * 2; t < end; t += 2) {
-    ahead.Fetch(lines / 2);
-    int32_t pair;
-    std::memcpy(&pair, words + 2 * t, 4);
-    const __m256i weight = _mm256_set1_epi32(pair);
+  constexpr int kDims = R == 1 ? 64 : R == 2 ? 32 : 16;  // at a time, likewise
+  constexpr int kPasses = kSumDims / kDims;
+  for (int64_t d = 0; d < kSumDims; d += kDims) {
+    __m256i sum[R][kDims / 8];
 #pragma GCC unroll 4
-    for (int c = 0; c < kSumDims; c += 16) {
-      const int8_t* at = v + t * stride + c;
-      const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
-      const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + stride));
-      const __m256i low = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b));
-      const __m256i high = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b));
-      sum[c / 8] = _mm256_add_epi32(sum[c / 8], _mm256_madd_epi16(weight, low));
-      sum[c / 8 + 1] = _mm256_add_epi32(sum[c / 8 + 1], _mm256_madd_epi16(weight, high));
-    }
-  }
+    for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-  for (int i = 0; i < kSumDims / 8; ++i) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + 8 * i), sum[i]);
+      for (int i = 0; i < kDims / 8; ++i) sum[r][i] = _mm256_setzero_si256();
+    }
+    for (int64_t t = begin / 2 * 2; t < end; t += 2) {
+      if (t % (4 * kPasses) == 0) ahead.Fetch(lines);
+#pragma GCC unroll 4
+      for (int c = 0; c < kDims; c += 16) {
+        const int8_t* at = v + t * stride + d + c;
+        const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+        const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + stride));
+        const __m256i low = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b));
+        const __m256i high = _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b));
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) {
+          int32_t pair;
+          std::memcpy(&pair, WeightsOf(weights, first + r) + 2 * t, 4);
+          const __m256i weight = _mm256_set1_epi32(pair);
+          __m256i(&to)[kDims / 8] = sum[r];
+          to[c / 8] = _mm256_add_epi32(to[c / 8], _mm256_madd_epi16(weight, low));
+          to[c / 8 + 1] = _mm256_add_epi32(to[c / 8 + 1], _mm256_madd_epi16(weight, high));
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+      for (int i = 0; i < kDims / 8; ++i) {
+        auto* to = reinterpret_cast<__m256i*>(sums + r * kSumDims + d + 8 * i);
+        _mm256_storeu_si256(to, sum[r][i]);
+      }
+    }
   }
 }
 
 #else
+
+constexpr int kScoreRows = 1;
+constexpr int kSumRows = 1;
 
 template <int R>
 OCTET_INLINE void ScoreCodes(const int16_t* q, int64_t, int64_t dim, const int8_t* k, Ahead& ahead,

@@ -136,18 +136,23 @@ OCTET_INLINE void WeighFourCodes(const AttentionTile& tile, int64_t first, float
 
 // Weighs vectors from `begin` on, four at a time, as long as four see the whole block; returns the
 // first that is left.
+#if defined(__AVX512F__)
 OCTET_INLINE int64_t WeighFours(const AttentionTile& tile, const VisibleBlock& block, float* states,
                                 Ahead& ahead, int64_t lines) {
   int64_t v = block.begin;
-#if defined(__AVX512F__)
   for (; v + 4 <= block.end; v += 4) {  // ranges move forward from row to row
     if (RangeInBlock(tile, v, block.base).end != kKvBlockTokens) break;
     if (RangeInBlock(tile, v + 3, block.base).begin != 0) break;
     WeighFourCodes(tile, v, states + v * tile.state_floats(), ahead, lines);
   }
-#endif
   return v;
 }
+#else
+OCTET_INLINE int64_t WeighFours(const AttentionTile&, const VisibleBlock& block, float*, Ahead&,
+                                int64_t) {
+  return block.begin;
+}
+#endif
 
 // Values [c, c + 64) of one vector.
 OCTET_INLINE void AddSums(const AttentionTile& tile, int64_t vector, const int32_t* sums, int64_t c,
