@@ -34,7 +34,7 @@ inline constexpr int64_t kSlotFloats = kBlockRows * kPanelOutputs;  // one parti
 inline constexpr int64_t kSlotsMax = 32;                            // partial sums held at once
 // On AVX2 with int8 activations rows are prepared so many at a time, and so many share a pass.
 inline constexpr int64_t kAvx2TileRows = 4;
-inline constexpr int64_t kAvx2SumRows = 32;
+inline constexpr int64_t kAvx2SumRows = 64;
 inline constexpr int64_t kPairRowsMax = 2;  // of a block that takes two panels at a time (AVX-512)
 inline constexpr float kAmaxMin = 0x1p-100f;
 
