@@ -218,26 +218,25 @@ template <int R>
     const int64_t left = args.quads - quad;
     const int64_t count = left < kWideQuads ? left : kWideQuads;
     WidenQuads(args.q + (args.first_quad + quad) * R * 4, count * R, wide);
-    Prefetch(args.ahead + quad * kLineBytes, count);
     const int16_t* q = wide;
+    for (int64_t i = 0; i < count; ++i, line += args.step_bytes, q += R * 4) {
+      Prefetch(args.ahead + (quad + i) * kLineBytes, 1);
+      // Even inputs, then odd ones, from a second load: all at once, sums went to memory.
 #pragma GCC unroll 2
-    for (int64_t i = 0; i < count; ++i, line += args.step_bytes) {
-      __m256i even[V], odd[V];
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) {
-        const __m256i raw = LoadCodes(line + v * 32);
-        even[v] = _mm256_and_si256(raw, low_bytes);
-        odd[v] = _mm256_srli_epi16(raw, 8);
-      }
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r, q += 4) {
-        const __m256i x_even = LoadQuad(q);
-        const __m256i x_odd = LoadQuad(q + 2);
+      for (int odd = 0; odd < 2; ++odd) {
+        __m256i code[V];
 #pragma GCC unroll 2
         for (int v = 0; v < V; ++v) {
-          Add32(sum[r][v], _mm256_madd_epi16(even[v], x_even));
-          Add32(sum[r][v], _mm256_madd_epi16(odd[v], x_odd));
+          const __m256i raw = LoadCodes(line + v * 32);
+          code[v] = odd == 0 ? _mm256_and_si256(raw, low_bytes) : _mm256_srli_epi16(raw, 8);
         }
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) {
+          const __m256i x = LoadQuad(q + r * 4 + odd * 2);
+#pragma GCC unroll 2
+          for (int v = 0; v < V; ++v) Add32(sum[r][v], _mm256_madd_epi16(code[v], x));
+        }
+        asm("" : "+r"(line));  // or the first load would be kept for it
       }
     }
   }
