@@ -1,7 +1,7 @@
 // Which CPU instruction family the kernels of this process use: chosen once, at the first use. The
-// best that the machine has, unless the environment variable OCTET_ISA (plain | avx2 | avx512 | amx)
-// or a test forces one. Bits are promised within one family only; the workers compare it in their
-// handshake.
+// best that the machine has, unless the environment variable OCTET_ISA (plain | avx2 | avx512 |
+// amx) or a test forces one. Bits are promised within one family only; the workers compare it in
+// their handshake.
 #pragma once
 
 #include <string_view>

@@ -3,7 +3,6 @@
 // leaves word. A stream costs memory, no thread.
 #pragma once
 
-
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>

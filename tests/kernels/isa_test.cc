@@ -16,7 +16,8 @@ TEST(IsaTest, TheBestFamilyComesFirst) {
 }
 
 TEST(IsaTest, NamesAnAvailableFamilyOrSaysWhyNot) {
-  for (const auto& [name, isa] : {std::pair("avx2", Isa::kAvx2), {"avx512", Isa::kAvx512Vnni}, {"amx", Isa::kAmx}}) {
+  for (const auto& [name, isa] :
+       {std::pair("avx2", Isa::kAvx2), {"avx512", Isa::kAvx512Vnni}, {"amx", Isa::kAmx}}) {
     const Result<Isa> chosen = ChooseIsa(name);
     EXPECT_EQ(chosen.ok(), IsaAvailable(isa));
     if (chosen.ok()) {

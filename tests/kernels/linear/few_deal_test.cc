@@ -47,7 +47,8 @@ TEST(FewDeal, RefusesWhatHasNoRoom) {
 TEST(FewDeal, LevelsAreOfTheDeepestPart) {
   const auto levels = [](int64_t inputs, int64_t parts, int64_t rows = 8) {
     const SumTree tree = SumTree::OverInputs(inputs);
-    return FewLevels(DealLeaves(tree.MergesWithin({0, tree.leaf_count()}), parts), FewTopInRegisters(rows));
+    return FewLevels(DealLeaves(tree.MergesWithin({0, tree.leaf_count()}), parts),
+                     FewTopInRegisters(rows));
   };
   EXPECT_EQ(levels(8192, 16), 0);
   EXPECT_EQ(levels(8192, 8), 0);

@@ -15,9 +15,9 @@ void SetCapability(int capability);
 void SetDeviceBytes(int64_t bytes);
 
 struct Counts {
-  int64_t launches = 0;        // a launch of a graph counts each of its kernels
-  int64_t graphs = 0;          // launched
-  int64_t allocations = 0;     // of device memory
+  int64_t launches = 0;     // a launch of a graph counts each of its kernels
+  int64_t graphs = 0;       // launched
+  int64_t allocations = 0;  // of device memory
   int64_t copies_to_device = 0;
   int64_t copies_to_host = 0;
   int64_t bank_conflicts = 0;  // of ldmatrix: of the 8 rows of a matrix, those beyond one a bank

@@ -128,12 +128,9 @@ void Submit(Stream& stream, std::function<void()> work) {
 
 void Enqueue(const KernelCall& kernel, const dim3& grid, const dim3& block, bool clusters,
              int64_t shared_bytes, Stream& stream) {
-  const LaunchShape shape{{grid.x, grid.y, grid.z},
-                          {block.x, block.y, block.z},
-                          clusters ? grid.x : 1,
-                          shared_bytes,
-                          stream.info().index,
-                          stream.info().shared_bytes_per_block};
+  const LaunchShape shape{{grid.x, grid.y, grid.z}, {block.x, block.y, block.z},
+                          clusters ? grid.x : 1,    shared_bytes,
+                          stream.info().index,      stream.info().shared_bytes_per_block};
   CheckShape(shape, kernel);
   Queue& queue = QueueOf(stream);
   const uint64_t base = CurrentSettings().seed;
