@@ -19,8 +19,7 @@ constexpr int kNarrowQuads = 8;       // of inputs, that an int16 accumulator ho
 constexpr int64_t kSpreadQuads = 64;  // of inputs, whose codes are left spread
 constexpr int64_t kWideQuads = 16;    // of inputs, whose activations are widened at a time
 constexpr int V = kVectorOutputs / kVector;  // vectors of a tile
-constexpr int64_t kLineBytes = V * 32;  // of packed codes: of a tile's outputs what lies together
-constexpr int64_t kPrefetchBytes = 6144;
+static_assert(V * 32 == kLineBytes);  // of packed codes, what lies together of a tile's outputs
 
 inline __m256i LoadCodes(const void* from) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(from));
@@ -146,14 +145,6 @@ template <int R, Codes kCodes>
       if (quad > 0) wide = _mm256_add_epi32(*total, wide);
       *total = wide;
     }
-  }
-}
-
-// Asks for lines from `ahead` on. (Not inlined at once, GCC 12 takes it for a function without
-// effect.)
-[[gnu::always_inline]] inline void Prefetch(const std::byte* ahead, int64_t lines) {
-  for (int64_t line = 0; line < lines; ++line) {
-    _mm_prefetch(reinterpret_cast<const char*>(ahead + line * kLineBytes), _MM_HINT_T1);
   }
 }
 

@@ -1,5 +1,5 @@
 // AVX2: float activations. Weights are turned to float32 a strip at a time in L1, then tiles of V
-// vectors of 8 outputs times up to four rows run over the strip, their accumulators in registers.
+// vectors of 8 outputs times a few rows run over the strip, their accumulators in registers.
 // Multiply and add are fused, as with AVX-512, and give its bits.
 #include "kernels/linear/avx2.h"
 #include "kernels/linear/leaf_sum.h"
@@ -8,7 +8,8 @@ namespace octet::kernels {
 namespace {
 
 constexpr int64_t kStripInputs = 32;
-constexpr int64_t kTileRows = 4;
+template <int V>
+constexpr int64_t kRowsOfTile = V == 6 ? 2 : 4;  // 8 or 12 accumulators
 
 // Dequantizes inputs [done, done + count), rounded up to whole chunks, to [count][8 V].
 template <int V, bool kInt4>
@@ -61,6 +62,12 @@ void LoadValues(const PanelArgs& args, int64_t first, const Segment& segment, in
   }
 }
 
+// Of the panel, of so many inputs.
+int64_t WeightBytes(const PanelArgs& args, int64_t inputs) {
+  if (args.format == WeightFormat::kInt4) return inputs * args.width / 2;
+  return inputs * args.width * (args.format == WeightFormat::kInt8 ? 1 : ValueBytes(args.format));
+}
+
 // `stride` is the rows of the block, of which this takes R.
 template <int V, int R>
 void MultiplyStrip(const float* strip, const float* x, int64_t stride, int64_t count, float* leaf) {
@@ -87,11 +94,13 @@ void MultiplyStrip(const float* strip, const float* x, int64_t stride, int64_t c
   }
 }
 
-using StripFunction = void (*)(const float* strip, const float* x, int64_t stride, int64_t count,
-                               float* leaf);
-template <int V>
-constexpr StripFunction kStrips[kTileRows] = {MultiplyStrip<V, 1>, MultiplyStrip<V, 2>,
-                                              MultiplyStrip<V, 3>, MultiplyStrip<V, 4>};
+// Up to R rows.
+template <int V, int R>
+void MultiplyTile(const float* strip, const float* x, int64_t stride, int64_t count, int64_t rows,
+                  float* leaf) {
+  if (rows == R) return MultiplyStrip<V, R>(strip, x, stride, count, leaf);
+  if constexpr (R > 1) MultiplyTile<V, R - 1>(strip, x, stride, count, rows, leaf);
+}
 
 template <int V>
 void AddSegment(const PanelArgs& args, int64_t first, const Segment& segment, float* leaf) {
@@ -100,6 +109,11 @@ void AddSegment(const PanelArgs& args, int64_t first, const Segment& segment, fl
   for (int64_t done = 0; done < segment.inputs; done += kStripInputs) {
     const int64_t left = segment.inputs - done;
     const int64_t count = left < kStripInputs ? left : kStripInputs;
+    if (first == 0) {  // what other outputs read lies in the same lines
+      Prefetch(
+          args.panel + segment.codes_at * args.width + WeightBytes(args, done) + kPrefetchBytes,
+          WeightBytes(args, count) / kLineBytes);
+    }
     if (args.format == WeightFormat::kInt4) {
       LoadCodes<V, true>(args, first, segment, done, count, strip);
     } else if (args.format == WeightFormat::kInt8) {
@@ -108,9 +122,10 @@ void AddSegment(const PanelArgs& args, int64_t first, const Segment& segment, fl
       LoadValues<V>(args, first, segment, done, count, strip);
     }
     const float* x = args.block.values + (segment.begin + done) * rows;
-    for (int64_t row = 0; row < rows; row += kTileRows) {
-      const int64_t tile = rows - row < kTileRows ? rows - row : kTileRows;
-      kStrips<V>[tile - 1](strip, x + row, rows, count, leaf + row * kPanelOutputs + first);
+    for (int64_t row = 0; row < rows; row += kRowsOfTile<V>) {
+      const int64_t tile = rows - row < kRowsOfTile<V> ? rows - row : kRowsOfTile<V>;
+      MultiplyTile<V, kRowsOfTile<V>>(strip, x + row, rows, count, tile,
+                                      leaf + row * kPanelOutputs + first);
     }
   }
 }
@@ -130,8 +145,7 @@ void SumTile(const PanelArgs& args, int64_t first, float* slots) {
 }  // namespace
 
 void SumPanelFloatAvx2(const PanelArgs& args, float* slots) {
-  // One or two rows: the whole panel at a time, lest they wait for their own additions.
-  if (args.width == kPanelOutputs && args.block.rows <= 2) {
+  if (args.width == kPanelOutputs) {
     SumTile<6>(args, 0, slots);
     return;
   }
