@@ -18,8 +18,9 @@ namespace {
 constexpr int kNarrowQuads = 8;       // of inputs, that an int16 accumulator holds: 8 * 3810 < 2^15
 constexpr int64_t kSpreadQuads = 64;  // of inputs, whose codes are left spread
 constexpr int64_t kWideQuads = 16;    // of inputs, whose activations are widened at a time
-constexpr int V = kVectorOutputs / kVector;  // vectors of a tile
-static_assert(V * 32 == kLineBytes);  // of packed codes, what lies together of a tile's outputs
+constexpr int kTileVectors = kVectorOutputs / kVector;
+// Of packed codes, what lies together of a tile's outputs.
+static_assert(kTileVectors * 32 == kLineBytes);
 
 inline __m256i LoadCodes(const void* from) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(from));
@@ -43,7 +44,7 @@ enum class Codes {
   kSpread,        // one code of 4 bits in a byte, [quads][kLineBytes]
 };
 
-// One segment of a block of rows times V vectors of outputs. Rows lie in tiles of kAvx2TileRows,
+// One segment of a block of rows times the outputs of a tile. Rows lie in tiles of kAvx2TileRows,
 // the last one of fewer; what belongs to a tile is as far from the next one's as the *_step says.
 struct SegmentArgs {
   const std::byte* codes = nullptr;  // packed
@@ -78,17 +79,17 @@ struct SegmentArgs {
 // The codes of one quad of inputs: a line has two, the second one's in the high nibbles.
 template <Codes kCodes>
 [[gnu::always_inline]] inline void LoadInt4(const SegmentArgs& args, int64_t quad, int i,
-                                            __m256i (&code)[V]) {
+                                            __m256i (&code)[kTileVectors]) {
   uint8_t* const spread = args.spread + (quad + i) * kLineBytes;
   if (kCodes == Codes::kSpread) {
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) code[v] = LoadCodes(spread + v * 32);
+    for (int v = 0; v < kTileVectors; ++v) code[v] = LoadCodes(spread + v * 32);
     return;
   }
   const __m256i mask = _mm256_set1_epi8(0x0f);
   const std::byte* line = args.codes + (quad / 2 + i / 2) * args.step_bytes;
 #pragma GCC unroll 2
-  for (int v = 0; v < V; ++v) {
+  for (int v = 0; v < kTileVectors; ++v) {
     const __m256i raw = LoadCodes(line + v * 32);
     code[v] = _mm256_and_si256(i % 2 == 0 ? raw : _mm256_srli_epi16(raw, 4), mask);
     if (kCodes == Codes::kPackedToKeep) {
@@ -100,15 +101,15 @@ template <Codes kCodes>
 // sum (+)= codes of quad `quad` + i times activations, kBegins: =. `quad` is even.
 template <int R, Codes kCodes, bool kBegins>
 [[gnu::always_inline]] inline void MultiplyQuad(const SegmentArgs& args, int64_t quad, int i,
-                                                __m256i (&sum)[R][V]) {
-  __m256i code[V];
+                                                __m256i (&sum)[R][kTileVectors]) {
+  __m256i code[kTileVectors];
   LoadInt4<kCodes>(args, quad, i, code);
   const int8_t* q = args.q + (args.first_quad + quad) * R * 4 + i * R * 4;
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
     const __m256i x = LoadQuad(q + r * 4);
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) {
+    for (int v = 0; v < kTileVectors; ++v) {
       const __m256i products = _mm256_maddubs_epi16(code[v], x);
       if (kBegins) {
         sum[r][v] = products;
@@ -123,7 +124,7 @@ template <int R, Codes kCodes, bool kBegins>
 template <int R, Codes kCodes>
 [[gnu::always_inline]] inline void MultiplyQuads(const SegmentArgs& args, int64_t quad,
                                                  __m256i* total) {
-  __m256i sum[R][V];
+  __m256i sum[R][kTileVectors];
   MultiplyQuad<R, kCodes, true>(args, quad, 0, sum);
   const int64_t left = args.quads - quad;
   if (left >= kNarrowQuads) {
@@ -140,7 +141,7 @@ template <int R, Codes kCodes>
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v, ++total) {
+    for (int v = 0; v < kTileVectors; ++v, ++total) {
       __m256i wide = _mm256_madd_epi16(sum[r][v], ones);
       if (quad > 0) wide = _mm256_add_epi32(*total, wide);
       *total = wide;
@@ -149,7 +150,8 @@ template <int R, Codes kCodes>
 }
 
 template <int R, bool kAsymmetric, bool kJoins>
-[[gnu::always_inline]] inline void AddToLeaf(const SegmentArgs& args, const GroupScales<V>& group,
+[[gnu::always_inline]] inline void AddToLeaf(const SegmentArgs& args,
+                                             const GroupScales<kTileVectors>& group,
                                              const __m256i* total) {
   const __m256 begun = _mm256_castsi256_ps(_mm256_set1_epi32(args.first ? 0 : -1));
 #pragma GCC unroll 4
@@ -157,7 +159,7 @@ template <int R, bool kAsymmetric, bool kJoins>
     const __m256 x_scale = _mm256_set1_ps(args.x_scale[args.index * R + r]);
     const __m256i x_sum = _mm256_set1_epi32(args.x_sum[args.index * R + r]);
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v, ++total) {
+    for (int v = 0; v < kTileVectors; ++v, ++total) {
       const int64_t at = r * kPanelOutputs + v * kVector;
       __m256i sums = *total;
       if (!kAsymmetric) sums = _mm256_add_epi32(sums, x_sum);
@@ -198,11 +200,11 @@ template <int R>
 [[gnu::always_inline]] inline void SumInt8(const SegmentArgs& args, __m256i* total) {
   alignas(32) int16_t wide[kWideQuads * R * 4];
   const __m256i low_bytes = _mm256_set1_epi16(0xff);
-  __m256i sum[R][V];
+  __m256i sum[R][kTileVectors];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) sum[r][v] = _mm256_setzero_si256();
+    for (int v = 0; v < kTileVectors; ++v) sum[r][v] = _mm256_setzero_si256();
   }
   const std::byte* line = args.codes;
   for (int64_t quad = 0; quad < args.quads; quad += kWideQuads) {
@@ -215,9 +217,9 @@ template <int R>
       // Even inputs, then odd ones, from a second load: all at once, sums went to memory.
 #pragma GCC unroll 2
       for (int odd = 0; odd < 2; ++odd) {
-        __m256i code[V];
+        __m256i code[kTileVectors];
 #pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) {
+        for (int v = 0; v < kTileVectors; ++v) {
           const __m256i raw = LoadCodes(line + v * 32);
           code[v] = odd == 0 ? _mm256_and_si256(raw, low_bytes) : _mm256_srli_epi16(raw, 8);
         }
@@ -225,7 +227,7 @@ template <int R>
         for (int r = 0; r < R; ++r) {
           const __m256i x = LoadQuad(q + r * 4 + odd * 2);
 #pragma GCC unroll 2
-          for (int v = 0; v < V; ++v) Add32(sum[r][v], _mm256_madd_epi16(code[v], x));
+          for (int v = 0; v < kTileVectors; ++v) Add32(sum[r][v], _mm256_madd_epi16(code[v], x));
         }
         asm("" : "+r"(line));  // or the first load would be kept for it
       }
@@ -234,13 +236,14 @@ template <int R>
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) *total++ = sum[r][v];
+    for (int v = 0; v < kTileVectors; ++v) *total++ = sum[r][v];
   }
 }
 
 template <int R, bool kInt4, bool kAsymmetric, Codes kCodes>
-[[gnu::always_inline]] inline void AddTile(const SegmentArgs& args, const GroupScales<V>& group) {
-  __m256i totals[R * V];
+[[gnu::always_inline]] inline void AddTile(const SegmentArgs& args,
+                                           const GroupScales<kTileVectors>& group) {
+  __m256i totals[R * kTileVectors];
   __m256i* total = totals;
   if (R > 1) asm("" : "+r"(total));  // in memory: registers are for the sums of quads
   if constexpr (kInt4) {
@@ -254,14 +257,15 @@ template <int R, bool kInt4, bool kAsymmetric, Codes kCodes>
 
 // The last tile, of R rows or fewer.
 template <int R, bool kInt4, bool kAsymmetric, Codes kCodes>
-inline void AddLastTile(const SegmentArgs& args, const GroupScales<V>& group, int64_t rows) {
+inline void AddLastTile(const SegmentArgs& args, const GroupScales<kTileVectors>& group,
+                        int64_t rows) {
   if (rows == R) return AddTile<R, kInt4, kAsymmetric, kCodes>(args, group);
   if constexpr (R > 1) AddLastTile<R - 1, kInt4, kAsymmetric, kCodes>(args, group, rows);
 }
 
 // All tiles, which read the codes as kCodes says; kPackedToKeep: only the first one does.
 template <bool kInt4, bool kAsymmetric, Codes kCodes>
-void AddTiles(SegmentArgs args, const GroupScales<V>& group) {
+void AddTiles(SegmentArgs args, const GroupScales<kTileVectors>& group) {
   constexpr int R = kAvx2TileRows;
   constexpr Codes kOthers = kCodes == Codes::kPackedToKeep ? Codes::kSpread : kCodes;
   int64_t rows = args.rows;
@@ -308,7 +312,7 @@ void SumPanelInt8(const PanelArgs& panel, float* slots) {
                     codes + kPrefetchBytes + first * 4 * (kInt4 ? args.quads / 2 : args.quads);
                 args.leaf = step.leaf + first;
                 args.left = step.left == nullptr ? nullptr : step.left + first;
-                const GroupScales<V> group(panel, first, segment);
+                const GroupScales<kTileVectors> group(panel, first, segment);
                 keeps ? AddTiles<kInt4, kAsymmetric, Codes::kPackedToKeep>(args, group)
                       : AddTiles<kInt4, kAsymmetric, Codes::kPacked>(args, group);
               }
