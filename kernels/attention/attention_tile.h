@@ -15,10 +15,11 @@ inline constexpr int64_t kTileVectors = 32;
 // Tiles of more vectors wait for instructions, not for memory: they are faster one by one, with
 // their states in the nearest cache.
 inline constexpr int64_t kFewVectors = 4;
-inline constexpr int64_t kUnitVectors = 8;       // that a product of the tile unit takes
-inline constexpr int64_t kBundleTiles = 32;      // at most
-inline constexpr int64_t kInt8DimMultiple = 64;  // of padded_dim in int8
-inline constexpr int64_t kWeightBytes = 8192;    // codes of a tile's weights for one block
+inline constexpr int64_t kUnitVectors = 8;             // that a product of the tile unit takes
+inline constexpr int64_t kBundleTiles = 32;            // at most
+inline constexpr int64_t kInt8DimMultiple = 64;        // of padded_dim in int8
+inline constexpr int64_t kWeightBytes = 8192;          // codes of a tile's weights for one block
+inline constexpr int64_t kSumDims = kInt8DimMultiple;  // values whose sums a vector gets at a time
 // A state is what a split (or several, merged) leaves of one vector: 16 floats, of which
 // maximum score, sum of weights, sum of weighted zeros and 1 where it has seen a token; then the
 // accumulated values [padded_dim].
