@@ -272,10 +272,17 @@ int Main() {
 int main(int argc, char** argv) {
   octet::kernels::Options& options = octet::kernels::options;
   for (int i = 1; i < argc; ++i) {
-    const std::string_view flag = argv[i];
-    options.quick |= flag == "--quick";
-    options.queued |= flag == "--queued";
-    if (flag == "--workers" && i + 1 < argc) options.workers = std::atoll(argv[++i]);
+    const std::string_view argument = argv[i];
+    if (argument == "--quick") {
+      options.quick = true;
+    } else if (argument == "--queued") {
+      options.queued = true;
+    } else if (argument == "--workers" && i + 1 < argc) {
+      options.workers = std::atoll(argv[++i]);
+    } else {
+      std::fprintf(stderr, "usage: octet_attention_bench [--quick] [--queued] [--workers N]\n");
+      return 2;
+    }
   }
   return octet::kernels::Main();
 }

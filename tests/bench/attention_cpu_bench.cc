@@ -212,15 +212,24 @@ int Main(int argc, char** argv) {
   int threads = 2, passes = 7;
   Blocks blocks = Blocks::kScattered;
   std::string_view wanted;
-  const std::string_view last = argv[argc - 1];
-  if (last == "--hot") blocks = Blocks::kHot;
-  if (last == "--in-order") blocks = Blocks::kInOrder;
-  if (blocks != Blocks::kScattered) --argc;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string_view name = argv[i];
-    if (name == "--threads") threads = std::atoi(argv[i + 1]);
-    if (name == "--passes") passes = std::atoi(argv[i + 1]);
-    if (name == "--case") wanted = argv[i + 1];
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "--hot") {
+      blocks = Blocks::kHot;
+    } else if (argument == "--in-order") {
+      blocks = Blocks::kInOrder;
+    } else if (argument == "--threads" && i + 1 < argc) {
+      threads = std::atoi(argv[++i]);
+    } else if (argument == "--passes" && i + 1 < argc) {
+      passes = std::atoi(argv[++i]);
+    } else if (argument == "--case" && i + 1 < argc) {
+      wanted = argv[++i];
+    } else {
+      std::fprintf(stderr,
+                   "usage: octet_attention_cpu_bench [--threads N] [--case SUBSTRING] [--passes N] "
+                   "[--hot | --in-order]\n");
+      return 2;
+    }
   }
   ThreadPool pool(std::max(threads, 1));
   Stream stream(&pool);
