@@ -59,13 +59,21 @@ class Ahead {
     near_end_ = now + left_ * kBufferAlignment;
   }
   OCTET_INLINE void Fetch(int64_t lines) {
-    for (lines = lines < left_ ? lines : left_; lines > 0; --lines, --left_) {
-      if (at_ == end_) at_ = begin_;
-      __builtin_prefetch(at_, 0, 2);
-      at_ += kBufferAlignment;
-      if (near_ == nullptr) continue;
+    lines = lines < left_ ? lines : left_;
+    left_ -= lines;
+    if (near_ == nullptr) {
+      for (; lines > 0; --lines) {
+        if (at_ == end_) at_ = begin_;
+        __builtin_prefetch(at_, 0, 2);
+        at_ += kBufferAlignment;
+      }
+      return;
+    }
+    for (; lines > 0; --lines) {
       if (near_ == near_end_) near_ = begin_;
+      __builtin_prefetch(at_, 0, 2);
       __builtin_prefetch(near_, 0, 3);
+      at_ += kBufferAlignment;
       near_ += kBufferAlignment;
     }
   }
