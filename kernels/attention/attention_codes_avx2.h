@@ -112,11 +112,12 @@ OCTET_INLINE TokenRange WholeEights(TokenRange tokens) {
 // Tokens whose products are added between two places to ask for memory.
 constexpr int64_t kSumTokens = 8;
 
-// sums[r * 64 + d] of R vectors over tokens [begin, end), whole eights of them: words[r * 64 + t]
-// times v[t * stride + d].
+// sums[r * 64 + d] of vectors `vector`.. over tokens [begin, end) and what else is in their eights.
 template <int R>
-OCTET_INLINE void SumWords(const int16_t* words, const int8_t* v, int64_t stride, int64_t begin,
-                           int64_t end, Ahead& ahead, int64_t lines, int32_t* sums) {
+OCTET_INLINE void SumCodes(uint8_t* weights, int64_t vector, const int8_t* v, int64_t stride,
+                           int64_t begin, int64_t end, Ahead& ahead, int64_t lines, int32_t* sums) {
+  const int16_t* words = WordsOf(weights, vector);
+  const TokenRange eights = WholeEights({begin, end});
   constexpr int kDims = R == 1 ? 64 : R == 2 ? 32 : 16;  // at a time, likewise
   constexpr int64_t kPasses = kSumDims / kDims;
   const int64_t fetched = (2 * lines + kPasses - 1) / kPasses;  // places: 8 in each pass, 16 asked
@@ -127,9 +128,10 @@ OCTET_INLINE void SumWords(const int16_t* words, const int8_t* v, int64_t stride
 #pragma GCC unroll 4
       for (int c = 0; c < kDims / 16; ++c) sum[r][c][0] = sum[r][c][1] = _mm256_setzero_si256();
     }
-    for (int64_t first = begin; first < end; first += kSumTokens) {
+    for (int64_t first = eights.begin; first < eights.end; first += kSumTokens) {
       ahead.Fetch(fetched);
-      const int64_t last = first + kSumTokens < end ? first + kSumTokens : end;
+      const int64_t left = eights.end - first;  // GCC spills if it knows how many turns there are
+      const int64_t last = first + (kSumTokens < left ? kSumTokens : left);
       const int8_t* row = v + first * stride + d;
 #pragma GCC unroll 4
       for (int64_t t = first; t < last; t += 2, row += 2 * stride) {
@@ -154,14 +156,6 @@ OCTET_INLINE void SumWords(const int16_t* words, const int8_t* v, int64_t stride
       }
     }
   }
-}
-
-// sums[r * 64 + d] of vectors `first`.. over tokens [begin, end) and what else is in their eights.
-template <int R>
-OCTET_INLINE void SumCodes(uint8_t* weights, int64_t first, const int8_t* v, int64_t stride,
-                           int64_t begin, int64_t end, Ahead& ahead, int64_t lines, int32_t* sums) {
-  const TokenRange eights = WholeEights({begin, end});
-  SumWords<R>(WordsOf(weights, first), v, stride, eights.begin, eights.end, ahead, lines, sums);
 }
 
 // A block's copy is made of panels: 16 pairs beside each other, of all values of 16 tokens' keys,
@@ -217,7 +211,7 @@ OCTET_INLINE void CopyKeys(const int8_t* k, int64_t dim, int32_t* to) {
   const __m256i c = LoadShorts(k + 2 * dim), d = LoadShorts(k + 3 * dim);
   const __m256i ab_low = _mm256_unpacklo_epi32(a, b), ab_high = _mm256_unpackhi_epi32(a, b);
   const __m256i cd_low = _mm256_unpacklo_epi32(c, d), cd_high = _mm256_unpackhi_epi32(c, d);
-  const auto store = [&](int pair, __m256i x) {  // and the pair after next but one: 4 further
+  const auto store = [&](int pair, __m256i x) {  // the upper half is of the pair four further
     _mm_store_si128(reinterpret_cast<__m128i*>(to + pair * kPanelPairs), _mm256_castsi256_si128(x));
     _mm_store_si128(reinterpret_cast<__m128i*>(to + (pair + 4) * kPanelPairs),
                     _mm256_extracti128_si256(x, 1));
