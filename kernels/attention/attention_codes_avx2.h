@@ -77,8 +77,7 @@ OCTET_INLINE void ScoreCodes(const int16_t* q, int64_t q_stride, int64_t dim, co
       for (int t = 0; t < kTokens; ++t) key[t] = LoadShorts(k + t * dim + c);
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r) {
-        __m256i query = LoadPairs(q + r * q_stride + c);
-        asm("" : "+x"(query));  // lest GCC loads it for each product
+        const __m256i query = LoadPairs(q + r * q_stride + c);
 #pragma GCC unroll 8
         for (int t = 0; t < kTokens; ++t) AddProducts(sum[r * kTokens + t], query, key[t]);
       }
