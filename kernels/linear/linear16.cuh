@@ -1,15 +1,14 @@
-// What the two instruction families of the linear with bf16 activations share: fragments of packed
-// weights, scaling a segment's sum, the stack of sums of leaves, and the way out.
+// What the two instruction families of the linear with bf16 activations share: scaling a segment's
+// sum, the stack of sums of leaves, and the way out. Fragments of weights: linear16_fragments.cuh.
 //
 // Arithmetic, for every number of rows and on both families alike but for the matrix instruction:
 //   quantized  segment = sum over its steps of 16 inputs of (code - 2^(bits-1)) * 2^-6 * x, an
 //              exact product of bf16, summed in f32 by the matrix instruction, from zero;
-//              leaf = fma(2^6 * scale, segment, leaf), then, if asymmetric, leaf = fma(offset +
-//              2^(bits-1)
-//              * scale, sum of the segment's x, leaf). So weights are never rounded.
+//              leaf = fma(2^6 * scale, segment, leaf), then, if asymmetric, leaf =
+//              fma(offset + 2^(bits-1) * scale, sum of the segment's x, leaf). So weights are never
+//              rounded.
 //   floats     leaf = sum over its steps of w * x; f16 and f32 are taken as the sum of two and
-//   three
-//              bf16 numbers, which is exact, one matrix instruction each.
+//              three bf16 numbers, which is exact, one matrix instruction each.
 // Leaves are then added by the program of their part (leaf_parts.h).
 //
 // Values of a warp's tile of 16 outputs (a slab, cuda16_layout.h) x 8 tokens in lane 4g + t:
@@ -23,6 +22,7 @@
 #include "base/device/primitives.cuh"
 #include "kernels/linear/cuda16_layout.h"
 #include "kernels/linear/four_sums.cuh"
+#include "kernels/linear/linear16_fragments.cuh"
 #include "kernels/linear/linear16_plan.h"
 
 namespace octet::kernels::cuda {
@@ -73,95 +73,6 @@ OCTET_DEVICE Linear16Item ItemOf(const Linear16Kernel& k, int32_t item) {
   const int32_t within = tile - group * kRowTiles * k.output_tiles;
   const int32_t rows = min(kRowTiles, k.row_tiles - group * kRowTiles);
   return {within / rows, group * kRowTiles + within % rows, item % k.parts.parts};
-}
-
-constexpr int TermsOf(WeightFormat format) {
-  return format == WeightFormat::kF32 ? 3 : format == WeightFormat::kF16 ? 2 : 1;
-}
-
-// The packed fragments of one slab's stage, as a lane loads them.
-template <WeightFormat kFormat>
-struct PackedFragments {
-  static constexpr int kLoads = Cuda16LaneBytes(kFormat) * kCuda16StageSteps / 16;
-  uint4 load[kLoads];
-
-  OCTET_DEVICE void Load(const std::byte* slab, int lane) {
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i) {
-      load[i] = *reinterpret_cast<const uint4*>(slab + (i * 32 + lane) * 16);
-    }
-  }
-  OCTET_DEVICE uint32_t word(int i) const {
-    const uint4& w = load[i / 4];
-    return i % 4 == 0 ? w.x : i % 4 == 1 ? w.y : i % 4 == 2 ? w.z : w.w;
-  }
-};
-
-// Two bf16 whose sum is both elements, and three.
-OCTET_DEVICE void SplitInTwo(float2 value, uint32_t& high, uint32_t& low) {
-  high = hw::bf16x2(value.x, value.y);
-  const float2 rounded = hw::floats_of_bf16x2(high);
-  low = hw::bf16x2(value.x - rounded.x, value.y - rounded.y);
-}
-OCTET_DEVICE void SplitInThree(float2 value, uint32_t& high, uint32_t& middle, uint32_t& low) {
-  high = hw::bf16x2(value.x, value.y);
-  const float2 rounded = hw::floats_of_bf16x2(high);
-  SplitInTwo(make_float2(value.x - rounded.x, value.y - rounded.y), middle, low);
-}
-
-// Codes are expanded to (code - 2^(bits-1)) * kCodeUnit. A code in the low byte of a half, or in
-// its upper four bits, is a bf16 of that many times 2^-133, as numbers below 2^-125 are equally far
-// apart; what it is multiplied with for kCodeUnit has to be a bf16 too.
-constexpr float kCodeUnit = 0x1p-6f;
-constexpr uint32_t k2To127 = 0x7F00u;
-constexpr uint32_t k2To123 = 0x7D00u;
-
-constexpr uint32_t Twice(uint32_t half) { return half << 16 | half; }
-
-OCTET_DEVICE uint32_t ExpandBits(uint32_t codes, uint32_t unit, float less) {
-  return hw::fma_bf16x2(codes, unit, Twice(__float_as_uint(less) >> 16));
-}
-
-// What codes in the low byte and in its upper four bits are multiplied with.
-struct CodeUnits {
-  uint32_t low = Twice(k2To127);
-  uint32_t high = Twice(k2To123);
-};
-
-// The bf16 fragment of step s: a[term][h + 2k] as cuda16_layout.h names them.
-template <WeightFormat kFormat>
-OCTET_DEVICE void Expand(const PackedFragments<kFormat>& packed, int s,
-                         uint32_t (&a)[TermsOf(kFormat)][4], const CodeUnits& units = {}) {
-#pragma unroll
-  for (int k = 0; k < 2; ++k) {
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int i = h + 2 * k;
-      if constexpr (kFormat == WeightFormat::kInt4) {
-#if OCTET_PLANTED_BUG == 3
-        const int high = h;
-        const uint32_t word = packed.word(s) >> (8 * k);
-#else
-        const int high = k;
-        const uint32_t word = packed.word(s) >> (8 * h);
-#endif
-        a[0][i] = high == 0 ? ExpandBits(word & 0x000F000Fu, units.low, -8 * kCodeUnit)
-                            : ExpandBits(word & 0x00F000F0u, units.high, -8 * kCodeUnit);
-      } else if constexpr (kFormat == WeightFormat::kInt8) {
-        const uint32_t word = packed.word(2 * s + k) >> (8 * h);
-        a[0][i] = ExpandBits(word & 0x00FF00FFu, units.low, -128 * kCodeUnit);
-      } else if constexpr (kFormat == WeightFormat::kBF16) {
-        a[0][i] = packed.word(4 * s + i);
-      } else if constexpr (kFormat == WeightFormat::kF16) {
-        SplitInTwo(hw::floats_of_f16x2(packed.word(4 * s + i)), a[0][i], a[1][i]);
-      } else {
-        const int at = 4 * (2 * s + k) + 2 * h;
-        SplitInThree(
-            make_float2(__uint_as_float(packed.word(at)), __uint_as_float(packed.word(at + 1))),
-            a[0][i], a[1][i], a[2][i]);
-      }
-    }
-  }
 }
 
 // Of a lane's two outputs.
