@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 
 #include "base/buffer.h"
 #include "base/check.h"
+#include "kernels/linear/linear16_cost.h"
 
 namespace octet::kernels {
 namespace {
@@ -77,84 +77,8 @@ constexpr Linear16Tile kWgmmaFloat[] = {
     {Name::k64x32, 64, 32, 5, 2},
 };
 
-// The nominal device of a family, per multiprocessor and clock: an A100 and an H200. Orders of
-// magnitude from data sheets and the design pages, to be replaced by measurements.
-struct Machine {
-  double multiprocessors;
-  double memory_bytes;
-  double memory_latency;  // under load
-  double l2_bytes;
-  double products;
-  double lanes;          // instructions of one lane
-  double least_tokens;   // a matrix instruction takes no less time for fewer
-  double panel_clocks;   // from one stage to the next, of a panel by itself
-  double token_clocks;   // the same, more for each token
-  double reduce_clocks;  // a second launch and its latency
-  double measured;       // time over what Cost() says, tiles of linear16_{mma,wgmma}.cuh
-  int64_t block_shared_bytes;
-  int64_t shared_bytes;
-};
-constexpr Machine kMachines[] = {
-    {108, 11.8, 1100, 28, 1024, 128, 8, 300, 6, 2500, 1.0, 99 << 10, 164 << 10},
-    {132, 18.6, 1500, 30, 2048, 128, 16, 250, 2, 2500, 2.0, 227 << 10, 228 << 10},
-};
-
-// Of linear16_few.cuh, and of linear16_stream.cuh with panels whole and shared by two warps: fitted
-// to what an H200 took for the layers of a 72B model and their shards of TP = 8 (2026-11-27). Of
-// 666 deals of 1, 8 and 16 rows they are 12 % off on average, but what they choose, wide tiles
-// among it, is within 2 % of the best (one row of qkv: 3 %).
-constexpr FewClocks kFewClocks = {895, 43.9, 181, 10.7, 6181, 4053};
-constexpr FewClocks kStreamClocks = {2992, 1.8, 114, 14.4, 281, 2504};
-constexpr FewClocks kStreamSidesClocks = {1406, 9, 267, 2.2, 2847, 4318};
-
-const FewClocks& ClocksOf(Linear16TileName name) {
-  if (!IsStream(name)) return kFewClocks;
-  return HasSides(name) ? kStreamSidesClocks : kStreamClocks;
-}
 // What all blocks together ask for in L2 before they begin, so that it is there when they do.
 constexpr int64_t kFewAheadBytes = int64_t{24} << 20;
-
-double CostOfFew(const Linear16Plan& plan, const Cuda16Layout& layout, const Machine& machine) {
-  const int64_t cluster = plan.parts.parts / plan.tile.split;
-  const auto deal = DealFew(plan.few.needs, plan.output_tiles, cluster,
-                            static_cast<int64_t>(machine.multiprocessors));
-  return static_cast<double>(plan.row_tiles) *
-         CostOfFew(*deal, ClocksOf(plan.tile.name), cluster, static_cast<double>(layout.blocks()),
-                   static_cast<double>(layout.block_bytes()), plan.few.tokens);
-}
-
-// Clocks that one candidate takes: a rough roofline, enough to compare.
-double Cost(const LinearShape& shape, const Linear16Plan& plan, int64_t rows,
-            const Machine& machine, double weight_bytes) {
-  const Linear16Tile& tile = plan.tile;
-  const auto sms = static_cast<int64_t>(machine.multiprocessors);
-  const int64_t turns = (plan.items + sms - 1) / sms;  // of the busiest multiprocessor
-  const int64_t at_once = std::min<int64_t>(turns, tile.resident);
-  const double inputs = static_cast<double>(shape.inputs) / plan.parts.parts;
-  const double weights = static_cast<double>(tile.outputs) * inputs;
-  // What a multiprocessor can ask for before the first of it comes.
-  const double under_way = static_cast<double>(at_once) * (tile.stages - 1) * tile.outputs *
-                           kCuda16StageInputs * weight_bytes;
-  const double memory = weights * weight_bytes / static_cast<double>(plan.row_tiles) /
-                        std::min(machine.memory_bytes, under_way / machine.memory_latency);
-  const double l2 = (weights * weight_bytes + tile.tokens * inputs * 2) / machine.l2_bytes;
-  const double products =
-      weights * std::max<double>(tile.tokens, machine.least_tokens) / machine.products;
-  const double lanes = weights * (2.6 + tile.tokens * 0.02) / machine.lanes;
-  const double latency = inputs / kCuda16StageInputs * tile.in_turn *
-                         (machine.panel_clocks + machine.token_clocks * tile.tokens);
-  // What is not the bottleneck still gets in its way now and then.
-  const double together = memory + l2 + products + lanes;
-  const double item = std::max({memory, l2, products, lanes}) + together * 0.1;
-  double clocks = std::max(item * static_cast<double>(turns),
-                           latency * static_cast<double>((turns + at_once - 1) / at_once)) +
-                  machine.memory_latency;
-  if (plan.parts.parts > 1) {
-    const double moved = 8.0 * plan.parts.rest.count * static_cast<double>(rows * shape.outputs);
-    clocks += machine.reduce_clocks + moved / (machine.memory_bytes * machine.multiprocessors);
-  }
-  return clocks * machine.measured;
-}
 
 // How many sums of each output the thread blocks leave.
 int64_t SumsOf(const Linear16Plan& plan) {
@@ -200,8 +124,8 @@ bool IsWholeTree(const uint8_t* merges, int64_t count) {
 }
 
 // Whether linear16_wide.cuh can do it: whole blocks, of which x has the inputs one after the other
-// (where it is laid out by steps, too: those are its rows then),
-// and whole trees over the leaves of each part, two at least, and over at most 8 parts.
+// (where it is laid out by steps, too: those are its rows then), and whole trees over the leaves of
+// each part, two at least, and over at most 8 parts.
 bool FitsWide(const LinearShape& shape, const Cuda16Layout& layout, const LeafParts& parts) {
   constexpr int32_t kPartsMax = 8;
   const Cuda16Inputs& inputs = layout.inputs;
@@ -229,37 +153,9 @@ bool FitsStream(const LinearShape& shape, const Cuda16Layout& layout, const Leaf
          IsWholeTree(parts.rest.merges, parts.parts);
 }
 
-// Clocks of a tile of linear16_wide.cuh.
-struct WideClocks {
-  int32_t tokens;
-  int32_t outputs;
-  double begin_and_end;
-  double block;     // of 128 inputs
-  double add_part;  // of each part, for each item
-};
-// Fitted to what they took on an H200 for the layers of a 72B model and their shards of TP = 8,
-// int4 (2026-11-27): in up to 4 parts within 12 % but for few of 141 cases.
-constexpr WideClocks kWideClocks[] = {
-    {16, 256, 5000, 1040, 900},  {32, 192, 5000, 980, 1050},  {32, 256, 6000, 1200, 1300},
-    {64, 128, 6000, 1000, 1350}, {64, 192, 6000, 1350, 1650}, {128, 128, 2500, 1550, 4560},
-};
-
-double CostOfWide(const Linear16Plan& plan, const Cuda16Layout& layout, const Machine& machine) {
-  const auto* clocks =
-      std::find_if(std::begin(kWideClocks), std::end(kWideClocks), [&plan](const WideClocks& of) {
-        return of.tokens == plan.tile.tokens && of.outputs == plan.tile.outputs;
-      });
-  OCTET_CHECK(clocks != std::end(kWideClocks));
-  const double parts = plan.parts.parts;
-  const double item = static_cast<double>(layout.blocks()) / parts * clocks->block +
-                      (parts > 1 ? parts * clocks->add_part : 0);
-  return clocks->begin_and_end +
-         std::ceil(static_cast<double>(plan.items) / machine.multiprocessors) * item;
-}
-
 // Fills plan->few but for the deal; false if a part takes more shared memory than there is.
 bool FitFew(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
-            const Machine& machine, Linear16Plan* plan) {
+            const Linear16Machine& machine, Linear16Plan* plan) {
   const Cuda16Inputs& inputs = layout.inputs;
   const LeafParts& parts = plan->parts;
   int64_t blocks = 0;
@@ -299,7 +195,7 @@ bool FitFew(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
 }
 
 Linear16Plan Consider(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
-                      const Linear16Tile& tile, int64_t parts, const Machine& machine) {
+                      const Linear16Tile& tile, int64_t parts, const Linear16Machine& machine) {
   Linear16Plan plan;
   plan.tile = tile;
   plan.parts = DealLeaves(shape.merges, parts * tile.split);
@@ -353,7 +249,7 @@ std::span<const Linear16Tile> Linear16Tiles(WeightFormat format, MatrixFamily fa
 Linear16Plan PlanLinear16With(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
                               ActivationFormat rows_format, MatrixFamily family,
                               const Linear16Tile& tile, int64_t parts) {
-  const Machine& machine = kMachines[static_cast<int>(family)];
+  const Linear16Machine& machine = Linear16MachineOf(family);
   Linear16Plan plan = Consider(shape, layout, rows, tile, parts, machine);
   while (plan.items == 0 && parts < layout.inputs.leaves) {
     plan = Consider(shape, layout, rows, tile, parts *= 2, machine);
@@ -365,9 +261,7 @@ Linear16Plan PlanLinear16With(const LinearShape& shape, const Cuda16Layout& layo
 
 Linear16Plan PlanLinear16(const LinearShape& shape, const Cuda16Layout& layout, int64_t rows,
                           ActivationFormat rows_format, MatrixFamily family) {
-  const Machine& machine = kMachines[static_cast<int>(family)];
-  const double weight_bytes =
-      static_cast<double>(layout.block_bytes()) / (kCuda16PanelOutputs * kCuda16BlockInputs);
+  const Linear16Machine& machine = Linear16MachineOf(family);
   Linear16Plan best;
   double least = 0;
   for (const Linear16Tile& tile : Linear16Tiles(shape.format, family)) {
@@ -377,9 +271,7 @@ Linear16Plan PlanLinear16(const LinearShape& shape, const Cuda16Layout& layout, 
       if (IsStream(tile.name) && plan.row_tiles > 1) continue;  // weights would come twice
       const int64_t partial_bytes = SumsOf(plan) * rows * shape.outputs * 4;
       if (parts > 1 && partial_bytes > kLinear16PartialBytesMax) break;
-      const double cost = IsWide(tile.name) ? CostOfWide(plan, layout, machine)
-                          : tile.warps > 0  ? CostOfFew(plan, layout, machine)
-                                            : Cost(shape, plan, rows, machine, weight_bytes);
+      const double cost = Linear16Clocks(shape, layout, rows, plan, machine);
       if (best.items != 0 && cost >= least) continue;
       best = plan;
       least = cost;
