@@ -12,6 +12,16 @@ constexpr int64_t kTileChunks = kTileInputs / kChunkInputs;
 constexpr int64_t kTileSums = kTileRows * kVectorOutputs;
 constexpr int kBandsMax = 2;  // at a time; with 3 vectors of outputs they fill six of eight tiles
 
+// For _tile_loadconfig: all eight tiles whole.
+struct alignas(64) TileConfig {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+static_assert(sizeof(TileConfig) == 64);
+
 // How codes become the bytes of the unit's second operand.
 enum class Spread : uint8_t {
   kInt4Signed,   // symmetric: code - 8

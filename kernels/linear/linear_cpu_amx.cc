@@ -25,16 +25,6 @@ constexpr int64_t kRegularTiles = 2;
 constexpr int64_t kRegularInputs = kRegularTiles * kTileInputs;
 static_assert(kRegularTiles * kTileChunks == kTileSteps && kTileRows == kTileSteps);
 
-// For _tile_loadconfig: all eight tiles whole.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-static_assert(sizeof(TileConfig) == 64);
-
 // std::min has external linkage.
 constexpr int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t TilesOf(int64_t inputs) { return (inputs + kTileInputs - 1) / kTileInputs; }
