@@ -6,6 +6,8 @@
 #   A GoogleTest binary whose device is the emulator. SOURCES may hold .cu files; LIBRARIES usually
 #   octet_kernels_emulated. The last option is for tests whose ranks exchange device memory as host
 #   memory, which is otherwise a fault.
+# octet_emulated_sm80_test(name test [arguments...])
+#   The executable of that emulated test again, on a device without wgmma.
 # octet_planted_bug_test(NAME name BUG n KERNELS files.cu... SOURCES files... LIBRARIES targets...
 #                        EXPECT regex)
 #   The same test with only KERNELS in it, compiled with -DOCTET_PLANTED_BUG=n: must fail, and say
@@ -82,6 +84,14 @@ function(octet_emulated_test)
   endif()
   set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "cpu;${ARG_LABELS}"
                        ENVIRONMENT "${environment}")
+endfunction()
+
+function(octet_emulated_sm80_test NAME TEST)
+  if(OCTET_EMULATOR)
+    add_test(NAME ${NAME} COMMAND ${TEST} ${ARGN})
+    set_tests_properties(${NAME} PROPERTIES TIMEOUT 300 LABELS cpu
+                         ENVIRONMENT "${OCTET_EMULATED_ENVIRONMENT};OCTET_EMULATOR_CAPABILITY=80")
+  endif()
 endfunction()
 
 function(octet_planted_bug_test)
