@@ -168,6 +168,7 @@ __global__ void TensorBoxKernel(const OCTET_GRID_CONSTANT hw::TensorMap map, int
 
 // Blocks of a cluster read what their neighbours wrote, twice.
 __global__ void ClustersKernel(uint32_t* out) {
+  hw::wait_for_past();
   uint32_t* row = out + blockIdx.y * gridDim.x * 32;
   const uint32_t thread = threadIdx.x;
   for (uint32_t round = 1; round <= 2; ++round) {

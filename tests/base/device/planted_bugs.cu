@@ -206,6 +206,7 @@ __global__ void SpinKernel(Bug bug, uint32_t* counter) {
 }
 
 __global__ void ClusterSumKernel(Bug bug, uint32_t* out) {
+  hw::wait_for_past();
   uint32_t* row = out + blockIdx.y * gridDim.x;
   if (bug == Bug::kLeavesCluster && blockIdx.x == 1 && threadIdx.x == 5) return;
   if (threadIdx.x == 0) row[blockIdx.x] = blockIdx.x;
@@ -214,6 +215,29 @@ __global__ void ClusterSumKernel(Bug bug, uint32_t* out) {
   for (uint32_t b = 0; b < gridDim.x; ++b) sum += row[b];
   hw::cluster_sync();
   if (threadIdx.x == 0) row[blockIdx.x] = sum;
+}
+
+__global__ void AheadKernel(const uint32_t* in, uint32_t* between) {
+  hw::let_next_begin();
+  between[threadIdx.x] = in[threadIdx.x] + 1;
+}
+
+// Reads `in`, which no kernel writes, before it may read `between`.
+__global__ void EarlyKernel(Bug bug, const uint32_t* in, const uint32_t* between, uint32_t* out) {
+  OCTET_SHARED(uint32_t[128], copied);
+  const uint32_t thread = threadIdx.x;
+  if (bug == Bug::kWritesBeforePast) out[thread] = 0;
+  uint32_t past = 0;
+  if (bug == Bug::kReadsBeforePast) past = between[thread];
+  hw::cp_async16(copied + 4 * thread,
+                 (bug == Bug::kCopiesBeforePast ? between : in) + thread / 4 * 4);
+  hw::cp_async_commit();
+  hw::cp_async_wait<0>();
+  if (bug == Bug::kNeverWaitsForPast && thread == 9) return;
+  hw::wait_for_past();
+  if (bug != Bug::kReadsBeforePast) past = between[thread];
+  const bool known = copied[4 * thread + thread % 4] + 1 == past;
+  out[thread] = known ? past + 1 : 0;
 }
 
 }  // namespace
@@ -251,6 +275,10 @@ void Spin(Bug bug, uint32_t* counter, Stream& stream) {
 }
 void ClusterSum(Bug bug, uint32_t* out, Stream& stream) {
   OCTET_LAUNCH_CLUSTERS(ClusterSumKernel, dim3(4, 2), 32, 0, stream, bug, out);
+}
+void Early(Bug bug, const uint32_t* in, uint32_t* between, uint32_t* out, Stream& stream) {
+  OCTET_LAUNCH(AheadKernel, 1, 32, 0, stream, in, between);
+  OCTET_LAUNCH_EARLY(EarlyKernel, 1, 32, 0, stream, bug, in, between, out);
 }
 
 }  // namespace octet::planted

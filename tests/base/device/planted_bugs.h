@@ -57,6 +57,11 @@ enum class Bug {
   // ClusterSum
   kLeavesCluster,
   kNoClusterBarrier,
+  // Early: a launch that begins before the one ahead has ended
+  kReadsBeforePast,
+  kCopiesBeforePast,
+  kWritesBeforePast,
+  kNeverWaitsForPast,
 };
 
 // All on one block; each writes `out`, which is right with Bug::kNone.
@@ -75,5 +80,7 @@ void Box(Bug bug, const uint16_t* in, uint32_t* out, Stream& stream);
 void Spin(Bug bug, uint32_t* counter, Stream& stream);
 // 2 clusters of 4 blocks; out [2, 4], 0 before: each has the sum of its cluster's block numbers.
 void ClusterSum(Bug bug, uint32_t* out, Stream& stream);
+// in [32] -> between [32]: in + 1 -> out [32]: between + 1, in two launches.
+void Early(Bug bug, const uint32_t* in, uint32_t* between, uint32_t* out, Stream& stream);
 
 }  // namespace octet::planted

@@ -102,6 +102,19 @@ bool RunClusterSum(Bug bug) {
   return test::ToHost<uint32_t>(out, TestStream()) == std::vector<uint32_t>(8, 6);
 }
 
+bool RunEarly(Bug bug) {
+  std::vector<uint32_t> in(32), expected(32);
+  for (uint32_t i = 0; i < 32; ++i) {
+    in[i] = 3 * i;
+    expected[i] = in[i] + 2;
+  }
+  const DeviceBuffer device_in = test::ToDevice(in, TestStream());
+  const DeviceBuffer between = test::ToDevice(std::vector<uint32_t>(32), TestStream());
+  const DeviceBuffer out = test::ToDevice(std::vector<uint32_t>(32), TestStream());
+  Early(bug, device_in.as<uint32_t>(), between.as<uint32_t>(), out.as<uint32_t>(), TestStream());
+  return test::ToHost<uint32_t>(out, TestStream()) == expected;
+}
+
 bool RunBlockSumOnSm80(Bug bug) {
   emulator::SetCapability(80);
   auto gpu = Gpu::Open({});
@@ -158,6 +171,12 @@ const Case kCases[] = {
     {Bug::kNeverReleased, RunSpin, "livelock|deadlock"},
     {Bug::kLeavesCluster, RunClusterSum, "of the cluster has ended|deadlock"},
     {Bug::kNoClusterBarrier, RunClusterSum, "divergence.*cluster_sync"},
+    {Bug::kReadsBeforePast, RunEarly,
+     "reads before wait_for_past what the kernel launched at .*planted_bugs.cu"},
+    {Bug::kCopiesBeforePast, RunEarly,
+     "reads before wait_for_past what the kernel launched at .*planted_bugs.cu"},
+    {Bug::kWritesBeforePast, RunEarly, "writes before wait_for_past"},
+    {Bug::kNeverWaitsForPast, RunEarly, "ends without wait_for_past"},
 };
 
 class PlantedBugTest : public testing::TestWithParam<int> {};
@@ -194,6 +213,7 @@ TEST(CleanKernelTest, NothingIsFoundUnderAnySeed) {
     EXPECT_TRUE(RunBox(Bug::kNone)) << seed;
     EXPECT_TRUE(RunSpin(Bug::kNone)) << seed;
     EXPECT_TRUE(RunClusterSum(Bug::kNone)) << seed;
+    EXPECT_TRUE(RunEarly(Bug::kNone)) << seed;
   }
   emulator::SetSeed(1);
 }

@@ -22,7 +22,7 @@ void IssueCopy(void* shared, const void* global, int bytes, bool full, const Pla
   Thread& self = Self(place);
   current_scheduler->MaybeGiveWay();
   const uint32_t offset = CheckShared(shared, bytes, bytes, "cp_async", place);
-  if (full) CheckGlobal(global, bytes, "cp_async", place);
+  if (full) CheckGlobal(global, bytes, AccessKind::kRead, "cp_async", place);
   Report(self.block->arena->words.TakeOff(
              offset, bytes, AccessBy(self.index, AccessKind::kWrite, IdOf(place), true), self.clock,
              nullptr, current_scheduler->now()),
@@ -166,7 +166,7 @@ uint32_t smem_addr(const void* shared, Place place) {
 }
 
 uint4 load16_once(const void* global, CachePolicy, Place place) {
-  CheckGlobal(global, 16, "load16_once", place);
+  CheckGlobal(global, 16, AccessKind::kRead, "load16_once", place);
   uint4 value;
   std::memcpy(&value, global, sizeof(value));
   return value;
@@ -177,22 +177,22 @@ void load16_ahead(uint4& to, const void* global, CachePolicy policy, bool wanted
 }
 void load4_ahead(uint32_t& to, const void* global, CachePolicy, bool wanted, Place place) {
   if (!wanted) return;
-  CheckGlobal(global, sizeof(to), "load4_ahead", place);
+  CheckGlobal(global, sizeof(to), AccessKind::kRead, "load4_ahead", place);
   std::memcpy(&to, global, sizeof(to));
 }
 
 void store16(void* global, uint4 value, Place place) {
-  CheckGlobal(global, sizeof(value), "store16", place);
+  CheckGlobal(global, sizeof(value), AccessKind::kWrite, "store16", place);
   std::memcpy(global, &value, sizeof(value));
 }
 void store8(void* global, uint2 value, Place place) {
-  CheckGlobal(global, sizeof(value), "store8", place);
+  CheckGlobal(global, sizeof(value), AccessKind::kWrite, "store8", place);
   std::memcpy(global, &value, sizeof(value));
 }
 
 uint32_t ld_acquire(const uint32_t* global, Place place) {
   Thread& self = Self(place);
-  CheckGlobal(global, sizeof(uint32_t), "ld_acquire", place);
+  CheckGlobal(global, sizeof(uint32_t), AccessKind::kRead, "ld_acquire", place);
   // Looking again can be of use only after someone else did something.
   const bool in_vain = self.polled == global && self.polled_line == place.line() &&
                        self.polled_progress == current_scheduler->progress();
@@ -286,7 +286,7 @@ void bulk_load(void* shared, const void* global, uint32_t bytes, uint64_t* barri
   if (bytes == 0 || bytes % 16 != 0)
     Fail("bulk_load: " + std::to_string(bytes) + " bytes are not a multiple of 16", place);
   const uint32_t offset = CheckShared(shared, bytes, 16, "bulk_load", place);
-  CheckGlobal(global, bytes, "bulk_load", place);
+  CheckGlobal(global, bytes, AccessKind::kRead, "bulk_load", place);
   uint32_t barrier_offset = 0;
   FindBarrier(barrier, &barrier_offset, "bulk_load", place);
   IssueBulkCopy({offset, static_cast<const std::byte*>(global), bytes, barrier_offset, IdOf(place)},
@@ -300,7 +300,7 @@ void bulk_load(void* shared, const void* global, uint32_t bytes, uint64_t* barri
 void bulk_prefetch(const void* global, uint32_t bytes, Place place) {
   if (bytes == 0 || bytes % 16 != 0)
     Fail("bulk_prefetch: " + std::to_string(bytes) + " bytes are not a multiple of 16", place);
-  CheckGlobal(global, bytes, "bulk_prefetch", place);
+  CheckGlobal(global, bytes, AccessKind::kRead, "bulk_prefetch", place);
 }
 
 TensorMap MakeTensorMap(const void* values, int64_t rows, int64_t inputs, int64_t stride,
@@ -337,7 +337,8 @@ void tensor_load(void* shared, const TensorMap& map, int32_t input, int32_t row,
   if (box.row_bytes == 0) box.rows = 0;
   const std::byte* first = from.values + row * from.stride + int64_t{2} * input;
   for (int i = 0; i < box.rows; ++i) {
-    CheckGlobalBytes(first + i * box.stride, box.row_bytes, "tensor_load", place);
+    CheckGlobalBytes(first + i * box.stride, box.row_bytes, AccessKind::kRead, "tensor_load",
+                     place);
   }
   IssueBulkCopy({offset, first, bytes, barrier_offset, IdOf(place), true, box}, self, place);
 }

@@ -79,6 +79,7 @@ std::unique_ptr<Block> TakeBlock(const LaunchShape& shape, int64_t index, Time k
     Thread& thread = block->threads[i];
     thread.position = Unflatten(i, shape.block);
     thread.clock.floor = known;
+    thread.knows_past = !shape.early;
     PrepareFiber(thread.fiber, entry);
   }
   for (Warp& warp : block->warps) warp.ready = warp.members;

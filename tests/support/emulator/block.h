@@ -40,6 +40,7 @@ struct Thread {
   int lane = 0;
   Index3 position{};
   bool done = false;
+  bool knows_past = false;  // what the launches ahead wrote
   Wait wait;
   // A meeting of lanes: what this lane brought, and with whom it meets.
   uint32_t meeting_mask = 0;
@@ -174,6 +175,7 @@ struct LaunchShape {
   int64_t shared_bytes = 0;
   int device = 0;
   int64_t shared_bytes_max = kSharedBytesMax;  // of the device, static and dynamic
+  bool early = false;
   int64_t block_count() const { return int64_t{grid.x} * grid.y * grid.z; }
   int thread_count() const { return static_cast<int>(block.x * block.y * block.z); }
 };

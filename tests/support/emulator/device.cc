@@ -144,11 +144,11 @@ void Free(MemoryKind kind, std::byte* data, int64_t bytes) {
 }
 
 void Copy(void* to, const void* from, int64_t bytes, CopyKind kind, Stream& stream) {
-  emulator::Submit(stream, [=] { emulator::RunCopy(to, from, bytes, kind); });
+  emulator::SubmitSettled(stream, [=] { emulator::RunCopy(to, from, bytes, kind); });
 }
 
 void Fill(void* device, int value, int64_t bytes, Stream& stream) {
-  emulator::Submit(stream, [=] {
+  emulator::SubmitSettled(stream, [=] {
     const emulator::DeviceLock lock;
     const emulator::DeviceMemoryAccess access;
     emulator::CheckDeviceRange(device, bytes, "FillBytes");
@@ -158,7 +158,7 @@ void Fill(void* device, int value, int64_t bytes, Stream& stream) {
 
 // Not under the lock: the function may wait for another rank's work.
 void CallOnHost(void (*function)(void*), void* data, Stream& stream) {
-  emulator::Submit(stream, [=] {
+  emulator::SubmitSettled(stream, [=] {
     const emulator::DeviceMemoryAccess access;
     function(data);
   });
@@ -179,6 +179,7 @@ EmulatedEvent& EventOf(void* event) { return *static_cast<EmulatedEvent*>(event)
 
 struct EmulatedGraph {
   std::vector<std::function<void()>> work;
+  std::vector<emulator::Queue*> queues;  // that it was captured from
 };
 
 }  // namespace
@@ -192,11 +193,14 @@ void RecordEvent(void* event, Stream& stream) {
 void WaitEvent(void* event, Stream& stream) {
   const auto& recording = EventOf(event).recording;
   emulator::Queue& queue = emulator::QueueOf(stream);
-  if (recording == nullptr || queue.recording == recording) return;
+  if (recording == nullptr || queue.recording == recording) {
+    return emulator::SubmitSettled(stream, [] {});
+  }
   if (recording->ended || queue.recording != nullptr)
     emulator::Fail("a stream waits for an event of a capture it has no part in", Place::current());
   queue.recording = recording;
   recording->queues.push_back(&queue);
+  emulator::SubmitSettled(stream, [] {});
 }
 bool EventDone(void*) { return true; }
 void SynchronizeEvent(void* event) {
@@ -217,12 +221,20 @@ void* CaptureGraph(void* graph, Stream& stream, const std::function<void()>& rec
   --emulator::captures;
   for (emulator::Queue* taking_part : recording->queues) taking_part->recording = nullptr;
   recording->ended = true;
-  return new EmulatedGraph{std::move(recording->work)};
+  return new EmulatedGraph{std::move(recording->work), std::move(recording->queues)};
 }
 
 void LaunchGraph(void* graph, Stream& stream) {
   ++emulator::MutableCounts().graphs;
-  for (const auto& work : static_cast<EmulatedGraph*>(graph)->work) emulator::Submit(stream, work);
+  const auto& [work, queues] = *static_cast<EmulatedGraph*>(graph);
+  const auto settle = [&stream, &queues] {
+    emulator::SubmitSettled(stream, [&queues] {
+      for (emulator::Queue* queue : queues) queue->chain.Settle();
+    });
+  };
+  settle();
+  for (const auto& part : work) emulator::Submit(stream, part);
+  settle();
 }
 
 void DeleteGraph(void* graph) { delete static_cast<EmulatedGraph*>(graph); }

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "tests/support/emulator/launch.h"
+#include "tests/support/emulator/past.h"
 
 namespace octet::emulator {
 namespace {
@@ -115,6 +116,7 @@ void FreeDeviceMemory(std::byte* data, int64_t bytes) {
   const int64_t room = (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
   __asan_poison_memory_region(data, static_cast<size_t>(room));
   madvise(data, static_cast<size_t>(room), MADV_DONTNEED);
+  ForgetWrites(data, room);
   state.devices[DeviceOf(data)].live_bytes -= bytes;
 }
 

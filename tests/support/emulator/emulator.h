@@ -23,8 +23,9 @@
 namespace octet::hw {
 
 template <typename... Parameters, typename... Args>
-void LaunchWith(bool clusters, const char* file, int line, void (*kernel)(Parameters...), dim3 grid,
-                dim3 block, int64_t shared_bytes, Stream& stream, Args&&... args) {
+void LaunchWith(emulator::LaunchKind kind, const char* file, int line,
+                void (*kernel)(Parameters...), dim3 grid, dim3 block, int64_t shared_bytes,
+                Stream& stream, Args&&... args) {
   static_assert(sizeof...(Parameters) == sizeof...(Args), "one argument for each parameter");
   using Call = std::pair<void (*)(Parameters...), std::tuple<Parameters...>>;
   auto arguments = std::make_shared<const Call>(
@@ -35,22 +36,24 @@ void LaunchWith(bool clusters, const char* file, int line, void (*kernel)(Parame
                               std::apply(function, values);
                             },
                             std::move(arguments), sizeof(Call)};
-  emulator::Enqueue(call, grid, block, clusters, shared_bytes, stream);
+  emulator::Enqueue(call, grid, block, kind, shared_bytes, stream);
 }
 
 template <typename... Args>
 void Launch(const char* file, int line, Args&&... args) {
-  LaunchWith(false, file, line, std::forward<Args>(args)...);
+  LaunchWith(emulator::LaunchKind::kPlain, file, line, std::forward<Args>(args)...);
 }
 template <typename... Args>
 void LaunchEarly(const char* file, int line, Args&&... args) {
-  LaunchWith(false, file, line, std::forward<Args>(args)...);
+  LaunchWith(emulator::LaunchKind::kEarly, file, line, std::forward<Args>(args)...);
 }
 template <typename... Args>
 void LaunchClusters(const char* file, int line, Args&&... args) {
-  LaunchWith(true, file, line, std::forward<Args>(args)...);
+  LaunchWith(emulator::LaunchKind::kEarlyClusters, file, line, std::forward<Args>(args)...);
 }
-inline void wait_for_past() {}
+inline void wait_for_past(emulator::Place place = emulator::Place::current()) {
+  emulator::WaitForPast(place);
+}
 inline void let_next_begin() {}
 
 class Smem {

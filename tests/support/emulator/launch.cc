@@ -52,12 +52,14 @@ void PrintThread() {
   return true;
 }();
 
-void RunKernel(const KernelCall& kernel, const LaunchShape& shape, uint64_t seed) {
+void RunKernel(const KernelCall& kernel, const LaunchShape& shape, uint64_t seed, Chain& chain) {
   const DeviceLock lock;
   const DeviceMemoryAccess access;
-  ++MutableCounts().launches;
-  Scheduler scheduler(kernel, shape, seed);
+  const auto id = static_cast<LaunchId>(++MutableCounts().launches);
+  if (!shape.early) chain.Settle();
+  Scheduler scheduler(kernel, shape, seed, id, chain);
   scheduler.Run();
+  chain.Add({id, kernel.file, kernel.line});
 }
 
 void CheckShape(const LaunchShape& shape, const KernelCall& kernel) {
@@ -126,17 +128,27 @@ void Submit(Stream& stream, std::function<void()> work) {
   }
 }
 
-void Enqueue(const KernelCall& kernel, const dim3& grid, const dim3& block, bool clusters,
+void SubmitSettled(Stream& stream, std::function<void()> work) {
+  Submit(stream, [work = std::move(work), &chain = QueueOf(stream).chain] {
+    work();
+    chain.Settle();
+  });
+}
+
+void Enqueue(const KernelCall& kernel, const dim3& grid, const dim3& block, LaunchKind kind,
              int64_t shared_bytes, Stream& stream) {
-  const LaunchShape shape{{grid.x, grid.y, grid.z}, {block.x, block.y, block.z},
-                          clusters ? grid.x : 1,    shared_bytes,
-                          stream.info().index,      stream.info().shared_bytes_per_block};
+  const bool clusters = kind == LaunchKind::kEarlyClusters;
+  const LaunchShape shape{{grid.x, grid.y, grid.z},  {block.x, block.y, block.z},
+                          clusters ? grid.x : 1,     shared_bytes,
+                          stream.info().index,       stream.info().shared_bytes_per_block,
+                          kind != LaunchKind::kPlain};
   CheckShape(shape, kernel);
   Queue& queue = QueueOf(stream);
   const uint64_t base = CurrentSettings().seed;
   // Each launch of a queue has an order of its own.
   const uint64_t seed = base == 0 ? 0 : base * 0x9E3779B97F4A7C15u + ++queue.launches;
-  Submit(stream, [kernel, shape, seed] { RunKernel(kernel, shape, seed); });
+  Submit(stream,
+         [kernel, shape, seed, &chain = queue.chain] { RunKernel(kernel, shape, seed, chain); });
 }
 
 }  // namespace octet::emulator

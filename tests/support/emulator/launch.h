@@ -9,6 +9,7 @@
 
 #include "base/device/device.h"
 #include "tests/support/emulator/control.h"
+#include "tests/support/emulator/past.h"
 
 namespace octet::emulator {
 
@@ -21,6 +22,7 @@ struct Recording {
 struct Queue {
   std::shared_ptr<Recording> recording;  // null: work runs at once
   uint64_t launches = 0;
+  Chain chain;
 };
 
 struct Settings {
@@ -36,6 +38,8 @@ Queue& QueueOf(Stream& stream);
 void CheckCurrent(const Stream& stream, const char* what);
 // Runs `work` now, or records it.
 void Submit(Stream& stream, std::function<void()> work);
+// Work that is no kernel: it waits for all before it, and all after it wait for it.
+void SubmitSettled(Stream& stream, std::function<void()> work);
 // Held around anything that touches device memory.
 class DeviceLock {
  public:

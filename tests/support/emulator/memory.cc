@@ -37,6 +37,20 @@ void Report(const std::string& problem, const Place& place) {
   if (!problem.empty()) Fail(problem, place);
 }
 
+// An empty string, or what is wrong with touching device memory now.
+std::string TouchDevice(const Thread& thread, const void* address, int64_t bytes, bool writes) {
+  if (!thread.knows_past) {
+    if (writes) return "an early launch writes before wait_for_past";
+    const Chain::Launch writer = current_scheduler->past().WriterOf(address, bytes);
+    if (writer.id != 0)
+      return std::string(
+                 "an early launch reads before wait_for_past what the kernel launched at ") +
+             writer.file + ":" + Number(writer.line) + " wrote";
+  }
+  if (writes) RecordWrite(address, bytes, current_scheduler->id());
+  return {};
+}
+
 // A place that stands for an address of code.
 struct CodeAccess {
   const void* address;
@@ -63,7 +77,11 @@ void CheckAccess(const CodeAccess& access) {
     return;
   }
   const int device = DeviceOf(access.address);
-  if (device == current_scheduler->shape().device) return;
+  if (device == current_scheduler->shape().device) {
+    const std::string problem = TouchDevice(thread, access.address, access.bytes, access.writes);
+    if (!problem.empty()) FailAt(problem, access.code);
+    return;
+  }
   if (device < 0 && IsPrivate(thread, access.address, access.bytes)) return;
   const char* verb = access.writes ? "a store to" : "a load from";
   if (device < 0)
@@ -74,6 +92,8 @@ void CheckAccess(const CodeAccess& access) {
 }
 
 }  // namespace
+
+void WaitForPast(const Place& place) { Self(place).knows_past = true; }
 
 namespace {
 
@@ -132,7 +152,8 @@ void* DynamicShared(int index, int64_t bytes, int64_t alignment, const Place& pl
   return block.arena->data + block.dynamics.back().offset;
 }
 
-void CheckGlobalBytes(const void* address, int64_t bytes, const char* what, const Place& place) {
+void CheckGlobalBytes(const void* address, int64_t bytes, AccessKind kind, const char* what,
+                      const Place& place) {
   Thread& thread = Self(place);
   if (Within(address, 1, thread.block->arena->data, Arena::kBytes))
     Fail(std::string(what) + ": the address is in shared memory, not global", place);
@@ -144,10 +165,12 @@ void CheckGlobalBytes(const void* address, int64_t bytes, const char* what, cons
              Number(static_cast<std::byte*>(bad) - static_cast<const std::byte*>(address)) +
              " of " + Number(bytes),
          place);
+  Report(TouchDevice(thread, address, bytes, kind != AccessKind::kRead), place);
 }
 
-void CheckGlobal(const void* address, int64_t bytes, const char* what, const Place& place) {
-  CheckGlobalBytes(address, bytes, what, place);
+void CheckGlobal(const void* address, int64_t bytes, AccessKind kind, const char* what,
+                 const Place& place) {
+  CheckGlobalBytes(address, bytes, kind, what, place);
   if (reinterpret_cast<uintptr_t>(address) % static_cast<uintptr_t>(std::min<int64_t>(bytes, 16)) !=
       0)
     Fail(std::string(what) + ": the global address is not aligned", place);
@@ -185,7 +208,7 @@ void BeginAtomic(const void* address, int bytes, const Place& place) {
     TouchShared(CheckShared(address, bytes, bytes, "an atomic", place), bytes, AccessKind::kAtomic,
                 place);
   } else {
-    CheckGlobal(address, bytes, "an atomic", place);
+    CheckGlobal(address, bytes, AccessKind::kAtomic, "an atomic", place);
   }
   current_scheduler->Progress();
 }

@@ -70,8 +70,11 @@ struct KernelCall {
   std::shared_ptr<const void> arguments;
   int64_t argument_bytes;
 };
-// `clusters`: the blocks of each row of the grid are one.
-void Enqueue(const KernelCall& kernel, const dim3& grid, const dim3& block, bool clusters,
+// kEarlyClusters: the blocks of each row of the grid are one.
+enum class LaunchKind { kPlain, kEarly, kEarlyClusters };
+void Enqueue(const KernelCall& kernel, const dim3& grid, const dim3& block, LaunchKind kind,
              int64_t shared_bytes, Stream& stream);
+// hw::wait_for_past.
+void WaitForPast(const Place& place);
 
 }  // namespace octet::emulator

@@ -33,8 +33,15 @@ void RunThread() {
 
 }  // namespace
 
-Scheduler::Scheduler(const KernelCall& kernel, const LaunchShape& shape, uint64_t seed)
-    : kernel_(kernel), shape_(shape), seed_(seed), generator_(seed), now_(TimeSoFar() + 1) {
+Scheduler::Scheduler(const KernelCall& kernel, const LaunchShape& shape, uint64_t seed, LaunchId id,
+                     const Chain& past)
+    : kernel_(kernel),
+      shape_(shape),
+      seed_(seed),
+      id_(id),
+      past_(past),
+      generator_(seed),
+      now_(TimeSoFar() + 1) {
   order_.resize(static_cast<size_t>(shape.block_count() / shape.cluster));
   std::iota(order_.begin(), order_.end(), 0u);
   if (random()) std::shuffle(order_.begin(), order_.end(), generator_);
@@ -188,6 +195,9 @@ void Scheduler::EndThread() {
     if (!group.open.empty() || in_flight)
       Fail("wgmma: the thread ends with a product in flight", Place::current());
   }
+  if (!self.knows_past)
+    Fail("a thread of an early launch ends without wait_for_past: what comes next relies on it",
+         Place::current());
   self.done = true;
   self.warp->ready &= ~BitOf(self);
   self.warp->done |= BitOf(self);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/support/emulator/block.h"
+#include "tests/support/emulator/past.h"
 
 namespace octet::emulator {
 
@@ -30,13 +31,17 @@ class SplitMix {
 
 class Scheduler {
  public:
-  Scheduler(const KernelCall& kernel, const LaunchShape& shape, uint64_t seed);
+  // `past`: the launches whose end no thread of an early one knows at first.
+  Scheduler(const KernelCall& kernel, const LaunchShape& shape, uint64_t seed, LaunchId id,
+            const Chain& past);
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   void Run();
 
   const LaunchShape& shape() const { return shape_; }
   const KernelCall& kernel() const { return kernel_; }
+  LaunchId id() const { return id_; }
+  const Chain& past() const { return past_; }
   Time now() const { return now_; }
   Time NextTime() { return ++now_; }
   // Something another block may wait for has happened.
@@ -71,6 +76,8 @@ class Scheduler {
   const KernelCall& kernel_;
   LaunchShape shape_;
   uint64_t seed_;
+  const LaunchId id_;
+  const Chain& past_;
   SplitMix generator_;
   std::vector<std::unique_ptr<Block>> blocks_;  // resident
   std::vector<uint32_t> order_;                 // of clusters
@@ -99,10 +106,12 @@ using GroupMeeting = void (*)(Block& block, int warpgroup, const Place& place);
 void MeetWarpgroup(const char* what, void* arguments, GroupMeeting compute, const Place& place);
 
 // Memory of a running thread. Fails when [address, bytes) is not device memory the thread may
-// touch.
-void CheckGlobalBytes(const void* address, int64_t bytes, const char* what, const Place& place);
+// touch so.
+void CheckGlobalBytes(const void* address, int64_t bytes, AccessKind kind, const char* what,
+                      const Place& place);
 // The same, of an access that must be aligned to its size, or 16.
-void CheckGlobal(const void* address, int64_t bytes, const char* what, const Place& place);
+void CheckGlobal(const void* address, int64_t bytes, AccessKind kind, const char* what,
+                 const Place& place);
 // The offset in the arena. Fails when it is not in a part that was taken.
 uint32_t CheckShared(const void* address, int64_t bytes, int64_t alignment, const char* what,
                      const Place& place);
