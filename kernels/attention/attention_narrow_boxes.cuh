@@ -72,8 +72,7 @@ class BoxRing {
 };
 
 // Asks for the halves of all items: lane t for those of team t, in the order in which the team uses
-// them. Blocks whose tokens are all older than the item's rows are asked for before the kernels
-// ahead are done.
+// them. Blocks of settled tokens are asked for before the kernels ahead are done.
 template <class Shape>
 OCTET_DEVICE_BODY void FeedTeams(const AttentionKernelArgs& args, const hw::TensorMap& cache,
                                  const NarrowShared<Shape>& shared, const BoxBarriers& barriers) {
@@ -87,7 +86,7 @@ OCTET_DEVICE_BODY void FeedTeams(const AttentionKernelArgs& args, const hw::Tens
     const AttentionItem& item = args.items[i];
     const ItemRange range = RangeOf(item, args.window);
     const int group_end = item.group_end;
-    const int first_position = item.first_position;
+    const int settled = item.settled;
     const int32_t* table = args.block_tables + item.table_offset;
     for (int group = item.group_begin; group < group_end; ++group) {
       const int32_t kv_head = args.groups[group].kv_head;
@@ -95,7 +94,7 @@ OCTET_DEVICE_BODY void FeedTeams(const AttentionKernelArgs& args, const hw::Tens
       for (int block = range.first / kNarrowTeams * kNarrowTeams; block <= range.last;
            block += kNarrowTeams) {
         const int newest = min(block + kNarrowTeams - 1, range.last);
-        if (!past && (newest + 1) * kBlockTokens > first_position) {
+        if (!past && (newest + 1) * kBlockTokens > settled) {
           hw::wait_for_past();
           past = true;
         }

@@ -79,13 +79,13 @@ class CopiedRing {
     NextItem();
   }
 
-  // Asks for the first halves, as long as no kernel of this step writes them: all tokens of the
-  // block are older than the item's rows. Queries that are shared come behind the first, or they
-  // would wait for them all. Fill asks for the rest of the ring.
+  // Asks for the first halves, as long as no kernel of this step writes them. Queries that are
+  // shared come behind the first, or they would wait for them all. Fill asks for the rest of the
+  // ring.
   OCTET_DEVICE_BODY void FillOld() {
     const int most = Shape::kSharesQueries ? 1 : shared_.stages;
     while (filled_ < most && item_ < item_end() &&
-           (block_ + 1) * kBlockTokens <= args_.items[item_].first_position) {
+           (block_ + 1) * kBlockTokens <= args_.items[item_].settled) {
       Refill(filled_++);
     }
   }

@@ -25,6 +25,9 @@ struct AttentionSequence {
   int64_t first_position = 0;            // absolute position of row_begin
   const int32_t* block_table = nullptr;  // [ceil((first_position + row_count) / 64)] block ids
   int64_t table_offset = 0;  // on a device: where the table begins in AttentionArgs::block_tables
+  // Positions below this were written by earlier steps: a device may read them while this step
+  // still appends. Not so, say, of a prompt's beginning that another sequence of the step computes.
+  int64_t settled = 0;
 };
 
 // Query heads [head_begin, head_begin + head_count) of this rank read kv head `kv_head` of this
@@ -77,7 +80,7 @@ struct AttentionItem {
   int32_t state = -1;  // the first of the cut tile's [splits, vectors] states; -1: it is whole
   int32_t ticket = 0;  // the counter by which the parts of a cut tile know the last of them
   int32_t parts = 1;
-  int32_t reserved = 0;
+  int32_t settled = 0;  // AttentionSequence::settled
 };
 
 // Where things are in a plan and in the workspace; made of limits, the same on host and device.

@@ -43,6 +43,7 @@ inline TileRun RunOf(const AttentionSequence& sequence, int64_t window, int64_t 
   run.item.rows = static_cast<int32_t>(rows);
   run.item.first_position = static_cast<int32_t>(first);
   run.item.table_offset = static_cast<int32_t>(sequence.table_offset);
+  run.item.settled = static_cast<int32_t>(sequence.settled);
   run.item.row_split_begin = static_cast<int32_t>(oldest / kKvSplitTokens);
   run.item.row_split_end = static_cast<int32_t>(last / kKvSplitTokens + 1);
   run.item.split_begin = run.item.row_split_begin;

@@ -157,7 +157,8 @@ class Bench {
     Synchronize(gpu_.stream());
     int64_t offset = 0, row = 0;
     for (size_t s = 0; s < what_.lengths.size(); ++s) {
-      sequences_.push_back({row, what_.rows, what_.lengths[s] - what_.rows, nullptr, offset});
+      const int64_t first = what_.lengths[s] - what_.rows;
+      sequences_.push_back({row, what_.rows, first, nullptr, offset, first});
       row += what_.rows;
       offset += blocks_of[s];
     }

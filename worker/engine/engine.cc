@@ -183,6 +183,7 @@ void Engine::LayRows(const StepPlan& plan) {
     OCTET_CHECK(slot.active && slot.has_token);
     const int64_t position = slot.length;
     AddSequence(id, position, 1, true);
+    sequences_.back().settled = position;
     AddRow(id, kLastToken, position);
   }
 }

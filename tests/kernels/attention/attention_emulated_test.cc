@@ -168,6 +168,20 @@ TEST_F(DeviceAttentionTest, StaleSlotsDoNotMatter) {
   }
 }
 
+// Whole blocks older than a tile's rows may be this step's all the same: of the chunk that the tile
+// ends, or of another sequence that shares them. A narrow tile behind three blocks and one.
+TEST_F(DeviceAttentionTest, WhatTheStepAppendsIsSeen) {
+  for (const KvFormat format : kKvFormats) {
+    for (const int64_t head_dim : {64, 128}) {
+      const PagedContext context({format, 4, 1, head_dim, 0, {258}});
+      const std::vector<Rows> runs = {{0, 256, 2}};
+      EXPECT_TRUE(SameBits(DeviceAttention(context).Attend(runs),
+                           DeviceAttention(context, {.appends = true}).Attend(runs)))
+          << head_dim;
+    }
+  }
+}
+
 // A window is anchored at absolute positions: tokens before it may be gone, and change nothing.
 TEST_F(DeviceAttentionTest, TokensBeforeTheWindowDoNotMatter) {
   for (const KvFormat format : kKvFormats) {

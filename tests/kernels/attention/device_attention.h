@@ -16,6 +16,9 @@ struct DeviceOptions {
   int64_t step_rows = 256;
   bool bf16 = false;         // output rows
   int64_t shared_bytes = 0;  // as if the device had no more for a block; 0: what it has
+  // The cache is stale, and a kernel of the same step appends all tokens of sequence 0. Else all
+  // were written before.
+  bool appends = false;
 };
 
 class DeviceAttention {
@@ -29,8 +32,9 @@ class DeviceAttention {
       : context_(context), options_(options), groups_(groups), head_source_(head_source) {
     Stream& stream = octet::test::TestGpu()->stream();
     const auto* bytes = reinterpret_cast<const uint8_t*>(context.cache().data());
-    cache_ =
-        octet::test::ToDevice(std::vector<uint8_t>(bytes, bytes + context.cache().bytes()), stream);
+    std::vector<uint8_t> cache(bytes, bytes + context.cache().bytes());
+    if (options.appends) std::fill(cache.begin(), cache.end(), uint8_t{0x2c});
+    cache_ = octet::test::ToDevice(cache, stream);
     std::vector<int32_t> tables;
     for (size_t s = 0; s < context.shape().lengths.size(); ++s) {
       offsets_.push_back(static_cast<int64_t>(tables.size()));
@@ -56,7 +60,8 @@ class DeviceAttention {
     int64_t rows = 0;
     std::vector<AttentionSequence> sequences;
     for (const Rows& run : runs) {
-      sequences.push_back({rows, run.count, run.first_position, nullptr, offsets_[run.sequence]});
+      sequences.push_back({rows, run.count, run.first_position, nullptr, offsets_[run.sequence],
+                           options_.appends ? 0 : run.first_position});
       rows += run.count;
     }
     std::vector<uint8_t> plan(static_cast<size_t>(plan_.plan_bytes()), 0xff);
@@ -88,7 +93,20 @@ class DeviceAttention {
     args.plan = plan_;
     args.plan.bytes = device_plan.data();
     args.block_tables = tables_.as<int32_t>();
-    Attention(args, stream);
+    if (options_.appends) {
+      const PagedContext::Tokens tokens = context_.TokensOf(0);
+      const DeviceBuffer k = octet::test::ToDevice(tokens.k, stream);
+      const DeviceBuffer v = octet::test::ToDevice(tokens.v, stream);
+      const DeviceBuffer slots = octet::test::ToDevice(tokens.slots, stream);
+      AppendKv({args.layout, cache_.data(), k.as<float>(), v.as<float>(),
+                args.layout.kv_heads * args.layout.head_dim,
+                static_cast<int64_t>(tokens.slots.size()), slots.as<int64_t>()},
+               stream);
+      Attention(args, stream);
+      Synchronize(stream);
+    } else {
+      Attention(args, stream);
+    }
     std::vector<float> widened;
     if (!options_.bf16) {
       widened = octet::test::ToHost<float>(out, stream);

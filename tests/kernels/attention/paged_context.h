@@ -45,7 +45,8 @@ class PagedContext {
       }
     }
     for (size_t s = 0; s < tables_.size(); ++s) {
-      Fill(s);
+      const Tokens tokens = TokensOf(s);
+      Append(tokens);
       keys_.push_back(ReadBack(s, true));
       values_.push_back(ReadBack(s, false));
     }
@@ -80,8 +81,9 @@ class PagedContext {
   // Overwrites tokens [0, end) of a sequence with what is not finite.
   void Poison(size_t sequence, int64_t end) {
     const int64_t width = shape_.kv_heads * shape_.head_dim;
-    const std::vector<float> bad(static_cast<size_t>(std::max<int64_t>(end, 0) * width), INFINITY);
-    Append(sequence, bad, bad);
+    const int64_t rows = std::max<int64_t>(end, 0);
+    const std::vector<float> bad(static_cast<size_t>(rows * width), INFINITY);
+    Append({bad, bad, SlotsOf(sequence, rows)});
   }
 
   struct Rows {
@@ -89,6 +91,23 @@ class PagedContext {
     int64_t first_position = 0;
     int64_t count = 0;
   };
+  // Of a sequence's tokens: what is appended, [tokens, kv_heads * head_dim] each, and where.
+  struct Tokens {
+    std::vector<float> k, v;
+    std::vector<int64_t> slots;  // AppendKvArgs::slots
+  };
+  Tokens TokensOf(size_t s) const {
+    const int64_t rows = shape_.lengths[s];
+    const int64_t width = shape_.kv_heads * shape_.head_dim;
+    Tokens tokens;
+    tokens.k = Normal(rows * width, static_cast<uint32_t>(1000 + s), 0.3f, 1.5f);
+    for (int64_t i = 3; i < rows * width; i += shape_.head_dim) {
+      tokens.k[static_cast<size_t>(i)] += shape_.outlier;
+    }
+    tokens.v = Normal(rows * width, static_cast<uint32_t>(2000 + s), -0.2f);
+    tokens.slots = SlotsOf(s, rows);
+    return tokens;
+  }
   // The queries of `runs`, row after row: [rows of all runs, heads of head_source, head_dim].
   std::vector<float> Queries(const std::vector<Rows>& runs,
                              const std::vector<int32_t>& head_source) const {
@@ -267,28 +286,22 @@ class PagedContext {
  private:
   static int64_t BlocksOf(int64_t length) { return (length + kKvBlockTokens - 1) / kKvBlockTokens; }
 
-  void Fill(size_t s) {
-    const int64_t rows = shape_.lengths[s];
-    const int64_t width = shape_.kv_heads * shape_.head_dim;
-    std::vector<float> k = Normal(rows * width, static_cast<uint32_t>(1000 + s), 0.3f, 1.5f);
-    for (int64_t i = 3; i < rows * width; i += shape_.head_dim) {
-      k[static_cast<size_t>(i)] += shape_.outlier;
-    }
-    const std::vector<float> v = Normal(rows * width, static_cast<uint32_t>(2000 + s), -0.2f);
-    Append(s, k, v);
-  }
-
-  // The first tokens of a sequence: k and v are [tokens, kv_heads * head_dim].
-  void Append(size_t s, const std::vector<float>& k, const std::vector<float>& v) {
-    const int64_t width = shape_.kv_heads * shape_.head_dim;
-    const auto rows = static_cast<int64_t>(k.size()) / width;
+  // Of the sequence's first `rows` tokens.
+  std::vector<int64_t> SlotsOf(size_t s, int64_t rows) const {
     std::vector<int64_t> slots;
     for (int64_t t = 0; t < rows; ++t) {
       slots.push_back(tables_[s][t / kKvBlockTokens] * kKvBlockTokens + t % kKvBlockTokens);
     }
+    return slots;
+  }
+
+  void Append(const Tokens& tokens) {
     ThreadPool pool(1);
     Stream stream(&pool);
-    AppendKv({layout_, cache_.data(), k.data(), v.data(), width, rows, slots.data()}, stream);
+    AppendKv({layout_, cache_.data(), tokens.k.data(), tokens.v.data(),
+              shape_.kv_heads * shape_.head_dim, static_cast<int64_t>(tokens.slots.size()),
+              tokens.slots.data()},
+             stream);
   }
 
   struct Element {
