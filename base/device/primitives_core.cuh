@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "base/device/device_info.h"
 #include "base/device/stream.h"
 
 #define OCTET_DEVICE __device__ __forceinline__
@@ -47,7 +48,8 @@ void LaunchWith(LaunchKind kind, const char* file, int line, void (*kernel)(Para
   attributes[1].id = cudaLaunchAttributeClusterDimension;
   attributes[1].val.clusterDim = {grid.x, 1, 1};
   config.attrs = attributes;
-  config.numAttrs = static_cast<unsigned>(kind);
+  // Only kernels compiled for sm_90 wait for the past: elsewhere a launch waits for all before it.
+  config.numAttrs = stream.info().has_wgmma() ? static_cast<unsigned>(kind) : 0;
   CheckCuda(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(args)...), "a launch", file,
             line);
 }

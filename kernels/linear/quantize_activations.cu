@@ -22,8 +22,8 @@ struct QuantizeParams {
 __global__ void __launch_bounds__(32 * kWarps) QuantizeLeaves(const QuantizeParams p) {
   hw::let_next_begin();
   hw::wait_for_past();
-  const auto leaf = static_cast<int32_t>(blockIdx.x);
-  const int64_t row = blockIdx.y;
+  const int64_t row = blockIdx.x;
+  const auto leaf = static_cast<int32_t>(blockIdx.y);
   const float* x = p.x + row * p.x_stride;
   const auto place = [&](int32_t segment) -> SegmentPlace {
     const SegmentSpan span = SpanOfSegment(p.walk, leaf, segment);
@@ -48,7 +48,7 @@ void QuantizeActivations(const QuantizeActivationsArgs& args, Stream& stream) {
   p.walk = KWalk::Of(*args.shape);
   OCTET_CHECK_EQ(args.out.segments, p.walk.segments);
   OCTET_CHECK_EQ(args.out.leaves, p.walk.leaves);
-  const dim3 grid(static_cast<unsigned>(p.walk.leaves), static_cast<unsigned>(args.rows));
+  const dim3 grid(static_cast<unsigned>(args.rows), static_cast<unsigned>(p.walk.leaves));
   OCTET_LAUNCH_EARLY(QuantizeLeaves, grid, dim3(32 * kWarps), 0, stream, p);
 }
 

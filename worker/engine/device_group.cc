@@ -1,6 +1,9 @@
 #include "worker/engine/device_group.h"
 
+#include <utility>
+
 #include "base/check.h"
+#include "comm/group_agreement.h"
 
 namespace octet::worker {
 
@@ -13,7 +16,11 @@ Result<std::unique_ptr<DeviceGroup>> DeviceGroup::Join(const EngineConfig& confi
   const int ranks = control->size();
   const int64_t area_bytes = comm::NcclAreaBytes(limits, ranks);
   OCTET_CHECK_EQ(area_bytes, MemoryPlan::Make(config).communication_bytes);
-  OCTET_ASSIGN_OR_RETURN(group->area_, DeviceBuffer::Allocate(area_bytes));
+  // All ranks fail where one does: the others would wait for it.
+  Result<DeviceBuffer> area = DeviceBuffer::Allocate(area_bytes);
+  OCTET_RETURN_IF_ERROR(comm::CheckAgreement(
+      comm::ExchangeIdentities(*control, {.problem = area.status().message()})));
+  group->area_ = std::move(area).value();
   group->watch_ =
       std::make_unique<comm::GroupWatch>(comm::GroupWatchOptions{.rank = control->rank()});
   OCTET_ASSIGN_OR_RETURN(

@@ -238,13 +238,8 @@ void DeviceSampler::Tail(const float* hidden) {
                       *stream_);
 }
 
-void DeviceSampler::RecordTail(int64_t rows, const float* hidden, StepImage* image) {
-  gathers_ = false;
-  sampled_rows_ = rows;
-  parts_ = TakeParts(rows, gathers_, image);
-  layout_.Clear();
-  for (int64_t i = 0; i < rows; ++i) layout_.Add({.candidates = 1});
-  layout_.Finish();
+void DeviceSampler::RecordTail(int64_t rows, const float* hidden) {
+  OCTET_CHECK(!gathers_ && sampled_rows_ == rows);
   tails_[rows] = Graph::Capture(*stream_, [&] { Tail(hidden); });
 }
 

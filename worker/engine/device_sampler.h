@@ -63,7 +63,7 @@ class DeviceSampler final : public TokenSampler {
 
   // What Run does for `rows` rows of one candidate each, as a graph that Run launches from then on.
   // REQUIRES: `image` stands where Lay finds it in a decode step of so many rows.
-  void RecordTail(int64_t rows, const float* hidden, StepImage* image) override;
+  void RecordTail(int64_t rows, const float* hidden) override;
 
   // Tokens of the sampled rows, then what is told: see RowLogprobs.
   static int64_t ResultBytes(const EngineConfig& config);

@@ -86,8 +86,17 @@ void Engine::RecordGraphs() {
     step_.Pad(0);
     positions_.Lay(step_, &image);
     attention_.LayPlan(rows, {}, true, &image);
-    sampler_->RecordTail(rows, decoder_.hidden(), &image);
+    sampler_->Lay(0, {.padded_rows = rows}, &image);
     attention_.PlaceTables(&image);
+    if (config_.shard.ranks > 1) {
+      // A communicator sets itself up in its first calls of each size, which is not to be recorded:
+      // a step of padding alone.
+      image.Upload(stream_);
+      RunLayers();
+      sampler_->Run(0, decoder_.hidden());
+      Synchronize(stream_);
+    }
+    sampler_->RecordTail(rows, decoder_.hidden());
     layers_.push_back(Graph::Capture(stream_, [this] { RunLayers(); }));
   }
 }

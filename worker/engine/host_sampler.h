@@ -51,7 +51,7 @@ class HostSampler final : public TokenSampler {
   void Admit(const worker::Admit& admit) override { history_.Admit(admit); }
   void Lay(int turn, const RowsAsked& asked, StepImage* image) override;
   void LayRest(StepImage*) override {}
-  void RecordTail(int64_t, const float*, StepImage*) override {}
+  void RecordTail(int64_t, const float*) override {}
   void BeginStep() override {}
   void TakeTokens(const StepRows& rows) override;
   void Run(int turn, const float* hidden) override;

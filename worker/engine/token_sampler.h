@@ -65,8 +65,9 @@ class TokenSampler {
   // The step's tokens and log-probabilities, in the order of Lay. Waits until it is done.
   virtual void Read(int turn, StepResult* result) = 0;
 
-  // On a device: records what Run does in a decode step of so many rows that ask for tokens alone.
-  virtual void RecordTail(int64_t rows, const float* hidden, StepImage* image) = 0;
+  // On a device: records what Run does in a decode step of so many rows that ask for tokens alone,
+  // as it was laid just before.
+  virtual void RecordTail(int64_t rows, const float* hidden) = 0;
 
   // The raw logits of sampled row i of the last step, if they were exchanged. [vocab] f32
   virtual std::span<const float> LogitsOf(int64_t sampled_row) = 0;
