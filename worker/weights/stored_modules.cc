@@ -67,6 +67,36 @@ bool IsIgnored(const std::string& name, const ModelSpec& spec) {
   return spec.tied_embeddings && name == NamesOf(spec).head + kWeight;
 }
 
+// A tied model's head, where the file has one all the same, is the embedding: some rows of both are
+// compared, first and last among them.
+Status CheckTiedHead(const Checkpoint& checkpoint, const ModelSpec& spec) {
+  constexpr int64_t kRowsCompared = 64;
+  if (!spec.tied_embeddings) return {};
+  const TensorNames names = NamesOf(spec);
+  const std::string head_name = names.head + kWeight, table_name = names.embedding + kWeight;
+  const Checkpoint::Tensor* head = checkpoint.Find(head_name);
+  const Checkpoint::Tensor* table = checkpoint.Find(table_name);
+  if (head == nullptr || table == nullptr) return {};
+  const Status differs = FailedPrecondition(
+      "config.json says tie_word_embeddings, but tensor " + Quoted(head_name) + " is not " +
+      Quoted(table_name) + "; set tie_word_embeddings to false if the head counts");
+  const TensorInfo &of_head = *head->info, &of_table = *table->info;
+  if (of_head.dtype() != of_table.dtype() || of_head.shape_text() != of_table.shape_text() ||
+      of_head.rank != 2 || !of_head.dtype().has_value()) {
+    return differs;
+  }
+  const int64_t rows = of_head.dims[0], cols = of_head.dims[1];
+  const int64_t row_bytes = cols * DTypeBytes(*of_head.dtype());
+  std::vector<std::byte> a(row_bytes), b(row_bytes);
+  for (int64_t i = 0; i < kRowsCompared; ++i) {
+    const int64_t row = i * (rows - 1) / (kRowsCompared - 1);
+    OCTET_RETURN_IF_ERROR(checkpoint.ReadRows(*head, {row, row + 1, 0, cols}, a.data()));
+    OCTET_RETURN_IF_ERROR(checkpoint.ReadRows(*table, {row, row + 1, 0, cols}, b.data()));
+    if (a != b) return differs;
+  }
+  return {};
+}
+
 // Whether all values of a tensor are zero.
 Result<bool> IsZero(const Checkpoint& checkpoint, const Checkpoint::Tensor& tensor) {
   const TensorInfo& info = *tensor.info;
@@ -248,6 +278,7 @@ Result<StoredModules> StoredModules::Open(const Checkpoint& checkpoint, const Mo
                            Quoted(stored.format_->Tensors(8, 8)[0].suffix));
   }
   OCTET_RETURN_IF_ERROR(stored.CheckOtherTensors(checkpoint, spec));
+  OCTET_RETURN_IF_ERROR(CheckTiedHead(checkpoint, spec));
   OCTET_RETURN_IF_ERROR(stored.FindLinears(checkpoint));
   if (!stored.any_packed()) return stored;
   OCTET_RETURN_IF_ERROR(stored.ReadGroupNumbers(checkpoint));

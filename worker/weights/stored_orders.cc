@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/check.h"
 #include "base/json/json.h"
 #include "worker/model/shard_plan.h"
 #include "worker/weights/stored_modules.h"
@@ -149,9 +150,12 @@ const std::vector<int32_t>* StoredModules::OutputOrder(const std::string& module
 }
 
 std::vector<int32_t> StoredModules::OrderOf(LinearKind kind, int64_t layer) const {
-  const std::string& module = first_part_.at({kind, layer});
-  if (const std::vector<int32_t>* order = InputOrder(module)) return *order;
-  std::vector<int32_t> as_they_lie(Find(module).inputs);
+  const auto module = std::find_if(modules_.begin(), modules_.end(), [=](const LinearModule& one) {
+    return one.kind == kind && one.layer == layer;
+  });
+  OCTET_CHECK(module != modules_.end());
+  if (const std::vector<int32_t>* order = InputOrder(module->name)) return *order;
+  std::vector<int32_t> as_they_lie(module->inputs);
   std::iota(as_they_lie.begin(), as_they_lie.end(), 0);
   return as_they_lie;
 }

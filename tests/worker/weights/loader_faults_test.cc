@@ -85,9 +85,16 @@ TEST(LoadFaults, TensorThatTheConfigDoesNotKnow) {
   // Tables that are computed, and the head of a tied model, carry nothing.
   MadeCheckpoint tied(SmallConfig(true), DType::kBF16);
   tied.tensors.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq", "F32", {1}, "1234"});
-  tied.tensors.push_back({"lm_head.weight", "F32", {1}, "1234"});
+  const std::string table = "model.embed_tokens.weight";
+  tied.tensors.push_back({"lm_head.weight", "BF16", tied.Tensor(table).shape,
+                          octet::test::StoredBytes(DType::kBF16, tied.values[table])});
   tied.WriteFile();
   EXPECT_EQ(MessageOf(tied), "");
+  tied.tensors.back().bytes.back() ^= 1;  // of the last row
+  tied.WriteFile();
+  EXPECT_EQ(MessageOf(tied),
+            "config.json says tie_word_embeddings, but tensor \"lm_head.weight\" is not "
+            "\"model.embed_tokens.weight\"; set tie_word_embeddings to false if the head counts");
 }
 
 TEST(LoadFaults, InfinityAndNaNInEveryKindOfTensor) {

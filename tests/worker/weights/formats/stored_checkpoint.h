@@ -28,13 +28,19 @@ struct StoredCase {
   bool symmetric = true;
   bool act_order = false;
   bool head = false;
+  std::string as_floats;  // modules with this in their names are not packed; empty: all are
   DType scales = DType::kF16;
   uint32_t seed = 1;
+
+  bool LeavesAsFloats(const std::string& module) const {
+    return !as_floats.empty() && module.find(as_floats) != std::string::npos;
+  }
 
   std::string Name() const {
     return method + " " + std::to_string(bits) + " bits, group " + std::to_string(group) +
            (symmetric ? "" : ", zero points") + (act_order ? ", act-order" : "") +
-           (head ? ", head" : "") + ", scales " + std::string(DTypeName(scales));
+           (head ? ", head" : "") + (as_floats.empty() ? "" : ", not " + as_floats) + ", scales " +
+           std::string(DTypeName(scales));
   }
 };
 
@@ -69,13 +75,21 @@ inline nlohmann::json QuantizationJson(const StoredCase& c) {
                               {"dynamic", false}};
     if (c.group != -1) weights["group_size"] = c.group;
     if (c.act_order) weights["actorder"] = "group";
-    return {{"quant_method", "compressed-tensors"},
-            {"format", "pack-quantized"},
-            {"config_groups", {{"group_0", {{"targets", {"Linear"}}, {"weights", weights}}}}}};
+    nlohmann::json config = {
+        {"quant_method", "compressed-tensors"},
+        {"format", "pack-quantized"},
+        {"config_groups", {{"group_0", {{"targets", {"Linear"}}, {"weights", weights}}}}}};
+    if (!c.as_floats.empty()) config["ignore"] = {"lm_head", "re:.*" + c.as_floats + ".*"};
+    return config;
   }
-  return {{"quant_method", "gptq"}, {"bits", c.bits},          {"group_size", c.group},
-          {"sym", c.symmetric},     {"desc_act", c.act_order}, {"checkpoint_format", c.method},
-          {"lm_head", c.head}};
+  nlohmann::json config = {{"quant_method", "gptq"},  {"bits", c.bits},
+                           {"group_size", c.group},   {"sym", c.symmetric},
+                           {"desc_act", c.act_order}, {"checkpoint_format", c.method},
+                           {"lm_head", c.head}};
+  if (!c.as_floats.empty()) {
+    config["dynamic"] = {{"-:.*" + c.as_floats + ".*", nlohmann::json::object()}};
+  }
+  return config;
 }
 
 // One quantized linear, unpacked: the weights are (codes - zeros) * scales.
@@ -138,6 +152,7 @@ class StoredCheckpoint {
     std::map<std::string, LinearModule> modules;
     for (const LinearModule& module : LinearModulesOf(spec)) {
       if (module.kind == LinearKind::kHead && !stored.head) continue;
+      if (stored.LeavesAsFloats(module.name)) continue;
       modules[module.name + ".weight"] = module;
     }
     // Parts of one linear share their groups, as one activation made them.
@@ -181,6 +196,16 @@ class StoredCheckpoint {
   std::vector<octet::test::StoredTensor> tensors;
   std::map<std::string, StoredLinear> linears;
   std::map<std::string, std::vector<float>> floats;  // of tensors that are not packed
+
+  float Weight(const std::string& module, int64_t output, int64_t input) const {
+    const auto packed = linears.find(module);
+    if (packed != linears.end()) return packed->second.Weight(output, input);
+    const std::vector<float>& values = floats.at(module + ".weight");
+    const int64_t inputs = module.find("down_proj") != std::string::npos ? spec.ffn
+                           : module.find("o_proj") != std::string::npos ? spec.heads * spec.head_dim
+                                                                        : spec.hidden;
+    return values[output * inputs + input];
+  }
 
  private:
   void AddFloats(const ExpectedTensor& tensor) {

@@ -46,11 +46,11 @@ void ExpectLinear(const StoredCheckpoint& made, const kernels::LinearShape& shap
   const std::vector<float> found = DecodeLinear(shape, packed);
   const float* value = found.data();
   for (const Part& part : parts) {
-    const StoredLinear& linear = made.linears.at(part.module);
     for (int64_t n = part.begin; n < part.end; ++n) {
       for (int64_t k = 0; k < shape.inputs; ++k) {
         const int64_t output = Place(order.outputs, n);
-        ASSERT_EQ(*value++, linear.Weight(output, Place(order.inputs, shape.input_begin + k)))
+        ASSERT_EQ(*value++,
+                  made.Weight(part.module, output, Place(order.inputs, shape.input_begin + k)))
             << part.module << " output " << n << " input " << shape.input_begin + k;
       }
     }
@@ -105,7 +105,9 @@ void ExpectRank(const StoredCheckpoint& made, int64_t ranks, int64_t rank) {
     const LayerWeights& layer = loaded->layers[i];
     const std::string attention = prefix + "self_attn.";
     const auto sorted = [&](const std::string& module) {
-      return made.stored.act_order ? SortedInputs(made.linears.at(module)) : std::vector<int32_t>();
+      const auto linear = made.linears.find(module);
+      return made.stored.act_order && linear != made.linears.end() ? SortedInputs(linear->second)
+                                                                   : std::vector<int32_t>();
     };
     const std::vector<int32_t> of_attention = sorted(attention + "q_proj");
     const std::vector<int32_t> of_mlp = sorted(prefix + "mlp.up_proj");
@@ -115,8 +117,8 @@ void ExpectRank(const StoredCheckpoint& made, int64_t ranks, int64_t rank) {
     ASSERT_EQ(layer.qkv_order != nullptr, ordered);
     ASSERT_EQ(layer.gate_up_order != nullptr, ordered);
     for (int64_t k = 0; k < made.spec.hidden && ordered; ++k) {
-      ASSERT_EQ(layer.qkv_order[k], of_attention[k]);
-      ASSERT_EQ(layer.gate_up_order[k], of_mlp[k]);
+      ASSERT_EQ(layer.qkv_order[k], Place(of_attention, k));
+      ASSERT_EQ(layer.gate_up_order[k], Place(of_mlp, k));
     }
     ExpectLinear(made, loaded->shapes.qkv, layer.qkv,
                  {{attention + "q_proj", shard.head_begin * hd, shard.head_end * hd},
@@ -192,6 +194,21 @@ TEST(StoredLoader, ActOrderAtEveryDegree) {
           if (HasFatalFailure()) return;
         }
         ++seed;
+      }
+    }
+  }
+}
+
+// One flag says that inputs of q, k, v and of gate, up are sorted: floats among them lie as stored.
+TEST(StoredLoader, ActOrderBesideFloats) {
+  for (const char* as_floats : {"self_attn", "mlp", "o_proj", "down_proj"}) {
+    for (const char* method : {"gptq", "pack-quantized"}) {
+      const StoredCheckpoint made(
+          StoredConfig(false),
+          {.method = method, .act_order = true, .as_floats = as_floats, .seed = 7});
+      for (int64_t ranks = 1; ranks <= 3; ++ranks) {
+        for (int64_t rank = 0; rank < ranks; ++rank) ExpectRank(made, ranks, rank);
+        if (HasFatalFailure()) return;
       }
     }
   }
