@@ -218,6 +218,13 @@ TEST(SpecFromConfig, RefusesWhatItCanNotCompute) {
     EXPECT_EQ(Spec(config).status().code(), StatusCode::kUnimplemented) << key << value;
   }
   json config = Llama();
+  config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 1e6}};
+  config["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 4.0}};
+  EXPECT_EQ(
+      Message(config),
+      "config.json has both rope_parameters and rope_scaling, supported is one of them: leave "
+      "out the one that does not count");
+  config = Llama();
   config["architectures"] = {"Gemma2ForCausalLM"};
   EXPECT_EQ(Message(config),
             "config.json: architecture \"Gemma2ForCausalLM\" is not supported; supported are "

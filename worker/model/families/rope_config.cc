@@ -19,6 +19,13 @@ struct RopeSource {
 
 Result<RopeSource> FindRope(const ConfigReader& config) {
   RopeSource source;
+  // As when a file that transformers 5 wrote is given what a model's card says for long texts.
+  if (config.Has("rope_parameters") && config.Has("rope_scaling")) {
+    return Unimplemented(
+        "config.json has both rope_parameters and rope_scaling, supported is one of them: leave "
+        "out "
+        "the one that does not count");
+  }
   if (config.Has("rope_parameters")) {
     OCTET_ASSIGN_OR_RETURN(ConfigReader parameters, config.Object("rope_parameters"));
     source.scaling.emplace(parameters);
