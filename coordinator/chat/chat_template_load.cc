@@ -19,8 +19,10 @@ Result<std::string> ReadFile(const fs::path& path, int64_t bytes_max) {
   return ReadTextFile(path.string(), path.string(), bytes_max);
 }
 
-// Sorted by key, unlike what templates are given: only some keys are looked up.
+// Sorted by key, unlike what templates are given: only some keys are looked up. Empty where there
+// is no such file.
 Result<nlohmann::json> ReadConfig(const fs::path& path) {
+  if (std::error_code error; !fs::exists(path, error)) return nlohmann::json::object();
   OCTET_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kConfigBytesMax));
   OCTET_ASSIGN_OR_RETURN(
       nlohmann::json config,
@@ -29,12 +31,14 @@ Result<nlohmann::json> ReadConfig(const fs::path& path) {
   return config;
 }
 
-// A special token is a text, or an object with its text as `content`.
-Json SpecialTokens(const nlohmann::json& config) {
+// A special token is a text, or an object with its text as `content`. `map`,
+// special_tokens_map.json, has those that older files do not name in `config`.
+Json SpecialTokens(const nlohmann::json& config, const nlohmann::json& map) {
   Json tokens = Json::object();
   for (const char* name : kSpecialTokens) {
-    const auto token = config.find(name);
-    if (token == config.end()) continue;
+    const nlohmann::json& named = config.contains(name) ? config : map;
+    const auto token = named.find(name);
+    if (token == named.end()) continue;
     if (token->is_string()) tokens[name] = token->get<std::string>();
     if (token->is_object() && token->contains("content") && (*token)["content"].is_string()) {
       tokens[name] = (*token)["content"].get<std::string>();
@@ -74,7 +78,12 @@ Result<Sources> FindSources(const fs::path& dir, const nlohmann::json& config) {
   if (fs::exists(dir / "chat_template.jinja", error)) {
     OCTET_ASSIGN_OR_RETURN(std::string text,
                            ReadFile(dir / "chat_template.jinja", kConfigBytesMax));
-    return Sources{std::move(text), {}, {}};
+    std::string for_tools;
+    if (const fs::path more = dir / "additional_chat_templates" / "tool_use.jinja";
+        fs::exists(more, error)) {
+      OCTET_ASSIGN_OR_RETURN(for_tools, ReadFile(more, kConfigBytesMax));
+    }
+    return Sources{std::move(text), std::move(for_tools), {}};
   }
   const auto found = config.find("chat_template");
   if (found == config.end() || found->is_null()) {
@@ -92,14 +101,12 @@ Result<Sources> FindSources(const fs::path& dir, const nlohmann::json& config) {
 Result<ChatTemplate> ChatTemplate::Load(const std::string& model_dir,
                                         const ChatTemplateLimits& limits) {
   const fs::path dir(model_dir);
-  nlohmann::json config = nlohmann::json::object();
-  if (std::error_code error; fs::exists(dir / "tokenizer_config.json", error)) {
-    OCTET_ASSIGN_OR_RETURN(config, ReadConfig(dir / "tokenizer_config.json"));
-  }
+  OCTET_ASSIGN_OR_RETURN(const nlohmann::json config, ReadConfig(dir / "tokenizer_config.json"));
+  OCTET_ASSIGN_OR_RETURN(const nlohmann::json map, ReadConfig(dir / "special_tokens_map.json"));
   OCTET_ASSIGN_OR_RETURN(const Sources sources, FindSources(dir, config));
   auto state = std::make_unique<State>();
   state->limits = limits;
-  state->special_tokens = SpecialTokens(config);
+  state->special_tokens = SpecialTokens(config, map);
   state->end_tokens = sources.end_tokens;
   const auto parse = [&](const std::string& source) -> Result<Parsed> {
     auto parsed = ParseSource(source, limits);

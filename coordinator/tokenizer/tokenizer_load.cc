@@ -68,8 +68,9 @@ Result<Tokenizer> LoadVocabAndMerges(const fs::path& dir, const std::string& con
   OCTET_ASSIGN_OR_RETURN(const std::string vocab,
                          ReadTextFile(vocab_path, "vocab.json", kTokenizerJsonBytesMax));
   OCTET_ASSIGN_OR_RETURN(const std::string merges, ReadIfThere(dir / "merges.txt"));
+  OCTET_ASSIGN_OR_RETURN(const std::string added, ReadIfThere(dir / "added_tokens.json"));
   OCTET_ASSIGN_OR_RETURN(Definition definition,
-                         ParseVocabAndMerges({"vocab.json", vocab, config_json, {}}, merges));
+                         ParseVocabAndMerges({"vocab.json", vocab, config_json, added}, merges));
   return Tokenizer::FromDefinition(std::move(definition));
 }
 

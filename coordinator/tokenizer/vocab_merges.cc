@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "coordinator/tokenizer/config_json.h"
 #include "coordinator/tokenizer/definition_json.h"
 #include "coordinator/tokenizer/limits.h"
 #include "coordinator/tokenizer/utf8.h"
@@ -73,7 +74,14 @@ Result<Definition> ParseVocabAndMerges(const VocabFiles& files, std::string_view
                          {"pre_tokenizer", byte_level},
                          {"decoder", byte_level}};
   root["model"] = {{"type", "BPE"}, {"vocab", std::move(vocab)}, {"merges", std::move(merges)}};
-  return ParseDefinition(JsonView(root, files.name + " and merges.txt:"), config_view);
+  const std::string both = files.name + " and merges.txt";
+  const nlohmann::json none;
+  OCTET_ASSIGN_OR_RETURN(
+      Definition definition,
+      ParseDefinition(JsonView(root, both + ":"), JsonView(none, "tokenizer_config.json:")));
+  OCTET_RETURN_IF_ERROR(AddTokensOfFiles(files, &definition));
+  OCTET_RETURN_IF_ERROR(ParseEnds(config_view, both, &definition));
+  return definition;
 }
 
 }  // namespace octet::tokenizer

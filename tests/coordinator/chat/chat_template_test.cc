@@ -60,6 +60,23 @@ TEST_F(ModelFolder, AFileOfItsOwnComesFirst) {
   EXPECT_EQ(RenderLoaded(), "file <s>");
 }
 
+// As transformers 5 keeps such a list.
+TEST_F(ModelFolder, TheOneForToolsMayBeAFile) {
+  Write("chat_template.jinja", "plain");
+  fs::create_directory(dir_ / "additional_chat_templates");
+  Write("additional_chat_templates/tool_use.jinja", "with tools");
+  EXPECT_EQ(RenderLoaded(), "plain");
+  EXPECT_EQ(RenderLoaded(Json::array()), "with tools");
+}
+
+TEST_F(ModelFolder, SpecialTokensMayStandInAFileOfTheirOwn) {
+  Write("chat_template.jinja", "{{ bos_token }}{{ eos_token }}");
+  Write("tokenizer_config.json", R"({"eos_token": "<end>"})");
+  Write("special_tokens_map.json",
+        R"({"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>"})");
+  EXPECT_EQ(RenderLoaded(), "<s><end>");
+}
+
 TEST_F(ModelFolder, AListHasADefaultAndOneForTools) {
   Write("tokenizer_config.json", R"({"chat_template": [{"name": "default", "template": "plain"},
                                      {"name": "tool_use", "template": "with tools"}]})");

@@ -267,6 +267,11 @@ TEST(Tokenizer, LoadsVocabAndMerges) {
     EXPECT_EQ(*pair->Encode(text, false), *one.Encode(text, false)) << text;
   }
   EXPECT_EQ((*pair->Encode("a", true))[0], *one.TokenId("<|endoftext|>"));
+  const auto added_id = static_cast<int32_t>(one.vocab_size());
+  std::ofstream(dir / "added_tokens.json") << "{\"[USER]\": " << added_id << "}";
+  const auto more = Tokenizer::Load(dir.string());
+  ASSERT_TRUE(more.ok()) << more.status().message();
+  EXPECT_EQ(*more->Encode("[USER]", false), std::vector<int32_t>{added_id});
   std::ofstream(dir / "merges.txt") << "\u0120 t\nx\n";
   EXPECT_EQ(Tokenizer::Load(dir.string()).status().message(),
             dir.string() +
