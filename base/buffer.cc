@@ -11,14 +11,24 @@ constexpr int64_t kHugePageBytes = int64_t{2} << 20;
 
 }  // namespace
 
-Buffer::Buffer(int64_t bytes) : bytes_(bytes) {
+Buffer::Buffer(int64_t bytes) {
+  Result<Buffer> allocated = Allocate(bytes);
+  if (!allocated.ok()) CheckFailed(__FILE__, __LINE__, allocated.status().message());
+  *this = std::move(*allocated);
+}
+
+Result<Buffer> Buffer::Allocate(int64_t bytes) {
   OCTET_CHECK_GE(bytes, 0);
-  if (bytes == 0) return;
+  Buffer buffer;
+  if (bytes == 0) return buffer;
   void* data = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  OCTET_CHECK(data != MAP_FAILED);
+  if (data == MAP_FAILED) {
+    return ResourceExhausted("the system does not give " + std::to_string(bytes) +
+                             " bytes of memory");
+  }
   if (bytes >= kHugePageBytes) madvise(data, static_cast<size_t>(bytes), MADV_HUGEPAGE);
-  data_ = static_cast<std::byte*>(data);
+  return OfMapping(static_cast<std::byte*>(data), bytes);
 }
 
 Buffer::~Buffer() {

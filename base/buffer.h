@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/status.h"
 
 namespace octet {
 
@@ -22,6 +23,8 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(int64_t bytes);  // zeroed, aligned to kBufferAlignment at least
+  // The same, where the system may not have as much.
+  static Result<Buffer> Allocate(int64_t bytes);
   ~Buffer();
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;

@@ -8,6 +8,7 @@
 #include <memory>
 #include <thread>
 
+#include "base/host_memory.h"
 #include "comm/threads.h"
 #include "launch/bench_machine.h"
 #include "launch/shapes.h"
@@ -28,6 +29,7 @@ constexpr uint64_t kWeightSeed = 20;
 // Of a warming sequence: many long prompts take minutes, and the first step has woken all there is
 // to wake.
 constexpr int64_t kWarmPromptMax = 512;
+constexpr int64_t kTokensMax = int64_t{1} << 20;  // of a prompt, of an answer
 constexpr float kTemperature = 1.0f;  // so that sampling over the whole vocabulary is paid for
 
 double Seconds(Clock::time_point since) {
@@ -142,11 +144,25 @@ Result<worker::EngineConfig> MakeConfig(const BenchOptions& options, const worke
                                         const worker::RankDevice& device) {
   worker::WorkerOptions worker = options.worker;
   worker.max_num_seqs = *std::max_element(options.batches.begin(), options.batches.end());
-  if (worker.max_num_batched_tokens != 0) {
+  if (worker.max_num_batched_tokens > 0) {
     worker.max_num_batched_tokens = std::max(worker.max_num_batched_tokens, worker.max_num_seqs);
   }
   worker.max_model_len = TokensOf(options);
-  return worker::MakeEngineConfig(worker, spec, weights, options.ranks, rank, device);
+  OCTET_ASSIGN_OR_RETURN(
+      worker::EngineConfig config,
+      worker::MakeEngineConfig(worker, spec, weights, options.ranks, rank, device));
+  const int64_t needed = config.slots * config.blocks_per_sequence();
+  // What suffices for a service, which lets sequences wait, does not here.
+  const bool any = options.worker.kv_memory == "auto" && device.kind == Device::kCpu;
+  if (any) config.kv_blocks = needed;
+  if (config.kv_blocks < needed) {
+    return InvalidArgument(
+        "the KV cache has room for " + std::to_string(config.kv_blocks) + " blocks of " +
+        std::to_string(kernels::kKvBlockTokens) + " tokens, and " + std::to_string(config.slots) +
+        " sequences of " + std::to_string(config.context) + " tokens need " +
+        std::to_string(needed) + "; use a smaller --batch or --prompt, or a larger --kv-memory");
+  }
+  return config;
 }
 
 // Where a rank computes, opened by its thread.
@@ -187,6 +203,8 @@ Status RunRank(const BenchOptions& options, const worker::Checkpoint* checkpoint
   if (rank.gpu != nullptr) {
     rank.gpu->MakeCurrent();
     OCTET_RETURN_IF_ERROR(worker::CheckPlanFits(plan, rank.gpu->info(), comm.rank()));
+  } else {
+    OCTET_RETURN_IF_ERROR(worker::CheckPlanFits(plan, HostMemoryBytes(), comm.size(), comm.rank()));
   }
   if (speaks) {
     std::fprintf(stderr, "octet: measuring the machine\n");
@@ -221,23 +239,23 @@ Status RunRank(const BenchOptions& options, const worker::Checkpoint* checkpoint
   return {};
 }
 
+Status CheckWithin(const char* flag, int64_t value, int64_t min, int64_t max) {
+  if (value >= min && value <= max) return {};
+  return InvalidArgument(std::string(flag) + " is " + std::to_string(value) + "; expected " +
+                         std::to_string(min) + " to " + std::to_string(max));
+}
+
 Status CheckOptions(const BenchOptions& options) {
   if (options.model.empty() == options.shape.empty()) {
     return InvalidArgument("octet bench takes either a checkpoint directory or --shape");
   }
   for (const int64_t batch : options.batches) {
-    if (batch < 1 || batch > worker::kSlotsMax) {
-      return InvalidArgument("--batch has " + std::to_string(batch) + "; expected 1 to " +
-                             std::to_string(worker::kSlotsMax));
-    }
+    OCTET_RETURN_IF_ERROR(CheckWithin("--batch", batch, 1, worker::kSlotsMax));
   }
-  if (options.batches.empty() || options.prompt < 1 || options.generate < 2 || options.ranks < 1 ||
-      options.ranks > worker::kRanksMax) {
-    return InvalidArgument(
-        "octet bench needs a batch, --prompt 1 or more, --generate 2 or more and --tp 1 to " +
-        std::to_string(worker::kRanksMax));
-  }
-  return {};
+  if (options.batches.empty()) return InvalidArgument("--batch has no number");
+  OCTET_RETURN_IF_ERROR(CheckWithin("--prompt", options.prompt, 1, kTokensMax));
+  OCTET_RETURN_IF_ERROR(CheckWithin("--generate", options.generate, 2, kTokensMax));
+  return CheckWithin("--tp", options.ranks, 1, worker::kRanksMax);
 }
 
 }  // namespace

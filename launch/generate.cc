@@ -204,7 +204,10 @@ void AddSamplingFlags(CLI::App* command, GenerateOptions* options) {
   command->add_option("--min-tokens", options->min_tokens, "no end before that many tokens");
   command->add_option("--temperature", options->temperature, "0: always the likeliest token")
       ->capture_default_str();
-  command->add_option("--seed", options->seed, "the same seed gives the same tokens");
+  command->add_option("--seed", options->seed, "the same seed gives the same tokens")
+      ->check([](const std::string& text) {
+        return text.rfind('-', 0) == 0 ? "is " + text + "; expected 0 or more" : "";
+      });
   command->add_option("--top-k", options->top_k, "sample among the k likeliest tokens");
   command->add_option("--top-p", options->top_p, "sample among the likeliest of this probability");
   command->add_option("--min-p", options->min_p,

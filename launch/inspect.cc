@@ -184,8 +184,10 @@ void InspectTexts(const InspectOptions& options, Report* report) {
   }
   const Result<chat::ChatTemplate> chat = chat::ChatTemplate::Load(options.model);
   const bool is_missing = !chat.ok() && chat.status().code() == StatusCode::kNotFound;
-  report->chat_template = chat.ok() ? "there is one" : is_missing ? "none" : "cannot be read";
-  if (!chat.ok() && !is_missing) report->problems.push_back(chat.status().message());
+  // Without one the model is served all the same; chats are refused.
+  report->chat_template = chat.ok()    ? "there is one"
+                          : is_missing ? "none"
+                                       : "cannot be read: " + chat.status().message();
 }
 
 std::string Shape(const worker::ModelSpec& s) {

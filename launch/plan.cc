@@ -184,7 +184,7 @@ Status Plan(const PlanOptions& options) {
   }
   OCTET_ASSIGN_OR_RETURN(const ShapeSource shape, ResolveShape(options.model));
   worker::WorkerOptions chosen = options.worker;
-  if (options.context > 0) chosen.max_model_len = options.context;
+  if (options.context != 0) chosen.max_model_len = options.context;
   OCTET_ASSIGN_OR_RETURN(
       const worker::WeightOptions weights,
       worker::ResolveWeightOptions(
@@ -202,7 +202,8 @@ Status Plan(const PlanOptions& options) {
   }
   int64_t device_bytes = 0;
   if (!options.device_memory.empty()) {
-    OCTET_ASSIGN_OR_RETURN(device_bytes, worker::ParseBytes(options.device_memory));
+    OCTET_ASSIGN_OR_RETURN(device_bytes,
+                           worker::ParseBytes("--device-memory", options.device_memory));
     OCTET_RETURN_IF_ERROR(FitCache(device_bytes, ranks));
   }
   if (options.json) {

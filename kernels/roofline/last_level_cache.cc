@@ -1,7 +1,5 @@
 #include "kernels/roofline/last_level_cache.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -14,7 +12,6 @@ constexpr int64_t kCachesMin = 4;  // STREAM: "at least 4 times the size of the 
 constexpr int64_t kReadBytesMin = int64_t{256} << 20;
 constexpr int64_t kReadBytesMax = int64_t{2} << 30;
 constexpr int64_t kMemoryShare = 8;
-constexpr char kGroupLimit[] = "/sys/fs/cgroup/memory.max";  // a number or "max"
 
 // The value that a file of sysfs begins with; 0 or empty where there is none.
 template <typename Value>
@@ -52,12 +49,6 @@ int64_t LastLevelCacheBytes(const std::string& cpus_folder) {
 int64_t ReadBufferBytes(int64_t cache_bytes, int64_t memory_bytes) {
   const int64_t bytes = std::clamp(kCachesMin * cache_bytes, kReadBytesMin, kReadBytesMax);
   return std::max(kReadBytesMin, std::min(bytes, memory_bytes / kMemoryShare));
-}
-
-int64_t MemoryBytes() {
-  const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
-  const auto group = FirstIn<int64_t>(kGroupLimit);
-  return group > 0 ? std::min(machine, group) : machine;
 }
 
 }  // namespace octet::kernels

@@ -14,7 +14,4 @@ int64_t LastLevelCacheBytes(const std::string& cpus_folder = "/sys/devices/syste
 // caches, but at most 2 GiB and an eighth of the memory, and in any case at least 256 MiB.
 int64_t ReadBufferBytes(int64_t cache_bytes, int64_t memory_bytes);
 
-// That this process can have: the machine's, or what its control group allows.
-int64_t MemoryBytes();
-
 }  // namespace octet::kernels

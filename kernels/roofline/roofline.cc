@@ -6,6 +6,7 @@
 
 #include "base/buffer.h"
 #include "base/check.h"
+#include "base/host_memory.h"
 #include "kernels/isa.h"
 #include "kernels/roofline/last_level_cache.h"
 #include "kernels/roofline/probes.h"
@@ -57,7 +58,7 @@ double MeasureReadBandwidth(Stream& stream) {
   OCTET_CHECK(stream.device() == Device::kCpu);
   const Probes probes = ActiveProbes();
   const int64_t threads = stream.pool().threads();
-  const int64_t slices = ReadBufferBytes(LastLevelCacheBytes(), MemoryBytes()) / kSliceBytes;
+  const int64_t slices = ReadBufferBytes(LastLevelCacheBytes(), HostMemoryBytes()) / kSliceBytes;
   const Buffer buffer(slices * kSliceBytes);
   // A page that was never written may be one shared page of zeros, which lives in the cache.
   stream.pool().ParallelFor(slices, 1, [&](int64_t slice, int64_t) {

@@ -22,7 +22,7 @@ Result<EngineMemory> EngineMemory::Take(const MemoryPlan& plan, Stream& stream) 
   const int64_t activation_bytes = plan.activation_bytes();
   const int64_t bytes = activation_bytes + plan.kv_bytes;
   if (stream.device() == Device::kCpu) {
-    memory.host_ = Buffer(bytes);
+    OCTET_ASSIGN_OR_RETURN(memory.host_, Buffer::Allocate(bytes));
     memory.activations_ = memory.host_.data();
   } else {
     OCTET_ASSIGN_OR_RETURN(memory.device_, DeviceBuffer::Allocate(bytes));

@@ -66,6 +66,15 @@ Status CheckPlanFits(const MemoryPlan& plan, const DeviceInfo& info, int64_t ran
                            "--max-num-batched-tokens");
 }
 
+Status CheckPlanFits(const MemoryPlan& plan, int64_t host_bytes, int64_t host_ranks, int64_t rank) {
+  if (plan.total_bytes() <= host_bytes / host_ranks) return {};
+  return ResourceExhausted("rank " + std::to_string(rank) + " needs " + DescribePlan(plan) +
+                           "; its host has " + std::to_string(host_bytes) + " bytes for " +
+                           std::to_string(host_ranks) + (host_ranks == 1 ? " rank" : " ranks") +
+                           "; use more hosts, a smaller --kv-memory, or fewer "
+                           "--max-num-batched-tokens");
+}
+
 ReserveFound MeasureReserve(const MemoryPlan& plan, const DeviceInfo& info, int64_t free_bytes) {
   const int64_t ours = plan.total_bytes() - plan.reserve.bytes();
   return {.context_bytes = info.total_bytes - info.free_bytes,

@@ -25,6 +25,9 @@ Result<int> DeviceIndexOf(int local_rank, int device_count, bool share_gpu);
 // Whether the plan fits beside what others hold of the device. What is in use when it is opened
 // counts as the driver's up to the plan's reserve for it, and as somebody else's beyond.
 Status CheckPlanFits(const MemoryPlan& plan, const DeviceInfo& info, int64_t rank);
+// On the CPU: whether `host_bytes` hold as many plans as ranks compute on the host. What others
+// hold of them, and what a group before left there of this one's weights, does not count.
+Status CheckPlanFits(const MemoryPlan& plan, int64_t host_bytes, int64_t host_ranks, int64_t rank);
 
 // What the device holds beyond our own buffers once all is set up, against the named reserves.
 // `free_bytes` is what it says now; `info` what it said when it was opened.

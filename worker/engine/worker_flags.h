@@ -14,7 +14,7 @@ inline void AddWorkerFlags(CLI::App& app, WorkerOptions* options) {
                  "how weights are kept: auto (as stored), bf16, int8 or int4")
       ->capture_default_str();
   app.add_option("--head", options->head,
-                 "the vocabulary head: auto (int8 with int4 weights), bf16 or int8")
+                 "the vocabulary head: auto (int8 with int4 weights), bf16, int8 or int4")
       ->capture_default_str();
   app.add_option(
          "--kv,--kv-cache-dtype", options->kv,

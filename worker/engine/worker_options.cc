@@ -76,7 +76,7 @@ Result<int64_t> KvBlocks(const WorkerOptions& options, const EngineConfig& confi
         std::max(kDefaultKvBytesMax / block_bytes, config.blocks_per_sequence() + 1);
     return std::min(wanted, affordable);
   }
-  OCTET_ASSIGN_OR_RETURN(const int64_t bytes, ParseBytes(options.kv_memory));
+  OCTET_ASSIGN_OR_RETURN(const int64_t bytes, ParseBytes("--kv-memory", options.kv_memory));
   const int64_t blocks = bytes / block_bytes;
   if (blocks < kKvBlocksMin) {
     return InvalidArgument("--kv-memory is " + options.kv_memory + ", room for " +
@@ -121,7 +121,7 @@ std::vector<std::string> WorkerOptions::ToArguments() const {
   return arguments;
 }
 
-Result<int64_t> ParseBytes(const std::string& text) {
+Result<int64_t> ParseBytes(const std::string& flag, const std::string& text) {
   int64_t number = 0;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, number);
@@ -144,8 +144,8 @@ Result<int64_t> ParseBytes(const std::string& text) {
       return number * known.bytes;
     }
   }
-  return InvalidArgument("'" + text +
-                         "' is not a number of bytes; write it like 8GiB, 512MiB or 1000000");
+  return InvalidArgument(flag + " is '" + text +
+                         "', which is no number of bytes; write it like 8GiB, 512MiB or 1000000");
 }
 
 Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelSpec& spec,
@@ -173,16 +173,17 @@ Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelS
   }
   OCTET_ASSIGN_OR_RETURN(config.activations, ParseActivations(options.activations, device.kind));
   config.weights.layout = LayoutFor(device.kind, config.activations);
-  config.context = options.max_model_len > 0 ? options.max_model_len : spec.context;
+  config.context = options.max_model_len != 0 ? options.max_model_len : spec.context;
   config.slots = options.max_num_seqs != 0 ? options.max_num_seqs : kDefaultSlots[kind];
   config.step_rows = options.max_num_batched_tokens != 0
                          ? options.max_num_batched_tokens
                          : std::max(kDefaultStepRows[kind], config.slots);
-  config.threads = options.threads > 0
+  config.threads = options.threads != 0
                        ? options.threads
                        : std::max(1, static_cast<int>(std::thread::hardware_concurrency()) /
                                          static_cast<int>(ranks));
-  OCTET_RETURN_IF_ERROR(CheckRange("--max-model-len", config.context, 1, spec.context_max()));
+  // A token of the prompt, and one of the answer.
+  OCTET_RETURN_IF_ERROR(CheckRange("--max-model-len", config.context, 2, spec.context_max()));
   OCTET_RETURN_IF_ERROR(CheckRange("--max-num-seqs", config.slots, 1, kSlotsMax));
   OCTET_RETURN_IF_ERROR(
       CheckRange("--max-num-batched-tokens", config.step_rows, config.slots, kStepRowsMax));

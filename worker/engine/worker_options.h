@@ -49,7 +49,7 @@ inline constexpr int64_t kDefaultStepRows[] = {512, 2048};
 inline constexpr int64_t kDefaultKvBytesMax = int64_t{4} << 30;
 
 // "8GiB", "512MiB", "1GB", "4096": bytes.
-Result<int64_t> ParseBytes(const std::string& text);
+Result<int64_t> ParseBytes(const std::string& flag, const std::string& text);
 
 // `weights` comes from ResolveWeightOptions. Refuses what does not fit the model, the limits or the
 // device, naming the flag, the value and the limit.

@@ -71,7 +71,5 @@ TEST(ReadBufferBytes, FourTimesTheCachesWithinLimits) {
   EXPECT_EQ(ReadBufferBytes(480 * kMiB, kGiB), 256 * kMiB);
 }
 
-TEST(MemoryBytes, IsThere) { EXPECT_GT(MemoryBytes(), 64 * kMiB); }
-
 }  // namespace
 }  // namespace octet::kernels

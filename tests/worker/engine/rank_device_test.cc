@@ -54,6 +54,17 @@ TEST(RankDeviceTest, APlanFitsOrTheSentenceHasItsNumbers) {
   EXPECT_NE(small.find("use more ranks"), std::string::npos) << small;
 }
 
+TEST(RankDeviceTest, TheRanksOfAHostFitItsMemoryTogether) {
+  MemoryPlan plan;
+  plan.weight_bytes = 2 * kGiB;
+  plan.kv_bytes = kGiB;
+  EXPECT_TRUE(CheckPlanFits(plan, 6 * kGiB, 2, 1).ok());
+  const std::string message = CheckPlanFits(plan, 6 * kGiB - 1, 2, 1).message();
+  EXPECT_NE(message.find("rank 1 needs 3221225472 bytes"), std::string::npos) << message;
+  EXPECT_NE(message.find("its host has 6442450943 bytes for 2 ranks"), std::string::npos)
+      << message;
+}
+
 TEST(RankDeviceTest, TheReserveIsNotExceeded) {
   const MemoryPlan plan = PlanOf(4 * kGiB);
   const DeviceInfo info = Card(10 * kGiB, 9 * kGiB);

@@ -27,12 +27,12 @@ std::string MessageOf(const WorkerOptions& options, int64_t ranks = 1) {
 }
 
 TEST(ParseBytesTest, UnitsAndNonsense) {
-  EXPECT_EQ(ParseBytes("8GiB").value(), int64_t{8} << 30);
-  EXPECT_EQ(ParseBytes("512MiB").value(), int64_t{512} << 20);
-  EXPECT_EQ(ParseBytes("1GB").value(), 1000000000);
-  EXPECT_EQ(ParseBytes("4096").value(), 4096);
+  EXPECT_EQ(ParseBytes("--flag", "8GiB").value(), int64_t{8} << 30);
+  EXPECT_EQ(ParseBytes("--flag", "512MiB").value(), int64_t{512} << 20);
+  EXPECT_EQ(ParseBytes("--flag", "1GB").value(), 1000000000);
+  EXPECT_EQ(ParseBytes("--flag", "4096").value(), 4096);
   for (const char* bad : {"", "GiB", "-1", "0", "1.5GiB", "8 GiB", "9999999999999GiB", "8gigs"}) {
-    EXPECT_FALSE(ParseBytes(bad).ok()) << bad;
+    EXPECT_FALSE(ParseBytes("--flag", bad).ok()) << bad;
   }
 }
 
@@ -40,7 +40,7 @@ TEST(WorkerOptionsTest, EachRefusalNamesTheFlag) {
   WorkerOptions options;
   EXPECT_EQ(MessageOf(options), "");
   options.max_model_len = 2000;
-  EXPECT_EQ(MessageOf(options), "--max-model-len is 2000; expected a value from 1 to 1024");
+  EXPECT_EQ(MessageOf(options), "--max-model-len is 2000; expected a value from 2 to 1024");
   options = {};
   options.kv = "int3";
   EXPECT_EQ(MessageOf(options), "--kv is 'int3'; expected int8, int8-static, int4 or bf16");
