@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,8 +22,12 @@ constexpr int64_t kTerminalColumns = 80;  // where it does not say
 std::mutex write_mutex;       // what is on the terminal's last line
 bool progress_shown = false;  // guarded by it
 
+constexpr int kWriteWaitMs = 20;  // for who reads standard error
+
 // A closed or full standard error must not stop the service: what cannot be written is dropped.
 void Write(const std::string& text) {
+  pollfd fd = {STDERR_FILENO, POLLOUT, 0};
+  if (poll(&fd, 1, kWriteWaitMs) != 1 || (fd.revents & POLLOUT) == 0) return;
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
 }
 

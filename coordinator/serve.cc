@@ -5,9 +5,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
@@ -27,7 +29,11 @@ class Wakeups {
   Wakeups() : news_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     sigset_t signals;
     sigemptyset(&signals);
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+    for (const int signal : {SIGTERM, SIGINT}) sigaddset(&signals, signal);
+    // A service under nohup outlives its terminal.
+    struct sigaction hangup {};
+    sigaction(SIGHUP, nullptr, &hangup);
+    if (hangup.sa_handler != SIG_IGN) sigaddset(&signals, SIGHUP);
     // Threads that are started later inherit this, so that signals come here alone.
     pthread_sigmask(SIG_BLOCK, &signals, &mask_before_);
     signals_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -64,6 +70,16 @@ class Wakeups {
   sigset_t mask_before_{};
 };
 
+// A connection is an open file, and gRPC listens no more once it could not accept one: as many as
+// the system grants, up to what no service needs.
+void AllowOpenFiles() {
+  constexpr rlim_t kOpenFilesMax = 65536;
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= kOpenFilesMax) return;
+  files.rlim_cur = std::min(files.rlim_max, kOpenFilesMax);
+  setrlimit(RLIMIT_NOFILE, &files);
+}
+
 void Stop(Service* service, double grace_seconds, Wakeups* wakeups) {
   std::atomic<bool> stopped{false};
   std::thread stopping([&] {
@@ -95,6 +111,7 @@ int Fail(const ServiceFailure& failure) {
 }  // namespace
 
 int Serve(const ServeOptions& options) {
+  AllowOpenFiles();
   rpc::PrepareRuntime();
   google::protobuf::SetLogHandler(nullptr);  // a line for every message that is none
   Wakeups wakeups;

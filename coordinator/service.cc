@@ -22,6 +22,8 @@ constexpr int64_t kMaxWaitingMax = 1 << 20;
 constexpr int64_t kMessageBytesMin = 1 << 16;
 constexpr int64_t kMessageBytesMax = 1 << 30;
 constexpr double kSecondsMax = 7 * 24 * 3600;
+constexpr int64_t kHeartbeatSecondsMin = 1;  // ranks send one every half second
+constexpr int64_t kStallSecondsMin = 1;
 // In which ended streams are written out when the service stops.
 constexpr double kFlushSecondsMax = 2;
 constexpr auto kDrainPollInterval = std::chrono::milliseconds(20);
@@ -33,10 +35,10 @@ Status CheckWithin(const char* name, int64_t value, int64_t min, int64_t max) {
                          std::to_string(max));
 }
 
-Status CheckSeconds(const char* name, double value) {
-  if (value >= 0 && value <= kSecondsMax) return {};
+Status CheckSeconds(const char* name, double value, int64_t min = 0) {
+  if (value >= static_cast<double>(min) && value <= kSecondsMax) return {};
   return InvalidArgument(std::string(name) + " is " + std::to_string(value) +
-                         "; it must be between 0 and " +
+                         "; it must be between " + std::to_string(min) + " and " +
                          std::to_string(static_cast<int64_t>(kSecondsMax)) + " seconds");
 }
 
@@ -122,19 +124,22 @@ Status CheckOptions(const ServeOptions& options) {
   struct stat info {};
   if (stat(options.model_dir.c_str(), &info) != 0 || !S_ISDIR(info.st_mode))
     return NotFound("the model '" + options.model_dir + "' is not a folder");
-  OCTET_RETURN_IF_ERROR(CheckWithin("ranks", options.ranks, 1, workers::kRanksMax));
-  OCTET_RETURN_IF_ERROR(CheckWithin("max_waiting", options.max_waiting, 1, kMaxWaitingMax));
+  OCTET_RETURN_IF_ERROR(CheckWithin("--tp", options.ranks, 1, workers::kRanksMax));
+  OCTET_RETURN_IF_ERROR(CheckWithin("--max-waiting", options.max_waiting, 1, kMaxWaitingMax));
   OCTET_RETURN_IF_ERROR(
       CheckWithin("max_prompt_bytes", options.max_prompt_bytes, 1, tokenizer::kEncodeBytesMax));
   OCTET_RETURN_IF_ERROR(CheckWithin("max_message_bytes", options.max_message_bytes,
                                     kMessageBytesMin, kMessageBytesMax));
   OCTET_RETURN_IF_ERROR(
-      CheckWithin("stream_interval", options.stream_interval, 1, transport::kStreamIntervalMax));
-  OCTET_RETURN_IF_ERROR(CheckSeconds("grace_seconds", options.grace_seconds));
+      CheckWithin("--stream-interval", options.stream_interval, 1, transport::kStreamIntervalMax));
+  OCTET_RETURN_IF_ERROR(CheckSeconds("--grace", options.grace_seconds));
   OCTET_RETURN_IF_ERROR(CheckSeconds("hello_seconds_max", options.hello_seconds_max));
-  OCTET_RETURN_IF_ERROR(CheckSeconds("heartbeat_seconds_max", options.heartbeat_seconds_max));
-  OCTET_RETURN_IF_ERROR(CheckSeconds("load_stall_seconds_max", options.load_stall_seconds_max));
-  OCTET_RETURN_IF_ERROR(CheckSeconds("step_stall_seconds_max", options.step_stall_seconds_max));
+  OCTET_RETURN_IF_ERROR(
+      CheckSeconds("--heartbeat-timeout", options.heartbeat_seconds_max, kHeartbeatSecondsMin));
+  OCTET_RETURN_IF_ERROR(
+      CheckSeconds("--load-stall", options.load_stall_seconds_max, kStallSecondsMin));
+  OCTET_RETURN_IF_ERROR(
+      CheckSeconds("--step-stall", options.step_stall_seconds_max, kStallSecondsMin));
   return CheckSeconds("self_test_seconds", options.self_test_seconds);
 }
 
@@ -260,12 +265,11 @@ void Service::OnGroupReady(uint64_t epoch, const workers::GroupInfo& info) {
     const bool is_new = std::find(end_ids.begin(), end_ids.end(), id) == end_ids.end();
     if (is_new && id < info.vocab) end_ids.push_back(id);
   }
-  {
-    const std::lock_guard lock(mutex_);
-    if (!stopping_) intake_->Open({info.vocab, info.context, info.slots, end_ids});
-    epoch_ = epoch;
-  }
+  const std::lock_guard lock(mutex_);
+  epoch_ = epoch;
+  // The loop hears of the group before it hears of a request.
   step_loop_->GroupReady(epoch, ToSchedulerLimits(info, options_.max_waiting));
+  if (!stopping_) intake_->Open({info.vocab, info.context, info.slots, end_ids});
 }
 
 void Service::OnGroupWorks(uint64_t epoch) {

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/device/device.h"
 #include "base/host_identity.h"
+#include "base/host_memory.h"
 #include "base/log.h"
 #include "comm/launch_place.h"
 #include "comm/mpi_communicator.h"
@@ -30,6 +31,7 @@
 #include "worker/weights/checkpoint.h"
 #include "worker/weights/load_report.h"
 #include "worker/weights/loader.h"
+#include "worker/weights/packed/key.h"
 #include "worker/weights/packed/packed_weights.h"
 #include "worker/weights/static_kv_scales.h"
 
@@ -62,6 +64,12 @@ void LogMemory(const EngineConfig& config, const MemoryPlan& memory, const std::
       static_cast<long long>(config.kv_blocks), MiB(memory.activation_bytes()),
       MiB(memory.communication_bytes), MiB(memory.reserve.bytes()), config.threads, on.c_str());
   Log(LogLevel::kInfo, line);
+  const int64_t cached = config.kv_blocks * kernels::kKvBlockTokens;
+  if (config.shard.rank == 0 && cached < config.context) {
+    Log(LogLevel::kWarning,
+        "the KV cache holds " + std::to_string(cached) + " tokens, so no sequence may have the " +
+            std::to_string(config.context) + " of the context; a larger --kv-memory allows them");
+  }
 }
 
 double Now() {
@@ -107,6 +115,7 @@ int64_t SharedReserveBytes(const EngineConfig& config) {
 struct LoadedModel {
   EngineConfig config;
   std::string config_json;
+  std::string weights_key;
   ResidentWeights weights;
 };
 
@@ -128,12 +137,16 @@ Result<LoadedModel> LoadModel(const RankOptions& options, Gpu* gpu, const comm::
                          MakeEngineConfig(chosen, spec, weights, mpi.size(), rank, Describe(gpu)));
   if (gpu != nullptr) {
     OCTET_RETURN_IF_ERROR(CheckPlanFits(MemoryPlan::Make(model.config), gpu->info(), rank));
+  } else {
+    OCTET_RETURN_IF_ERROR(
+        CheckPlanFits(MemoryPlan::Make(model.config), HostMemoryBytes(), mpi.host_size(), rank));
   }
   const std::string unused = UnusedKvScales(checkpoint);
   if (rank == 0 && !unused.empty() && !model.config.weights.static_kv) {
     Log(LogLevel::kInfo, unused);
   }
   model.config_json = checkpoint.config_json();
+  model.weights_key = PackedKeyOf(checkpoint, model.config.shard, model.config.weights).Hex();
   ThreadPool pool(model.config.threads);
   const std::function<void(double)> progress = LoadProgress(options, model.config, link);
   progress(0);
@@ -237,6 +250,7 @@ int Serve(LoadedModel model, Gpu* gpu, bool share_gpu, const comm::MpiRuntime& m
 
   v1::Ready ready;
   ready.set_config_digest(ConfigDigest(config, model.config_json));
+  ready.set_weights_key(model.weights_key);
   if (mpi.rank() == 0) DescribeModel(config, ready.mutable_model());
   link.SayReady(ready);
   RunSteps({engine, *control, timed, link, (*group)->watch()});

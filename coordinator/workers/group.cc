@@ -116,6 +116,12 @@ void Group::CheckDeadlines(double now_seconds) {
                                Seconds(deadlines_.step_stall_seconds_max) + LastInStep())});
 }
 
+void Group::SkipSilence(double seconds) {
+  launched_ += seconds;
+  progress_seconds_ += seconds;
+  for (auto& [stream, rank] : streams_) rank.heard_seconds += seconds;
+}
+
 std::string Group::LastInLoading() const {
   const Rank* last = nullptr;
   for (const auto& [stream, rank] : streams_) {

@@ -56,6 +56,8 @@ class Group {
   void OnStreamEnd(uint64_t stream);
   void OnPlanSent(double now_seconds);
   void CheckDeadlines(double now_seconds);
+  // So much of the time that has passed counts for no deadline.
+  void SkipSilence(double seconds);
   void Lose(GroupLoss loss);  // the first loss stands
 
   bool ready() const { return table_.complete() && !loss_.has_value(); }

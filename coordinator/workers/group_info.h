@@ -34,6 +34,7 @@ struct GroupInfo {
   std::string weights;
   std::string kv;
   std::string activations;
+  std::vector<std::string> weights_keys;  // [ranks] v1::Ready::weights_key
   std::vector<RankMemory> memory;
 };
 

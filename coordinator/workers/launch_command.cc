@@ -71,6 +71,7 @@ ProcessOptions LaunchCommand(const LaunchOptions& options, const LaunchIdentity&
   // containers withhold.
   Append(&command, {"--mca", "btl_vader_single_copy_mechanism", "none"});
   Append(&command, {"--mca", "btl_vader_backing_directory", identity.shared_memory_path});
+  Append(&command, {"--mca", "osc_sm_backing_directory", identity.shared_memory_path});
   Append(&command, {"--mca", "orte_tmpdir_base", identity.session_path});
   // Between SIGTERM and SIGKILL. Ranks that outlive one of them have nothing left to do in order.
   Append(&command, {"--mca", "odls_base_sigkill_timeout", "0"});

@@ -67,6 +67,18 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
 
 }  // namespace
 
+bool Pipe::Make() { return pipe2(ends_.data(), O_CLOEXEC) == 0; }
+
+Pipe::~Pipe() {
+  for (const int end : ends_) {
+    if (end >= 0) close(end);
+  }
+}
+
+void Pipe::CloseIn() {
+  if (ends_[1] >= 0) close(std::exchange(ends_[1], -1));
+}
+
 std::string DescribeWaitStatus(int wait_status) {
   if (WIFSIGNALED(wait_status)) return "was ended by signal " + SignalName(WTERMSIG(wait_status));
   const int code = WEXITSTATUS(wait_status);
@@ -84,43 +96,39 @@ Result<std::unique_ptr<Process>> Process::Start(const ProcessOptions& options,
   std::vector<std::string> environment = Environment(options.environment);
   const std::vector<char*> argv = Pointers(arguments);
   const std::vector<char*> envp = Pointers(environment);
-  int output[2], report[2];
-  if (pipe2(output, O_CLOEXEC) != 0)
-    return Internal(std::string("no pipe can be made (") + strerror(errno) + ")");
-  if (pipe2(report, O_CLOEXEC) != 0) {
-    close(output[0]);
-    close(output[1]);
-    return Internal(std::string("no pipe can be made (") + strerror(errno) + ")");
+  Pipe output, report, output_end;
+  for (Pipe* pipe : {&output, &report, &output_end}) {
+    if (!pipe->Make())
+      return Internal(std::string("no pipe can be made (") + strerror(errno) + ")");
   }
   const pid_t parent = getpid();
   const pid_t pid = fork();
-  if (pid == 0) BecomeChild(argv.data(), envp.data(), output[1], report[1], parent);
+  if (pid == 0) BecomeChild(argv.data(), envp.data(), output.in(), report.in(), parent);
   const int fork_error = errno;
-  close(output[1]);
-  close(report[1]);
+  output.CloseIn();
+  report.CloseIn();
   int error = pid < 0 ? fork_error : 0;
   if (pid > 0) {
-    while (read(report[0], &error, sizeof(error)) < 0 && errno == EINTR) {
+    while (read(report.out(), &error, sizeof(error)) < 0 && errno == EINTR) {
     }
   }
-  close(report[0]);
   if (error != 0) {
-    close(output[0]);
     if (pid > 0) waitpid(pid, nullptr, 0);
     return FailedPrecondition(options.arguments[0] + " can not be started (" + strerror(error) +
                               ")");
   }
-  return std::unique_ptr<Process>(new Process(pid, output[0], options, std::move(on_exit)));
+  return std::unique_ptr<Process>(
+      new Process(pid, std::move(output), std::move(output_end), options, std::move(on_exit)));
 }
 
-Process::Process(pid_t pid, int output, const ProcessOptions& options,
+Process::Process(pid_t pid, Pipe output, Pipe output_end, const ProcessOptions& options,
                  std::function<void()> on_exit)
     : pid_(pid),
-      output_(output),
+      output_(std::move(output)),
+      output_end_(std::move(output_end)),
       source_(options.output_source),
       on_line_(options.on_line),
       on_exit_(std::move(on_exit)) {
-  OCTET_CHECK_EQ(pipe2(output_end_, O_CLOEXEC), 0);
   exit_thread_ = std::thread([this] { WatchExit(); });
   output_thread_ = std::thread([this] { PassOutput(); });
 }
@@ -128,10 +136,8 @@ Process::Process(pid_t pid, int output, const ProcessOptions& options,
 Process::~Process() {
   SignalGroup(SIGKILL);
   exit_thread_.join();
-  close(output_end_[1]);
+  output_end_.CloseIn();
   output_thread_.join();
-  close(output_end_[0]);
-  close(output_);
 }
 
 void Process::WatchExit() {
@@ -175,13 +181,13 @@ void Process::PassOutput() {
   std::string text;
   bool ending = false;
   while (true) {
-    pollfd fds[2] = {{output_, POLLIN, 0}, {output_end_[0], POLLIN, 0}};
+    pollfd fds[2] = {{output_.out(), POLLIN, 0}, {output_end_.out(), POLLIN, 0}};
     // At the end, what is already in the pipe is still read; a process that got away and holds the
     // pipe open is not waited for.
     if (poll(fds, ending ? 1 : 2, ending ? 0 : -1) < 0 && errno == EINTR) continue;
     if (fds[0].revents != 0) {
       char buffer[4096];
-      const ssize_t bytes = read(output_, buffer, sizeof(buffer));
+      const ssize_t bytes = read(output_.out(), buffer, sizeof(buffer));
       if (bytes < 0 && errno == EINTR) continue;
       if (bytes <= 0) break;
       text.append(buffer, static_cast<size_t>(bytes));

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -28,6 +30,23 @@ struct ProcessOptions {
   std::string output_source;             // what its lines are passed on as
   // Called with each line, from the thread that reads them; may be null.
   std::function<void(const std::string&)> on_line;
+};
+
+// Both ends of a pipe, closed with the object and when a program is started.
+class Pipe {
+ public:
+  Pipe() = default;
+  ~Pipe();
+  Pipe(Pipe&& other) noexcept : ends_(std::exchange(other.ends_, {-1, -1})) {}
+  Pipe& operator=(Pipe&&) = delete;
+
+  bool Make();  // false: errno says why not
+  int out() const { return ends_[0]; }
+  int in() const { return ends_[1]; }
+  void CloseIn();
+
+ private:
+  std::array<int, 2> ends_ = {-1, -1};
 };
 
 class Process {
@@ -48,18 +67,19 @@ class Process {
   std::vector<std::string> LastLines() const;  // at most kOutputLinesKept, oldest first
 
  private:
-  Process(pid_t pid, int output, const ProcessOptions& options, std::function<void()> on_exit);
+  Process(pid_t pid, Pipe output, Pipe output_end, const ProcessOptions& options,
+          std::function<void()> on_exit);
   void WatchExit();
   void PassOutput();
   void PassLines(std::string* text);
   void KeepLine(std::string line);
 
   const pid_t pid_;
-  const int output_;
+  const Pipe output_;
+  Pipe output_end_;  // its in end closed, the output thread reads no further
   const std::string source_;
   const std::function<void(const std::string&)> on_line_;
   const std::function<void()> on_exit_;
-  int output_end_[2];  // a pipe: closed at the far end, the output thread reads no further
 
   mutable std::mutex mutex_;
   std::condition_variable exited_;

@@ -140,6 +140,7 @@ GroupInfo RankTable::info() const {
   info.weights = model.weights();
   info.kv = model.kv();
   info.activations = model.activations();
+  for (const auto& ready : readies_) info.weights_keys.push_back(ready->weights_key());
   for (const v1::RankMemory& m : model.memory())
     info.memory.push_back(
         {m.rank(), m.weight_bytes(), m.kv_bytes(), m.activation_bytes(), m.communication_bytes()});

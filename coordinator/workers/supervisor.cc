@@ -18,6 +18,7 @@ namespace octet::workers {
 namespace {
 
 constexpr double kTickSeconds = 0.5;          // how often deadlines are looked at
+constexpr double kLateSeconds = 1;            // no busy machine delays a look by so much
 constexpr double kLauncherNoticeSeconds = 3;  // in which mpirun sees a death and says how it was
 constexpr double kHurrySeconds = 1;
 constexpr size_t kEarlyHellosMax = 2 * kRanksMax;
@@ -39,7 +40,13 @@ std::string NewSecret() {
 }
 
 // A group that is started again must be what the first was, or running sequences would change.
-Status CheckSameGroup(const GroupInfo& first, const GroupInfo& now) {
+// `same_hosts`: its ranks see the files that the first ones saw; else each may have its own copy.
+Status CheckSameGroup(const GroupInfo& first, const GroupInfo& now, bool same_hosts) {
+  if (same_hosts && first.weights_keys != now.weights_keys) {
+    return FailedPrecondition(
+        "the model's files, or the program, have changed since the service started: running "
+        "answers can not go on with other weights; start the service again");
+  }
   const auto check = [](const char* what, const auto& a, const auto& b) -> Status {
     if (a == b) return {};
     std::ostringstream out;
@@ -217,11 +224,14 @@ void Supervisor::Run(LaunchIdentity identity) {
   }
 }
 
-// Not after a configuration that can not work, nor where the launcher gave up before any rank
-// lived: what was wrong is wrong still.
+// Not after a group that would change running answers. Once a group has worked, what keeps the next
+// from starting (a model's folder that is away, no process to be had) may pass. Before that not
+// after a configuration that can not work, nor where the launcher gave up before any rank lived.
 bool Supervisor::IsWorthAnother(const GroupLoss& loss) const {
   const std::lock_guard lock(mutex_);
-  return !loss.configuration && (first_info_.has_value() || seen_alive_ || death_noticed_);
+  if (differs_) return false;
+  if (first_info_.has_value()) return true;
+  return !loss.configuration && (seen_alive_ || death_noticed_);
 }
 
 bool Supervisor::WaitSeconds(double seconds_max, std::unique_lock<std::mutex>& lock,
@@ -322,8 +332,12 @@ bool Supervisor::WatchGroup(uint64_t epoch, std::unique_lock<std::mutex>& lock) 
       announced = AnnounceReady(epoch, lock);
       continue;
     }
+    const double before = NowSeconds();
     changed_.wait_for(lock, std::chrono::duration<double>(kTickSeconds));
     const double now = NowSeconds();
+    // This process stood still (a paused container or machine): nobody read what ranks said.
+    if (const double late = now - before - kTickSeconds; late > kLateSeconds)
+      group_->SkipSilence(late);
     group_->CheckDeadlines(now);
     if (!announced || group_->responsive(now) == responsive) continue;
     responsive = !responsive;
@@ -337,7 +351,8 @@ bool Supervisor::WatchGroup(uint64_t epoch, std::unique_lock<std::mutex>& lock) 
 bool Supervisor::AnnounceReady(uint64_t epoch, std::unique_lock<std::mutex>& lock) {
   const GroupInfo info = group_->info();
   if (!first_info_.has_value()) first_info_ = info;
-  if (Status same = CheckSameGroup(*first_info_, info); !same.ok()) {
+  if (Status same = CheckSameGroup(*first_info_, info, launches()); !same.ok()) {
+    differs_ = true;
     group_->Lose({.cause = same, .configuration = true});
     return false;
   }

@@ -121,6 +121,7 @@ class Supervisor final : private LinkListener {
   std::unique_ptr<LinkServer> link_;
   RestartPolicy restarts_;
   std::optional<GroupInfo> first_info_;  // of the supervisor's thread
+  bool differs_ = false;                 // the last group from the first; of that thread too
   bool seen_alive_ = false;              // some rank of the present group; of that thread too
 
   mutable std::mutex mutex_;

@@ -5,12 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <random>
 #include <sstream>
 
 #include "tests/integration/crowd.h"
 #include "tests/support/process_tree.h"
 #include "tests/support/served.h"
+#include "tests/support/temp_folder.h"
 
 namespace octet {
 namespace {
@@ -80,6 +82,22 @@ TEST_P(Kill, NoTokenIsLostRepeatedOrChanged) {
 
 INSTANTIATE_TEST_SUITE_P(Degrees, Kill, ::testing::Values(2, 3),
                          [](const auto& info) { return "tp" + std::to_string(info.param); });
+
+// Answers that run could only go on with other weights than they began with.
+TEST(KillTest, FilesThatHaveChangedEndTheService) {
+  namespace fs = std::filesystem;
+  const octet::test::TempFolder folder;
+  fs::copy(testing::kDemo, folder.File("model"), fs::copy_options::recursive);
+  testing::Served service(1, {}, folder.File("model"));
+  ASSERT_TRUE(service.ready()) << service.process().err();
+  const fs::path weights = folder.File("model") + "/model.safetensors";
+  fs::last_write_time(weights, fs::last_write_time(weights) + std::chrono::seconds(2));
+  for (const pid_t rank : testing::Ranks(service.process().pid())) kill(rank, SIGKILL);
+  EXPECT_EQ(service.process().Wait(testing::kStartSeconds), 2);
+  EXPECT_NE(service.process().err().find("the model's files, or the program, have changed"),
+            std::string::npos)
+      << service.process().err();
+}
 
 }  // namespace
 }  // namespace octet

@@ -45,8 +45,8 @@ inline std::vector<std::string> ServeCommand(const std::string& model, const std
 
 class Served {
  public:
-  explicit Served(int ranks, std::vector<std::string> more = {})
-      : address_(FreeAddress()), process_(ServeCommand(kDemo, address_, ranks, std::move(more))) {
+  explicit Served(int ranks, std::vector<std::string> more = {}, const std::string& model = kDemo)
+      : address_(FreeAddress()), process_(ServeCommand(model, address_, ranks, std::move(more))) {
     const auto end =
         std::chrono::steady_clock::now() + std::chrono::duration<double>(kStartSeconds);
     while (!ready_ && !process_.Poll().has_value() && std::chrono::steady_clock::now() < end) {

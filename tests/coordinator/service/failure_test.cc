@@ -200,6 +200,25 @@ TEST_F(Serving, AFailureToStartIsPassedOn) {
   EXPECT_EQ(failure->cause.message(), "model.safetensors: tensor 'x' is missing");
 }
 
+// A model's folder that is away for a moment, say: once a group has worked, another try may do.
+TEST_F(Serving, AFailureToStartAgainIsTriedAgain) {
+  StartReady();
+  ranks_[0]->Pause();
+  std::thread client([this] {
+    const Answered answer = Ask(Prompt("patient", 5));
+    EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+    EXPECT_EQ(answer.tokens, FakeAnswer(BytesAsTokens("patient"), 5, 0, 0));
+  });
+  ASSERT_TRUE(ranks_[0]->PlansWithin(1, kWaitSeconds));
+  rank_options_.failure = "the model is not a folder";
+  ReplaceRanks(1);
+  ranks_[0]->Wait();
+  rank_options_.failure = "";
+  ReplaceRanks(1);
+  client.join();
+  EXPECT_FALSE(service_->failure().has_value());
+}
+
 TEST_F(Serving, AnotherModelThatStartsAgainIsRefused) {
   StartReady();
   ranks_.clear();

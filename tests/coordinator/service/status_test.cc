@@ -184,7 +184,7 @@ TEST_F(Serving, WrongOptionsAreAnExitCodeOfTwo) {
   EXPECT_EQ(failure_of([](ServeOptions* o) { o->model_dir = "/no/such/model"; }),
             "2 the model '/no/such/model' is not a folder");
   EXPECT_EQ(failure_of([](ServeOptions* o) { o->ranks = 33; }),
-            "2 ranks is 33; it must be between 1 and 32");
+            "2 --tp is 33; it must be between 1 and 32");
   EXPECT_EQ(failure_of([](ServeOptions* o) {
               o->launcher = "mpirun";
               o->worker_binary = "/no/octet-worker";

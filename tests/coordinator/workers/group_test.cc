@@ -119,6 +119,17 @@ TEST_F(GroupTest, StrangersChangeNothing) {
   MakeBothReady(2);
 }
 
+// What ranks said while this process was stopped is read after the deadlines are looked at.
+TEST_F(GroupTest, TimeInWhichNobodyListenedDoesNotCount) {
+  MakeBothReady(0);
+  group_.OnPlanSent(0);
+  group_.SkipSilence(40);
+  group_.CheckDeadlines(44);
+  EXPECT_FALSE(group_.loss().has_value()) << cause();
+  group_.CheckDeadlines(46);
+  EXPECT_NE(cause().find("has not been heard of for 5 s"), std::string::npos) << cause();
+}
+
 TEST_F(GroupTest, RanksThatDoNotFitAreRefusedWithBothValues) {
   struct Misfit {
     const char* sentence;

@@ -51,6 +51,18 @@ TEST(ExplainLoss, WithoutItTheExitIsTold) {
       "rank 1 (process 5) died; mpirun exited with code 3; the last line of output was: worse");
 }
 
+TEST(ExplainLoss, AFailedCheckSaysMoreThanTheTraceBehindIt) {
+  EXPECT_EQ(ExplainLoss({"rank 0 (process 5) died",
+                         true,
+                         "mpirun",
+                         "exited with code 134",
+                         {"octet: CHECK failed at base/buffer.cc:19: no memory",
+                          "[host:00005] *** Process received signal ***",
+                          "[host:00005] *** End of error message ***"}}),
+            "rank 0 (process 5) died; mpirun exited with code 134; it said: octet: CHECK failed at "
+            "base/buffer.cc:19: no memory");
+}
+
 TEST(ExplainLoss, ASilentHangIsJustThat) {
   EXPECT_EQ(ExplainLoss({"rank 1 has not been heard of for 20 s", false, "mpirun", "", {}}),
             "rank 1 has not been heard of for 20 s");
