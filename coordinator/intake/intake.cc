@@ -16,6 +16,13 @@ uint64_t RandomSeed() {
   return seed;
 }
 
+// What a client sent goes beyond a limit of its own: sent again it would again, where
+// RESOURCE_EXHAUSTED says to try later.
+Status ForClient(const Status& status) {
+  if (status.code() != StatusCode::kResourceExhausted) return status;
+  return InvalidArgument(status.message());
+}
+
 Status CancelledByClient() { return {StatusCode::kCancelled, "cancelled by the client"}; }
 
 AnswerOptions MakeAnswerOptions(Request* request, const std::vector<int32_t>& prompt) {
@@ -171,9 +178,13 @@ Result<std::vector<int32_t>> Intake::Encode(const Prompt& prompt, bool add_speci
         "the model has no chat template, which a prompt of messages needs (chat_template in its "
         "tokenizer_config.json, or chat_template.jinja beside it)");
   OCTET_ASSIGN_OR_RETURN(const Conversation conversation, ParseChat(*chat));
-  OCTET_ASSIGN_OR_RETURN(const RenderedChat chat_text, chat_(conversation));
+  const Result<RenderedChat> chat_text = chat_(conversation);
+  if (!chat_text.ok()) return ForClient(chat_text.status());
   // The template has written all special tokens that there shall be.
-  return tokenizer_->Encode(chat_text.text, /*add_special_tokens=*/false, chat_text.given);
+  Result<std::vector<int32_t>> tokens =
+      tokenizer_->Encode(chat_text->text, /*add_special_tokens=*/false, chat_text->given);
+  if (!tokens.ok()) return ForClient(tokens.status());
+  return tokens;
 }
 
 Result<std::vector<schedule::NewSequence>> Intake::MakeSequencesOf(Pending* pending) const {

@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/resource_quota.h>
 
+#include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <optional>
@@ -52,6 +53,12 @@ class GenerationServer::Service final : public GenerationService {
     const std::lock_guard lock(mutex_);
     model_ = ToMessage(info, options_.served_name);
   }
+  // Of the model or, while there is none, of the tokenizer.
+  int64_t VocabSize() const {
+    const std::lock_guard lock(mutex_);
+    const int64_t of_tokenizer = intake_->tokenizer().vocab_size();
+    return model_.has_value() ? std::max(of_tokenizer, model_->vocab_size()) : of_tokenizer;
+  }
   Health* health() { return &health_; }
   GenerateStreams* streams() { return streams_.get(); }
 
@@ -71,7 +78,7 @@ class GenerationServer::Service final : public GenerationService {
   intake::Intake* const intake_;
   const GenerationServerCalls calls_;
   int port_ = 0;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::optional<v1::GetModelResponse> model_;
   Health health_;
   std::unique_ptr<grpc::Server> server_;
@@ -144,6 +151,12 @@ grpc::Status GenerationServer::Service::Detokenize(grpc::ServerContext*,
     return ToGrpc(InvalidArgument("token_ids has " + std::to_string(request->token_ids_size()) +
                                   " entries; the limit is " + std::to_string(kDetokenizeIdsMax)));
   const std::vector<int32_t> ids(request->token_ids().begin(), request->token_ids().end());
+  const int64_t vocab = VocabSize();
+  const auto unknown =
+      std::find_if(ids.begin(), ids.end(), [vocab](int32_t id) { return id < 0 || id >= vocab; });
+  if (unknown != ids.end())
+    return ToGrpc(InvalidArgument("token_ids has " + std::to_string(*unknown) +
+                                  "; ids go from 0 to " + std::to_string(vocab - 1)));
   response->set_text(intake_->tokenizer().Decode(ids, request->skip_special_tokens()));
   return grpc::Status::OK;
 }

@@ -3,9 +3,12 @@
 #include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <string_view>
 
 namespace octet::transport {
 namespace {
@@ -18,7 +21,8 @@ std::string Sentence(const std::string& address, const std::string& why) {
   return "gRPC can not listen on " + address + ": " + why;
 }
 
-bool IsUnix(const std::string& address) { return address.rfind("unix:", 0) == 0; }
+constexpr std::string_view kUnix = "unix:";
+bool IsUnix(const std::string& address) { return address.rfind(kUnix, 0) == 0; }
 
 bool IsPort(const std::string& text) {
   return !text.empty() && text.size() <= 5 &&
@@ -41,10 +45,30 @@ std::string TryBind(const addrinfo& info) {
   return strerror(error);
 }
 
+// gRPC would take the socket over from a service that listens there.
+Status CheckSocketPath(const std::string& address) {
+  const std::string path = address.substr(kUnix.size());
+  sockaddr_un socket_address{};
+  socket_address.sun_family = AF_UNIX;
+  constexpr size_t kPathMax = sizeof(socket_address.sun_path) - 1;
+  if (path.empty() || path.size() > kPathMax)
+    return InvalidArgument(Sentence(address, "its path has " + std::to_string(path.size()) +
+                                                 " bytes; expected 1 to " +
+                                                 std::to_string(kPathMax)));
+  std::copy(path.begin(), path.end(), socket_address.sun_path);
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return {};
+  const bool taken =
+      connect(fd, reinterpret_cast<const sockaddr*>(&socket_address), sizeof(socket_address)) == 0;
+  close(fd);
+  if (taken) return Unavailable(Sentence(address, "another process listens there"));
+  return {};
+}
+
 }  // namespace
 
 Status CheckListenAddress(const std::string& address) {
-  if (IsUnix(address)) return {};
+  if (IsUnix(address)) return CheckSocketPath(address);
   const size_t colon = address.rfind(':');
   if (colon == std::string::npos || colon == 0)
     return InvalidArgument(Sentence(address, kExpected));

@@ -1,6 +1,13 @@
 #include "coordinator/transport/listen_address.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "tests/support/temp_folder.h"
 
 namespace octet::transport {
 namespace {
@@ -12,14 +19,32 @@ TEST(CheckListenAddress, TakesWhatPeopleWrite) {
 }
 
 TEST(CheckListenAddress, RefusesTheRest) {
-  for (const char* address : {"", "127.0.0.1", ":50051", "127.0.0.1:", "127.0.0.1:65536",
-                              "127.0.0.1:-1", "127.0.0.1:http", "127.0.0.1:5x", "::1:50051"}) {
+  for (const char* address :
+       {"", "127.0.0.1", ":50051", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
+        "127.0.0.1:http", "127.0.0.1:5x", "::1:50051", "unix:"}) {
     const Status status = CheckListenAddress(address);
     EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << address;
     EXPECT_EQ(status.message().rfind(std::string("gRPC can not listen on ") + address + ": ", 0),
               0u)
         << status.message();
   }
+}
+
+// gRPC would unlink the socket of whoever listens there.
+TEST(CheckListenAddress, RefusesASocketThatIsInUse) {
+  const octet::test::TempFolder folder;
+  const std::string path = folder.File("octet.sock");
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  ASSERT_LT(path.size(), sizeof(address.sun_path));
+  std::copy(path.begin(), path.end(), address.sun_path);
+  const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  EXPECT_TRUE(CheckListenAddress("unix:" + path).ok());  // left behind
+  ASSERT_EQ(listen(fd, 1), 0);
+  EXPECT_EQ(CheckListenAddress("unix:" + path).message(),
+            "gRPC can not listen on unix:" + path + ": another process listens there");
+  close(fd);
 }
 
 TEST(ExplainListenFailure, SaysWhatTheSystemSays) {
