@@ -245,6 +245,7 @@ transport::ServiceStats Service::Stats() const {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
   stats.kv_blocks = kv_blocks_;
   stats.loop = step_loop_->stats();
+  stats.loop.requests_cancelled += intake_->cancelled();
   if (supervised_) stats.group = supervisor_->stats();
   return stats;
 }

@@ -149,6 +149,7 @@ void Intake::Withdraw(uint64_t id) {
     }
     if (!withdrawn.has_value()) return;
   }
+  ++cancelled_;
   withdrawn->place.Leave();
   withdrawn->sink->OnEnd(CancelledByClient());
 }
@@ -202,6 +203,7 @@ void Intake::Tokenize(Pending pending) {
   Request& request = pending.request;
   Result<std::vector<schedule::NewSequence>> sequences = MakeSequencesOf(&pending);
   if (!sequences.ok()) {
+    if (sequences.status().code() == StatusCode::kCancelled) ++cancelled_;
     pending.place.Leave();  // before the client knows
     return sink->OnEnd(sequences.status());
   }

@@ -64,6 +64,8 @@ class Intake {
   const tokenizer::Tokenizer& tokenizer() const { return *tokenizer_; }
   const IntakeLimits& limits() const { return limits_; }
   int64_t live_sequences() const { return places_taken_; }
+  // Requests that were cancelled before they had their tokens, of which nobody else knows.
+  int64_t cancelled() const { return cancelled_; }
 
  private:
   struct Pending {
@@ -98,6 +100,7 @@ class Intake {
   const std::function<void(Submission)> submit_;
   const ChatRenderer chat_;
   std::atomic<int64_t> places_taken_{0};
+  std::atomic<int64_t> cancelled_{0};
 
   // Held alone, or inside mutex_. A sink in here is alive: its end comes after its Forget.
   std::mutex live_mutex_;

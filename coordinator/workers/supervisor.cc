@@ -284,7 +284,12 @@ std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch, const LaunchIdenti
       OnProcessEnd("a rank died");
     };
     auto started = Process::Start(command, [this] { OnProcessEnd("the workers ended"); });
-    if (!started.ok()) return GroupLoss{started.status(), /*configuration=*/true};
+    if (!started.ok()) {
+      const std::lock_guard lock(mutex_);
+      last_loss_ = started.status().message();
+      group_.reset();
+      return GroupLoss{started.status(), /*configuration=*/true};
+    }
     process = std::move(*started);
   }
   std::unique_lock lock(mutex_);

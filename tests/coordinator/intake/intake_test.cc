@@ -197,6 +197,7 @@ TEST_F(IntakeTest, ACancelWhileOthersAreTokenizedFreesThePlaceAtOnce) {
   EXPECT_TRUE(second.has_ended);
   EXPECT_EQ(second.end.status.code(), StatusCode::kCancelled);
   EXPECT_EQ(intake.live_sequences(), 1);
+  EXPECT_EQ(intake.cancelled(), 1);
   // The one that is being tokenized ends as soon as that is over.
   first.cancel_requested = true;
   intake.Withdraw(*first_id);
@@ -205,6 +206,7 @@ TEST_F(IntakeTest, ACancelWhileOthersAreTokenizedFreesThePlaceAtOnce) {
   ASSERT_TRUE(first.WaitEnd());
   EXPECT_EQ(first.end.status.code(), StatusCode::kCancelled);
   EXPECT_EQ(intake.live_sequences(), 0);
+  EXPECT_EQ(intake.cancelled(), 2);
   EXPECT_TRUE(submissions_.empty());
 }
 
