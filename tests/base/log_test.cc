@@ -97,5 +97,23 @@ TEST(Log, SentProgressIsALineThatIsKnownAsSuch) {
   EXPECT_FALSE(IsSentProgress(""));
 }
 
+// Whoever reads it has stopped. Without giving up this test would not end.
+TEST(Log, AFullPipeStopsNobody) {
+  const StandardError pipe(StandardError::Kind::kPipe);
+  const int flags = fcntl(STDERR_FILENO, F_GETFL);
+  ASSERT_EQ(fcntl(STDERR_FILENO, F_SETFL, flags | O_NONBLOCK), 0);
+  const std::string filling(4096, 'x');
+  while (write(STDERR_FILENO, filling.data(), filling.size()) > 0) {
+  }
+  ASSERT_EQ(fcntl(STDERR_FILENO, F_SETFL, flags), 0);
+  Log(LogLevel::kError, "nobody reads this");
+  ASSERT_EQ(pipe.Take(), filling);
+  Log(LogLevel::kError, "but this");
+  std::string all;
+  for (std::string part = pipe.Take(); !part.empty(); part = pipe.Take()) all += part;
+  EXPECT_EQ(all.find("nobody"), std::string::npos);
+  EXPECT_NE(all.find("but this"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace octet

@@ -139,6 +139,16 @@ TEST_F(BadHosts, F37Limits) {
   ExpectServes("F37", "ulimit -l 0", Run("ulimit -l 0; " + Serve("127.0.0.1:0")).get());
 }
 
+// As under nohup, when the terminal goes.
+TEST_F(BadHosts, F37AHangupThatIsIgnored) {
+  const auto program = Run("trap '' HUP; " + Serve("127.0.0.1:0"));
+  ASSERT_NE(program->WaitLine("ready: gRPC on ", kWaitSeconds), "") << program->output();
+  program->Signal(SIGHUP);
+  program->Signal(SIGTERM);
+  EXPECT_EQ(program->WaitExitCode(kWaitSeconds), 0) << program->output();
+  EXPECT_EQ(program->output().find("a second signal"), std::string::npos) << program->output();
+}
+
 TEST_F(BadHosts, F37TemporaryFolders) {
   const auto with = [this](const std::string& tmpdir) {
     return Run("export TMPDIR=" + tmpdir + "; " + Serve("127.0.0.1:0"));
