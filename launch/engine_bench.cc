@@ -239,23 +239,17 @@ Status RunRank(const BenchOptions& options, const worker::Checkpoint* checkpoint
   return {};
 }
 
-Status CheckWithin(const char* flag, int64_t value, int64_t min, int64_t max) {
-  if (value >= min && value <= max) return {};
-  return InvalidArgument(std::string(flag) + " is " + std::to_string(value) + "; expected " +
-                         std::to_string(min) + " to " + std::to_string(max));
-}
-
 Status CheckOptions(const BenchOptions& options) {
   if (options.model.empty() == options.shape.empty()) {
     return InvalidArgument("octet bench takes either a checkpoint directory or --shape");
   }
   for (const int64_t batch : options.batches) {
-    OCTET_RETURN_IF_ERROR(CheckWithin("--batch", batch, 1, worker::kSlotsMax));
+    OCTET_RETURN_IF_ERROR(worker::CheckRange("--batch", batch, 1, worker::kSlotsMax));
   }
   if (options.batches.empty()) return InvalidArgument("--batch has no number");
-  OCTET_RETURN_IF_ERROR(CheckWithin("--prompt", options.prompt, 1, kTokensMax));
-  OCTET_RETURN_IF_ERROR(CheckWithin("--generate", options.generate, 2, kTokensMax));
-  return CheckWithin("--tp", options.ranks, 1, worker::kRanksMax);
+  OCTET_RETURN_IF_ERROR(worker::CheckRange("--prompt", options.prompt, 1, kTokensMax));
+  OCTET_RETURN_IF_ERROR(worker::CheckRange("--generate", options.generate, 2, kTokensMax));
+  return worker::CheckRange("--tp", options.ranks, 1, worker::kRanksMax);
 }
 
 }  // namespace

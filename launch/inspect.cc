@@ -279,11 +279,8 @@ Json ToJson(const Report& report) {
 }
 
 int Inspect(const InspectOptions& options) {
-  if (options.ranks < 1 || options.ranks > worker::kRanksMax) {
-    return Fail(InvalidArgument("--tp is " + std::to_string(options.ranks) +
-                                "; expected a value from 1 to " +
-                                std::to_string(worker::kRanksMax)));
-  }
+  const Status ranks = worker::CheckRange("--tp", options.ranks, 1, worker::kRanksMax);
+  if (!ranks.ok()) return Fail(ranks);
   Report report;
   InspectWeights(options, &report);
   InspectTexts(options, &report);

@@ -178,10 +178,7 @@ Result<worker::RankDevice> DeviceOf(const worker::WorkerOptions& options) {
 }
 
 Status Plan(const PlanOptions& options) {
-  if (options.ranks < 1 || options.ranks > worker::kRanksMax) {
-    return InvalidArgument("--tp is " + std::to_string(options.ranks) +
-                           "; expected a value from 1 to " + std::to_string(worker::kRanksMax));
-  }
+  OCTET_RETURN_IF_ERROR(worker::CheckRange("--tp", options.ranks, 1, worker::kRanksMax));
   OCTET_ASSIGN_OR_RETURN(const ShapeSource shape, ResolveShape(options.model));
   worker::WorkerOptions chosen = options.worker;
   if (options.context != 0) chosen.max_model_len = options.context;

@@ -37,13 +37,6 @@ Result<kernels::ActivationFormat> ParseActivations(const std::string& text, Devi
   return InvalidArgument("--activations is '" + text + "'; expected auto, f32, bf16 or int8");
 }
 
-Status CheckRange(const char* flag, int64_t value, int64_t low, int64_t high) {
-  if (value >= low && value <= high) return {};
-  return InvalidArgument(std::string(flag) + " is " + std::to_string(value) +
-                         "; expected a value from " + std::to_string(low) + " to " +
-                         std::to_string(high));
-}
-
 // Blocks for which there is room beside everything else on the fullest rank of a group of GPUs.
 Result<int64_t> BlocksBesidePlan(EngineConfig config, int64_t ranks, const RankDevice& device) {
   config.kv_blocks = 0;
@@ -119,6 +112,13 @@ std::vector<std::string> WorkerOptions::ToArguments() const {
                                         kv_memory};
   if (share_gpu) arguments.push_back("--share-gpu");
   return arguments;
+}
+
+Status CheckRange(const char* flag, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return {};
+  return InvalidArgument(std::string(flag) + " is " + std::to_string(value) +
+                         "; expected a value from " + std::to_string(low) + " to " +
+                         std::to_string(high));
 }
 
 Result<int64_t> ParseBytes(const std::string& flag, const std::string& text) {

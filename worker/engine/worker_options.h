@@ -48,7 +48,10 @@ inline constexpr int64_t kDefaultStepRows[] = {512, 2048};
 // The KV pool of a rank on the CPU, and on a GPU of unknown memory, when nobody says how large.
 inline constexpr int64_t kDefaultKvBytesMax = int64_t{4} << 30;
 
-// "8GiB", "512MiB", "1GB", "4096": bytes.
+// Refuses a value of `flag` outside of [low, high].
+Status CheckRange(const char* flag, int64_t value, int64_t low, int64_t high);
+
+// What `flag` says in bytes, like "8GiB", "512MiB", "1GB" or "4096".
 Result<int64_t> ParseBytes(const std::string& flag, const std::string& text);
 
 // `weights` comes from ResolveWeightOptions. Refuses what does not fit the model, the limits or the
