@@ -9,7 +9,7 @@ namespace octet::hw {
 
 // Ampere copies: global to shared, 16 bytes (past L1) or 4. full == false writes zeros and does not
 // read `global`, which must still be a valid address. There is no form with a cache policy: in a
-// loop of linear8_mma.cu nvcc 13.0 made an illegal instruction of it (H100, 2026-11-26).
+// loop of linear8_mma.cuh nvcc 13.0 made an illegal instruction of it (H100, 2026-11-26).
 OCTET_DEVICE void cp_async16(void* shared, const void* global, bool full = true) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(smem_addr(shared)),
                "l"(global), "r"(full ? 16 : 0)

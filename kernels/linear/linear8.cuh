@@ -1,4 +1,4 @@
-// What the two forms of a linear with int8 activations share (linear8_cuda.cu, linear8_sm90.cu):
+// What the two forms of a linear with int8 activations share (linear8_mma.cuh, linear8_wgmma.cuh):
 // their parameters, the arithmetic of a segment's end, and what becomes of a leaf's sum.
 //
 // A thread holds pieces of the product that are accumulators of m16n8 tiles: outputs g and g + 8 of

@@ -1,4 +1,4 @@
-// The shared memory of a block of linear8_sm90.cu, and the two threads that fill it: one copies
+// The shared memory of a block of linear8_wgmma.cuh, and the two threads that fill it: one copies
 // weights, one rows, into a ring of stages of one block of inputs each.
 #pragma once
 
