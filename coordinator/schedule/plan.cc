@@ -17,7 +17,6 @@ std::optional<StepPlan> Scheduler::PlanStep() {
   draft.rows_left = limits_.step_rows_max;
   PlanDecodes(&draft);
   PlanPrefills(&draft);
-  PlanAdmissions(&draft);
   std::erase_if(running_, [](const Sequence* s) { return s->state == Sequence::State::kEnding; });
   if (draft.rows_left == limits_.step_rows_max) {
     OCTET_CHECK(live_.empty() || !in_flight_.empty());
@@ -77,22 +76,33 @@ void Scheduler::PreemptLast() {
   Reclaim();
 }
 
+// In turn, whether a sequence runs already or waits: an earlier turn, of a higher priority, does not
+// wait for the end of a long prompt.
 void Scheduler::PlanPrefills(Draft* draft) {
-  for (Sequence* sequence : running_) {
+  for (size_t index = 0; index < running_.size(); ++index) {
+    Sequence* sequence = running_[index];
+    if (!sequence->in_prefill()) continue;
+    index += PlanAdmissions(sequence, draft);  // before it in running_
     if (draft->rows_left == 0) return;
-    if (sequence->in_prefill()) PlanChunk(sequence, draft);
+    PlanChunk(sequence, draft);
   }
+  PlanAdmissions(nullptr, draft);
 }
 
 // Only to a step with a row left, so that whoever is admitted is computed at once, and what it
 // fills can be shared by the next. Nobody goes before the first in turn.
-void Scheduler::PlanAdmissions(Draft* draft) {
-  while (!waiting_.empty() && draft->rows_left > 0 && Admissible(*waiting_.begin())) {
+size_t Scheduler::PlanAdmissions(const Sequence* before, Draft* draft) {
+  size_t admitted = 0;
+  while (!waiting_.empty() && draft->rows_left > 0) {
     Sequence* sequence = *waiting_.begin();
+    if (before != nullptr && !EarlierTurn{}(sequence, before)) break;
+    if (!Admissible(sequence)) break;
     waiting_.erase(waiting_.begin());
     Admit(sequence, draft);
     PlanChunk(sequence, draft);
+    ++admitted;
   }
+  return admitted;
 }
 
 // A preempted sequence waits for its tokens in flight first: its prefill must know them.

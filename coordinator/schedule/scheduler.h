@@ -156,7 +156,8 @@ class Scheduler {
   // The parts of PlanStep, in this order.
   void PlanDecodes(Draft* draft);
   void PlanPrefills(Draft* draft);
-  void PlanAdmissions(Draft* draft);
+  // Admits who waits, up to the turn of `before` (null: all), and says how many.
+  size_t PlanAdmissions(const Sequence* before, Draft* draft);
   bool CoverNextRow(Sequence* sequence, Draft* draft);
   void PreemptLast();
   // The cached blocks with which the sequence would begin, into hits_; false: it must wait.

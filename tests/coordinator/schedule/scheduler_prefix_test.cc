@@ -203,6 +203,34 @@ TEST(SchedulerPriority, OvertakesThoseWhoCameShortlyBefore) {
   EXPECT_EQ(admitted, (std::vector<uint64_t>{3, 2, 4}));
 }
 
+TEST(SchedulerPriority, DoesNotWaitForTheEndOfALongPrompt) {
+  SchedulerLimits limits = Roomy();
+  limits.step_rows_max = 4;
+  limits.slots = 4;
+  Scheduler scheduler(limits);
+  ASSERT_TRUE(scheduler.Add(Distinct(1, 20, 1)).ok());
+  Commit(&scheduler, Plan(&scheduler), 50);
+  ASSERT_TRUE(scheduler.Add(Distinct(2, 3, 1)).ok());  // in turn after it
+  for (const uint64_t id : {3, 4}) {
+    NewSequence urgent = Distinct(id, 3, 1);
+    urgent.priority = -1;
+    ASSERT_TRUE(scheduler.Add(urgent).ok());
+  }
+  const StepPlan both = Plan(&scheduler);  // three rows of one, the first of the next
+  ASSERT_EQ(both.admits.size(), 2u);
+  EXPECT_EQ(both.admits[0].id, 3u);
+  EXPECT_EQ(both.admits[1].id, 4u);
+  EXPECT_EQ(Commit(&scheduler, both, 50).at(0).id, 3u);
+  const StepPlan then = Plan(&scheduler);
+  ASSERT_EQ(then.prefills.size(), 2u);
+  EXPECT_TRUE(then.admits.empty());
+  EXPECT_EQ(then.prefills[1].tokens, (std::vector<int32_t>{104, 105}));  // the long one goes on
+  EXPECT_EQ(Commit(&scheduler, then, 50).at(0).id, 4u);
+  const StepPlan last = Plan(&scheduler);
+  ASSERT_EQ(last.prefills.size(), 1u);
+  EXPECT_EQ(last.prefills[0].tokens.front(), 106);
+}
+
 TEST(SchedulerPriority, TheLastInTurnIsPreempted) {
   SchedulerLimits limits = Roomy();
   limits.blocks = 4;
