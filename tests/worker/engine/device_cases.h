@@ -50,8 +50,8 @@ inline EngineConfig DeviceConfig(const Variant& variant, int64_t ranks, int64_t 
   return config;
 }
 
-// A prompt cut into `chunk`s, then `decodes` steps.
-inline std::vector<StepPlan> AlonePlans(int64_t chunk, int decodes = 2) {
+// A prompt cut into `chunk`s, then two steps that decode.
+inline std::vector<StepPlan> AlonePlans(int64_t chunk) {
   const std::vector<int32_t> prompt = Tokens(kPrompt, 1, OddSpec().vocab);
   std::vector<StepPlan> plans;
   for (int64_t begin = 0; begin < kPrompt; begin += chunk) {
@@ -67,7 +67,7 @@ inline std::vector<StepPlan> AlonePlans(int64_t chunk, int decodes = 2) {
                              .sample = end == kPrompt});
     plans.push_back(plan);
   }
-  for (int i = 0; i < decodes; ++i) plans.push_back({.decode_slots = {3}});
+  for (int i = 0; i < 2; ++i) plans.push_back({.decode_slots = {3}});
   return plans;
 }
 

@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "comm/single.h"
 #include "tests/support/emulator/control.h"
@@ -44,30 +47,43 @@ std::vector<StepOutput> RunDevices(const Variant& variant, int64_t ranks,
   return test::RunEmulatedGroup(ranks, config, test::MadeUpWeights, plans);
 }
 
+// Steps of one rank that more than one test looks at, taken once: on the emulator they are slow.
+struct Steps {
+  std::vector<StepOutput> alone, crowd;
+};
+const Steps& StepsOf(const Variant& variant) {
+  static std::map<std::string, Steps> steps;
+  const auto [at, is_new] = steps.try_emplace(variant.name);
+  if (is_new) {
+    at->second = {.alone = RunDevices(variant, 1, AlonePlans(80)),
+                  .crowd = RunDevices(variant, 1, CrowdPlans())};
+  }
+  return at->second;
+}
+
 class DeviceEngineTest : public ::testing::TestWithParam<Variant> {};
 
 TEST_P(DeviceEngineTest, IsAsExactAsTheCpu) {
-  const std::vector<StepPlan> plans = AlonePlans(80);
-  test::ExpectAsExactAsTheCpu(GetParam(), plans, TraceOf(RunDevices(GetParam(), 1, plans), 3));
+  test::ExpectAsExactAsTheCpu(GetParam(), AlonePlans(80), TraceOf(StepsOf(GetParam()).alone, 3));
 }
 
 TEST_P(DeviceEngineTest, SameBitsAtEveryDegree) {
-  const std::vector<StepPlan> plans = AlonePlans(80, 1);
-  const Trace whole = TraceOf(RunDevices(GetParam(), 1, plans), 3);
-  ASSERT_EQ(whole.tokens.size(), 2u);
+  const Trace whole = TraceOf(StepsOf(GetParam()).alone, 3);
+  ASSERT_EQ(whole.tokens.size(), 3u);
   for (const int64_t ranks : {2, 3}) {
-    EXPECT_TRUE(TraceOf(RunDevices(GetParam(), ranks, plans), 3) == whole) << "tp " << ranks;
+    const std::vector<StepOutput> steps = RunDevices(GetParam(), ranks, AlonePlans(80));
+    EXPECT_TRUE(TraceOf(steps, 3) == whole) << "tp " << ranks;
   }
 }
 
 TEST_P(DeviceEngineTest, SameBitsHoweverThePromptIsCutAndInACrowd) {
-  const Trace whole = TraceOf(RunDevices(GetParam(), 1, AlonePlans(80)), 3);
+  const Trace whole = TraceOf(StepsOf(GetParam()).alone, 3);
   EXPECT_TRUE(TraceOf(RunDevices(GetParam(), 1, AlonePlans(33)), 3) == whole);
-  EXPECT_TRUE(TraceOf(RunDevices(GetParam(), 1, CrowdPlans()), 2) == whole);
+  EXPECT_TRUE(TraceOf(StepsOf(GetParam()).crowd, 2) == whole);
 }
 
 TEST_P(DeviceEngineTest, RecordedStepsHaveTheBitsOfOthers) {
-  const std::vector<StepOutput> recorded = RunDevices(GetParam(), 1, CrowdPlans(), true);
+  const std::vector<StepOutput>& recorded = StepsOf(GetParam()).crowd;
   const std::vector<StepOutput> eager = RunDevices(GetParam(), 1, CrowdPlans(), false);
   ASSERT_EQ(recorded.size(), eager.size());
   for (size_t i = 0; i < recorded.size(); ++i) {
