@@ -15,6 +15,7 @@
 #include "coordinator/transport/health.h"
 #include "coordinator/transport/listen_address.h"
 #include "coordinator/transport/messages.h"
+#include "coordinator/transport/text_turns.h"
 
 namespace octet::transport {
 namespace {
@@ -80,6 +81,7 @@ class GenerationServer::Service final : public GenerationService {
   int port_ = 0;
   mutable std::mutex mutex_;
   std::optional<v1::GetModelResponse> model_;
+  TextTurns text_turns_;
   Health health_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<GenerateStreams> streams_;  // and who drains the queue of the watches
@@ -137,11 +139,13 @@ grpc::Status GenerationServer::Service::Tokenize(grpc::ServerContext*,
   const intake::Prompt prompt = ToPrompt(*request);
   if (Status fits = intake::CheckPromptSize(prompt, intake_->limits()); !fits.ok())
     return ToGrpc(fits);
-  const auto tokens =
-      intake_->Encode(prompt, !request->has_add_special_tokens() || request->add_special_tokens(),
-                      !request->has_parse_special_tokens() || request->parse_special_tokens());
-  if (tokens.ok()) response->mutable_token_ids()->Add(tokens->begin(), tokens->end());
-  return ToGrpc(tokens.status());
+  return ToGrpc(text_turns_.Do([&]() -> Status {
+    const auto tokens =
+        intake_->Encode(prompt, !request->has_add_special_tokens() || request->add_special_tokens(),
+                        !request->has_parse_special_tokens() || request->parse_special_tokens());
+    if (tokens.ok()) response->mutable_token_ids()->Add(tokens->begin(), tokens->end());
+    return tokens.status();
+  }));
 }
 
 grpc::Status GenerationServer::Service::Detokenize(grpc::ServerContext*,
@@ -157,8 +161,10 @@ grpc::Status GenerationServer::Service::Detokenize(grpc::ServerContext*,
   if (unknown != ids.end())
     return ToGrpc(InvalidArgument("token_ids has " + std::to_string(*unknown) +
                                   "; ids go from 0 to " + std::to_string(vocab - 1)));
-  response->set_text(intake_->tokenizer().Decode(ids, request->skip_special_tokens()));
-  return grpc::Status::OK;
+  return ToGrpc(text_turns_.Do([&]() -> Status {
+    response->set_text(intake_->tokenizer().Decode(ids, request->skip_special_tokens()));
+    return {};
+  }));
 }
 
 grpc::Status GenerationServer::Service::GetModel(grpc::ServerContext*, const v1::GetModelRequest*,

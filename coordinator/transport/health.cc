@@ -2,11 +2,54 @@
 
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/async_stream.h>
+#include <grpcpp/support/async_unary_call.h>
 
 #include "coordinator/rpc/completion_loop.h"
 #include "octet/v1/generation.grpc.pb.h"
 
 namespace octet::transport {
+
+// One Check, from before there is a call until gRPC is done with it. Under the mutex of its Health.
+class Health::CheckCall final {
+ public:
+  // REQUIRES: the mutex is held.
+  explicit CheckCall(Health* health) : health_(health) {
+    health->RequestCheck(&context_, &request_, &writer_, health->queue_, health->queue_,
+                         static_cast<rpc::Completion*>(&arrived_));
+  }
+
+ private:
+  void OnArrived(bool ok) {
+    const std::lock_guard lock(health_->mutex_);
+    if (!ok) return End();  // the server ends
+    health_->AwaitCheck();
+    Response response;
+    response.set_status(health_->StatusOf(request_.service()));
+    void* const tag = static_cast<rpc::Completion*>(&finished_);
+    if (response.status() == Response::SERVICE_UNKNOWN) {
+      writer_.FinishWithError({grpc::StatusCode::NOT_FOUND, "there is no service of that name"},
+                              tag);
+    } else {
+      writer_.Finish(response, grpc::Status::OK, tag);
+    }
+  }
+  void OnFinished(bool) {
+    const std::lock_guard lock(health_->mutex_);
+    End();
+  }
+  void End() {
+    --health_->checks_;
+    health_->TellIfOver();
+    delete this;
+  }
+
+  Health* const health_;
+  grpc::ServerContext context_;
+  grpc::health::v1::HealthCheckRequest request_;
+  grpc::ServerAsyncResponseWriter<Response> writer_{&context_};
+  rpc::CompletionOf<CheckCall, &CheckCall::OnArrived> arrived_{this};
+  rpc::CompletionOf<CheckCall, &CheckCall::OnFinished> finished_{this};
+};
 
 // One Watch, from before there is a call until gRPC is done with it. Under the mutex of its Health.
 class Health::WatchCall final {
@@ -69,7 +112,7 @@ class Health::WatchCall final {
   void DeleteIfOver() {
     if (!is_finished_ || !is_over_) return;
     health_->watches_.erase(this);
-    if (health_->watches_.empty()) health_->all_over_.notify_all();
+    health_->TellIfOver();
     delete this;
   }
 
@@ -92,10 +135,15 @@ class Health::WatchCall final {
 void Health::Start(grpc::ServerCompletionQueue* queue) {
   const std::lock_guard lock(mutex_);
   queue_ = queue;
+  AwaitCheck();
   AwaitWatch();
 }
 
-// REQUIRES: mutex_ is held.
+void Health::AwaitCheck() {
+  ++checks_;
+  new CheckCall(this);
+}
+
 void Health::AwaitWatch() { watches_.insert(new WatchCall(this)); }
 
 void Health::SetServing(bool serving) {
@@ -118,7 +166,11 @@ void Health::EndWatches() {
 
 void Health::AwaitEnd() {
   std::unique_lock lock(mutex_);
-  all_over_.wait(lock, [this] { return watches_.empty(); });
+  all_over_.wait(lock, [this] { return watches_.empty() && checks_ == 0; });
+}
+
+void Health::TellIfOver() {
+  if (watches_.empty() && checks_ == 0) all_over_.notify_all();
 }
 
 void Health::Tell() {
@@ -129,15 +181,6 @@ Health::Response::ServingStatus Health::StatusOf(const std::string& service) con
   if (!service.empty() && service != v1::Generation::service_full_name())
     return Response::SERVICE_UNKNOWN;
   return serving_ && !serving_ended_ ? Response::SERVING : Response::NOT_SERVING;
-}
-
-grpc::Status Health::Check(grpc::ServerContext*,
-                           const grpc::health::v1::HealthCheckRequest* request,
-                           Response* response) {
-  const std::lock_guard lock(mutex_);
-  response->set_status(StatusOf(request->service()));
-  if (response->status() != Response::SERVICE_UNKNOWN) return grpc::Status::OK;
-  return {grpc::StatusCode::NOT_FOUND, "there is no service of that name"};
 }
 
 }  // namespace octet::transport

@@ -106,8 +106,8 @@ TEST(ToGrpc, ALongMessageIsCutBetweenCharacters) {
     return ToGrpc(InvalidArgument(message)).error_message();
   };
   EXPECT_EQ(sent(std::string(3000, 'x')), std::string(2048, 'x'));
-  EXPECT_EQ(sent(std::string(2047, 'x') + "\u00e9"), std::string(2047, 'x'));
-  EXPECT_EQ(sent(std::string(2046, 'x') + "\u00e9"), std::string(2046, 'x') + "\u00e9");
+  EXPECT_EQ(sent(std::string(2047, 'x').append("\u00e9")), std::string(2047, 'x'));
+  EXPECT_EQ(sent(std::string(2046, 'x').append("\u00e9")), std::string(2046, 'x').append("\u00e9"));
 }
 
 TEST(Append, ChunksOfOneSampleGrowIntoOneMessage) {
