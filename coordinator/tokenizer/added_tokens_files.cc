@@ -137,7 +137,7 @@ class Adder {
     BpeModel& bpe = definition_->bpe;
     if (id >= definition_->tokens.size()) {
       definition_->tokens.resize(id + 1);
-      bpe.span_ranks.resize(id + 1, BpeModel::kNoRank);
+      if (bpe.by_span()) bpe.span_ranks.resize(id + 1, BpeModel::kNoRank);
     }
     std::string& place = definition_->tokens[id];
     if (place == listed.token.content && !listed.token.special) return {};
@@ -149,7 +149,8 @@ class Adder {
     }
     place = listed.token.content;
     // No text may become the token by merging, least of all a special one.
-    bpe.span_ranks[id] = BpeModel::kNoRank;
+    if (bpe.by_span()) bpe.span_ranks[id] = BpeModel::kNoRank;
+    std::erase_if(bpe.merges, [&](const Merge& m) { return m.result == listed.token.id; });
     std::erase(bpe.word_ids, listed.token.id);
     return {};
   }

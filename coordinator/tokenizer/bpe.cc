@@ -27,7 +27,7 @@ int64_t CharactersAmong(const BpeModel& model, const std::vector<std::string_vie
 Bpe::Bpe(const BpeModel& model, const std::vector<std::string_view>& word_forms)
     : model_(model),
       word_forms_(word_forms),
-      by_span_(!model.span_ranks.empty()),
+      by_span_(model.by_span()),
       merges_(static_cast<int64_t>(model.merges.size())),
       characters_(CharactersAmong(model, word_forms)),
       words_(std::bit_ceil(2 * std::max<size_t>(word_forms.size(), 2)), -1) {

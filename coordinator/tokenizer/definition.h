@@ -26,11 +26,12 @@ struct BpeModel {
   std::array<int32_t, 256> byte_ids{};
   std::vector<int32_t> word_ids;  // tokens that a word can be as a whole
   bool ignore_merges = false;     // a word that is a token is that token
-  std::vector<Merge> merges;      // what may be merged, if span_ranks is empty
+  std::vector<Merge> merges;      // what may be merged, if not by_span()
   // [tokens] otherwise: any two symbols may be merged whose texts together are a token, in the
   // order of these ranks (equal ranks: leftmost first). kNoRank: this token takes no part.
   std::vector<int32_t> span_ranks;
   static constexpr int32_t kNoRank = INT32_MAX;
+  bool by_span() const { return !span_ranks.empty(); }
   bool byte_fallback = false;
   std::optional<int32_t> unk_id;  // of a character that has neither token nor bytes
   bool fuse_unk = false;          // one for a run of such characters

@@ -16,14 +16,10 @@
 namespace octet::tokenizer {
 namespace {
 
-// Llama-3's (and transformers' default for a tiktoken file), and Qwen's, which takes digits singly.
+// Llama-3's, and transformers' default for a tiktoken file.
 constexpr const char* kLlama3Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
     R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kQwenPattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
-    R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
-
 constexpr std::string_view kQwenFile = "qwen.tiktoken";
 constexpr int32_t kQwenSpecialBegin = 151643;  // whatever the number of ranks
 constexpr int32_t kQwenExtras = 205;

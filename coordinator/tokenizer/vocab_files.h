@@ -9,6 +9,11 @@
 
 namespace octet::tokenizer {
 
+// How all of Qwen's tokenizers cut words: digits singly.
+inline constexpr const char* kQwenPattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
+    R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
+
 struct VocabFiles {
   std::string name;                    // of the vocabulary's file
   std::string_view vocab;              // its bytes
@@ -25,7 +30,8 @@ Result<Definition> ParseTiktoken(const VocabFiles& files);
 // Whether a file begins with such a line: Llama-3 ships one under the name tokenizer.model.
 bool LooksLikeTiktoken(std::string_view vocab);
 
-// vocab.json (`files.vocab`) and merges.txt, as GPT2Tokenizer reads them. vocab_merges.cc
+// vocab.json (`files.vocab`) and merges.txt, as transformers' Qwen2Tokenizer reads them where that
+// is the tokenizer_class, else as GPT2Tokenizer does. vocab_merges.cc
 Result<Definition> ParseVocabAndMerges(const VocabFiles& files, std::string_view merges);
 
 // Adds the tokens of added_tokens.json and of tokenizer_config.json's added_tokens_decoder, cut out

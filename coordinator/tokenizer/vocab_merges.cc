@@ -1,6 +1,6 @@
 // Reads the pair vocab.json and merges.txt, in which byte-level BPE was kept before tokenizer.json;
 // OPT's checkpoints still have no other. They hold the model alone; the stages around it are those
-// that transformers gives GPT2Tokenizer.
+// that transformers gives GPT2Tokenizer or Qwen2Tokenizer.
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -55,6 +55,23 @@ nlohmann::json NamedTokens(const nlohmann::json& config, const nlohmann::json& v
   return tokens;
 }
 
+// What is around the model, as tokenizer.json would have it.
+nlohmann::json Stages(const JsonView& tokenizer_class, bool prefix_space) {
+  nlohmann::json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", prefix_space}};
+  nlohmann::json stages = {{"decoder", byte_level}};
+  const nlohmann::json& name = tokenizer_class.value();
+  if (name == "Qwen2Tokenizer" || name == "Qwen2TokenizerFast") {
+    byte_level["use_regex"] = false;
+    const nlohmann::json split = {
+        {"type", "Split"}, {"pattern", {{"Regex", kQwenPattern}}}, {"behavior", "Isolated"}};
+    stages["normalizer"] = {{"type", "NFC"}};
+    stages["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {split, byte_level}}};
+  } else {
+    stages["pre_tokenizer"] = byte_level;
+  }
+  return stages;
+}
+
 }  // namespace
 
 Result<Definition> ParseVocabAndMerges(const VocabFiles& files, std::string_view merges_text) {
@@ -69,10 +86,8 @@ Result<Definition> ParseVocabAndMerges(const VocabFiles& files, std::string_view
   OCTET_ASSIGN_OR_RETURN(const bool prefix_space,
                          config_view.Member("add_prefix_space").Bool(false));
   OCTET_ASSIGN_OR_RETURN(nlohmann::json merges, ReadMerges(merges_text));
-  const nlohmann::json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", prefix_space}};
-  nlohmann::json root = {{"added_tokens", NamedTokens(config, vocab)},
-                         {"pre_tokenizer", byte_level},
-                         {"decoder", byte_level}};
+  nlohmann::json root = Stages(config_view.Member("tokenizer_class"), prefix_space);
+  root["added_tokens"] = NamedTokens(config, vocab);
   root["model"] = {{"type", "BPE"}, {"vocab", std::move(vocab)}, {"merges", std::move(merges)}};
   const std::string both = files.name + " and merges.txt";
   const nlohmann::json none;

@@ -243,18 +243,25 @@ TEST(Tokenizer, LoadsAFolder) {
   fs::remove_all(dir);
 }
 
+// vocab.json and merges.txt of goldens/NAME.tokenizer.json.
+void WriteVocabAndMerges(const std::string& name, const std::filesystem::path& dir) {
+  const auto spec = nlohmann::json::parse(ReadGolden(name + ".tokenizer.json"));
+  std::ofstream(dir / "vocab.json") << spec["model"]["vocab"];
+  std::ofstream merges(dir / "merges.txt");
+  merges << "#version: 0.2\n";
+  for (const auto& merge : spec["model"]["merges"]) {
+    merges << (merge.is_array() ? merge[0].get<std::string>() + " " + merge[1].get<std::string>()
+                                : merge.get<std::string>())
+           << "\n";
+  }
+}
+
 // As OPT's checkpoints: the pair of files is the same tokenizer as the one file with both.
 TEST(Tokenizer, LoadsVocabAndMerges) {
   namespace fs = std::filesystem;
   const fs::path dir = fs::path(testing::TempDir()) / "octet_vocab_merges_test";
   fs::create_directories(dir);
-  const auto spec = nlohmann::json::parse(ReadGolden("gpt2.tokenizer.json"));
-  std::ofstream(dir / "vocab.json") << spec["model"]["vocab"];
-  {
-    std::ofstream merges(dir / "merges.txt");
-    merges << "#version: 0.2\n";
-    for (const auto& merge : spec["model"]["merges"]) merges << merge.get<std::string>() << "\n";
-  }
+  WriteVocabAndMerges("gpt2", dir);
   std::ofstream(dir / "tokenizer_config.json")
       << R"({"tokenizer_class": "GPT2Tokenizer", "bos_token": {"content": "<|endoftext|>"},
              "add_bos_token": true, "add_prefix_space": false})";
@@ -272,6 +279,8 @@ TEST(Tokenizer, LoadsVocabAndMerges) {
   const auto more = Tokenizer::Load(dir.string());
   ASSERT_TRUE(more.ok()) << more.status().message();
   EXPECT_EQ(*more->Encode("[USER]", false), std::vector<int32_t>{added_id});
+  EXPECT_EQ(*more->Encode(" the others as before", false),
+            *one.Encode(" the others as before", false));
   std::ofstream(dir / "merges.txt") << "\u0120 t\nx\n";
   EXPECT_EQ(Tokenizer::Load(dir.string()).status().message(),
             dir.string() +
@@ -280,6 +289,30 @@ TEST(Tokenizer, LoadsVocabAndMerges) {
   std::ofstream(dir / "merges.txt") << "a\xFF b\n";
   EXPECT_EQ(Tokenizer::Load(dir.string()).status().message(),
             dir.string() + ": merges.txt: merge 0 is not UTF-8 at byte 1");
+  fs::remove_all(dir);
+}
+
+// Qwen2's words and normal form are others than GPT-2's: its class says so, no file does.
+TEST(Tokenizer, LoadsVocabAndMergesOfQwen2) {
+  namespace fs = std::filesystem;
+  const fs::path dir = fs::path(testing::TempDir()) / "octet_vocab_merges_qwen2_test";
+  fs::create_directories(dir);
+  WriteVocabAndMerges("qwen2", dir);
+  const auto spec = nlohmann::json::parse(ReadGolden("qwen2.tokenizer.json"));
+  nlohmann::json config = {{"tokenizer_class", "Qwen2Tokenizer"}};
+  for (const auto& token : spec["added_tokens"]) {
+    config["added_tokens_decoder"][std::to_string(token["id"].get<int>())] = token;
+  }
+  std::ofstream(dir / "tokenizer_config.json") << config;
+  const auto pair = Tokenizer::Load(dir.string());
+  ASSERT_TRUE(pair.ok()) << pair.status().message();
+  const Tokenizer one = LoadGolden("qwen2");
+  EXPECT_EQ(pair->vocab_size(), one.vocab_size());
+  for (const auto& entry : nlohmann::json::parse(ReadGolden("texts.json"))) {
+    const auto text = entry.get<std::string>();
+    EXPECT_EQ(*pair->Encode(text, false), *one.Encode(text, false)) << text;
+    EXPECT_EQ(*pair->Encode(text, true), *one.Encode(text, true)) << text;
+  }
   fs::remove_all(dir);
 }
 
