@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <deque>
+#include <limits>
 #include <mutex>
 #include <thread>
 
@@ -20,6 +21,9 @@ namespace {
 constexpr int kOrphanExitCode = 3;
 constexpr int kCloseTimeoutMs = 2000;
 constexpr int kPlanBytesMax = 64 << 20;
+// A host that acknowledges no heartbeat for so long is gone, and the kernel ends the connection. A
+// coordinator that only stands still keeps its ranks: its kernel acknowledges.
+constexpr int kUnacknowledgedMsMax = 30'000;
 constexpr double kLoadedProgress = 1e9;  // of all weights: a few bytes of a large model still count
 
 }  // namespace
@@ -115,6 +119,10 @@ struct CoordinatorLink::State {
 Status CoordinatorLink::State::Open(const std::string& address) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kPlanBytesMax);
+  // gRPC makes the second TCP_USER_TIMEOUT where there is a first. Pings, which it is for, would
+  // come every 24 days.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, std::numeric_limits<int>::max() - 1);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kUnacknowledgedMsMax);
   const auto channel =
       grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
   const auto deadline =
