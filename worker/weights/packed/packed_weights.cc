@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -19,6 +20,11 @@ namespace octet::worker {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+// Of what is told while a file is made on a disk, the part before its writing; and of the file, how
+// much is written between two words: a slow disk is not to be taken for one that hangs.
+constexpr double kMadeFraction = 0.75;
+constexpr int64_t kWrittenBytes = int64_t{1} << 20;
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -63,15 +69,20 @@ class PackedStore {
       kept = mapped.status();
       if (mapped.ok()) memory = std::move(*mapped);
     }
-    const bool in_file = memory.bytes() > 0;
+    const bool writes = kept.ok() && memory.bytes() == 0;
+    const std::function<void(double)> tell = progress ? progress : [](double) {};
     std::unique_ptr<SharedReads> shared = JoinReads();
     OCTET_ASSIGN_OR_RETURN(
         DecoderWeights weights,
-        LoadDecoderWeights(wanted_.checkpoint, wanted_.spec, wanted_.shard, wanted_.options, pool_,
-                           progress, std::move(memory), shared.get()));
+        LoadDecoderWeights(
+            wanted_.checkpoint, wanted_.spec, wanted_.shard, wanted_.options, pool_,
+            [&](double fraction) { tell(writes ? kMadeFraction * fraction : fraction); },
+            std::move(memory), shared.get()));
     shared.reset();
-    if (kept.ok()) kept = Keep(weights, in_file, *created);
+    if (writes) kept = Write(weights, *created, tell);
+    if (kept.ok()) kept = Finish(weights, *created);
     if (!kept.ok()) WarnNotKept(kept);
+    tell(1);
     weights.arena.Seal();
     return LoadedWeights{std::move(weights), WeightSource::kCheckpoint};
   }
@@ -135,11 +146,22 @@ class PackedStore {
                          in_memory ? WeightSource::kMappedFile : WeightSource::kReadFile};
   }
 
-  Status Keep(const DecoderWeights& weights, bool in_file, NewPackedFile& created) {
-    const std::byte* const data = weights.arena.data();
-    if (!in_file) {
-      OCTET_RETURN_IF_ERROR(created.file().Write(layout_.data_begin, layout_.data_bytes, data));
+  Status Write(const DecoderWeights& weights, NewPackedFile& created,
+               const std::function<void(double)>& tell) {
+    for (int64_t at = 0; at < layout_.data_bytes;) {
+      const int64_t bytes = std::min(kWrittenBytes, layout_.data_bytes - at);
+      OCTET_RETURN_IF_ERROR(
+          created.file().Write(layout_.data_begin + at, bytes, weights.arena.data() + at));
+      at += bytes;
+      tell(kMadeFraction +
+           (1 - kMadeFraction) * static_cast<double>(at) / static_cast<double>(layout_.data_bytes));
     }
+    return {};
+  }
+
+  // The header, and the file's name. REQUIRES: the weights lie in the file.
+  Status Finish(const DecoderWeights& weights, NewPackedFile& created) {
+    const std::byte* const data = weights.arena.data();
     PackedHeader header = Expected(weights.parts);
     header.checksums = ChecksumsOf(
         header.parts, [data](int64_t begin, int64_t) { return data + begin; }, pool_);

@@ -47,7 +47,8 @@ int64_t PackedFileBytes(const ModelSpec& spec, const ShardPlan& shard,
 // The file's name in the folder.
 std::string PackedFileName(const WeightsWanted& wanted);
 
-// `progress` as LoadDecoderWeights calls it; while a file is checked, from all threads in turn.
+// `progress` as LoadDecoderWeights calls it; while a file is checked, from all threads in turn, and
+// while one is written, after every MiB of it. 1 may be told twice.
 Result<LoadedWeights> LoadPackedWeights(const PackedFolder& folder, const WeightsWanted& wanted,
                                         ThreadPool& pool,
                                         const std::function<void(double)>& progress);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <thread>
+#include <vector>
 
 #include "tests/worker/weights/packed/packed_cases.h"
 #include "worker/weights/packed/checksum.h"
@@ -58,6 +59,22 @@ TEST_P(PackedWeights, AFileTakesWhatThePlanSays) {
   EXPECT_EQ(found.st_blocks * 512, planned);
   EXPECT_EQ(found.st_mode & 0777, 0400u);
   EXPECT_GE(planned, WeightPlan::Make(made_.spec, *shard, options).bytes());
+}
+
+// A slow disk is a rank that gets on: between any two words there is little to read or to write.
+TEST_P(PackedWeights, WhatIsToldGrowsInSmallStepsToOne) {
+  std::vector<double> told;
+  ASSERT_TRUE(
+      LoadPacked(made_, folder_, {}, WeightFormat::kBF16, /*threads=*/1, [&](double fraction) {
+        told.push_back(fraction);
+      }).ok());
+  ASSERT_FALSE(told.empty());
+  EXPECT_EQ(told.back(), 1);
+  // The largest: a MiB of 3.6 that are written in a quarter.
+  for (size_t i = 1; i < told.size(); ++i) {
+    EXPECT_GE(told[i], told[i - 1]);
+    EXPECT_LT(told[i] - told[i - 1], 0.1) << told[i];
+  }
 }
 
 TEST_P(PackedWeights, AnotherCheckpointAnotherFile) {
