@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/host_limits.h"
 
 namespace octet {
 namespace {
@@ -184,7 +185,7 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   state_->threads = threads;
   state_->runs = std::vector<GrainRun>(static_cast<size_t>(threads));
   state_->ahead = std::vector<ReadAhead>(static_cast<size_t>(threads));
-  state_->spin = threads <= static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  state_->spin = threads <= HostCores();
   for (int i = 1; i < threads; ++i) state_->workers.emplace_back([this, i] { state_->Loop(i); });
 }
 

@@ -8,7 +8,7 @@
 #include <memory>
 #include <thread>
 
-#include "base/host_memory.h"
+#include "base/host_limits.h"
 #include "comm/threads.h"
 #include "launch/bench_machine.h"
 #include "launch/shapes.h"

@@ -7,9 +7,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "base/host_limits.h"
 #include "base/log.h"
 #include "base/thread_pool.h"
 #include "coordinator/chat/chat_template.h"
@@ -135,7 +135,7 @@ double Now() {
 // Loads every rank, one after the other: NaN, infinity, zero scales and the like.
 void CheckValues(const worker::Checkpoint& checkpoint, const worker::WeightOptions& weights,
                  Report* report) {
-  ThreadPool pool(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+  ThreadPool pool(HostCores());
   for (const RankShare& rank : report->ranks) {
     worker::LoadReport progress(worker::LoadReport::Form::kBar, rank.weight_bytes);
     const Result<worker::DecoderWeights> loaded = worker::LoadDecoderWeights(

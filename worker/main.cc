@@ -15,7 +15,7 @@
 #include "base/check.h"
 #include "base/device/device.h"
 #include "base/host_identity.h"
-#include "base/host_memory.h"
+#include "base/host_limits.h"
 #include "base/log.h"
 #include "comm/launch_place.h"
 #include "comm/mpi_communicator.h"
@@ -127,7 +127,8 @@ Result<LoadedModel> LoadModel(const RankOptions& options, Gpu* gpu, const comm::
   OCTET_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(options.model_dir));
   OCTET_ASSIGN_OR_RETURN(const ModelSpec spec, SpecFromConfig(checkpoint.config_json(),
                                                               checkpoint.generation_config_json()));
-  const WorkerOptions& chosen = options.worker;
+  WorkerOptions chosen = options.worker;
+  if (chosen.threads == 0) chosen.threads = ThreadsOfRank(mpi.host_size());
   OCTET_ASSIGN_OR_RETURN(
       const WeightOptions weights,
       ResolveWeightOptions(

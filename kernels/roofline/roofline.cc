@@ -6,7 +6,7 @@
 
 #include "base/buffer.h"
 #include "base/check.h"
-#include "base/host_memory.h"
+#include "base/host_limits.h"
 #include "kernels/isa.h"
 #include "kernels/roofline/last_level_cache.h"
 #include "kernels/roofline/probes.h"

@@ -41,7 +41,9 @@ inline void AddWorkerFlags(CLI::App& app, WorkerOptions* options) {
                  "bytes of KV cache on each rank, like 8GiB; auto: enough for the limits above, at "
                  "most 4GiB on the CPU and what the rest leaves on a GPU")
       ->capture_default_str();
-  app.add_option("--threads", options->threads, "threads of each rank; 0: the cores dealt to ranks")
+  app.add_option(
+         "--threads", options->threads,
+         "threads of each rank; 0: a host's cores (of a container: its share) dealt to its ranks")
       ->capture_default_str();
   app.add_flag("--share-gpu", options->share_gpu,
                "let several ranks compute on one GPU: for tests, it is slow");

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
-#include <thread>
 
+#include "base/host_limits.h"
 #include "kernels/attention/attention_plan.h"
 #include "worker/engine/memory_plan.h"
 
@@ -121,6 +121,10 @@ Status CheckRange(const char* flag, int64_t value, int64_t low, int64_t high) {
                          std::to_string(high));
 }
 
+int ThreadsOfRank(int64_t host_ranks) {
+  return static_cast<int>(std::clamp<int64_t>(HostCores() / host_ranks, 1, kThreadsMax));
+}
+
 Result<int64_t> ParseBytes(const std::string& flag, const std::string& text) {
   int64_t number = 0;
   const char* end = text.data() + text.size();
@@ -178,10 +182,7 @@ Result<EngineConfig> MakeEngineConfig(const WorkerOptions& options, const ModelS
   config.step_rows = options.max_num_batched_tokens != 0
                          ? options.max_num_batched_tokens
                          : std::max(kDefaultStepRows[kind], config.slots);
-  config.threads = options.threads != 0
-                       ? options.threads
-                       : std::max(1, static_cast<int>(std::thread::hardware_concurrency()) /
-                                         static_cast<int>(ranks));
+  config.threads = options.threads != 0 ? options.threads : ThreadsOfRank(ranks);
   // A token of the prompt, and one of the answer.
   OCTET_RETURN_IF_ERROR(CheckRange("--max-model-len", config.context, 2, spec.context_max()));
   OCTET_RETURN_IF_ERROR(CheckRange("--max-num-seqs", config.slots, 1, kSlotsMax));
