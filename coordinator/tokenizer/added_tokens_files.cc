@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "coordinator/tokenizer/config_json.h"
 #include "coordinator/tokenizer/json_reader.h"
 #include "coordinator/tokenizer/limits.h"
 #include "coordinator/tokenizer/vocab_files.h"
@@ -53,31 +54,13 @@ Status ReadDecoderTokens(const JsonView& config, std::vector<ListedToken>* token
   return {};
 }
 
-void AddText(const JsonView& value, std::unordered_set<std::string>* texts) {
-  const JsonView text = value.value().is_object() ? value.Member("content") : value;
-  if (text.value().is_string()) texts->insert(text.value().get<std::string>());
-}
-
-// Tokens that the config names as something, which makes them special.
-std::unordered_set<std::string> NamedTokens(const JsonView& config) {
-  std::unordered_set<std::string> texts;
-  for (const char* key : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token",
-                          "cls_token", "mask_token"}) {
-    AddText(config.Member(key), &texts);
-  }
-  const JsonView more = config.Member("additional_special_tokens");
-  if (!more.value().is_array()) return texts;
-  for (size_t i = 0; i < more.value().size(); ++i) AddText(more.Element(i), &texts);
-  return texts;
-}
-
 // added_tokens.json: {"<pad>": 32000, ...}
 Status ReadAddedTokensFile(std::string_view text, const JsonView& config,
                            std::vector<ListedToken>* tokens) {
   OCTET_ASSIGN_OR_RETURN(const nlohmann::json document, ParseJson(text, "added_tokens.json"));
   const JsonView root(document, "added_tokens.json:");
   OCTET_RETURN_IF_ERROR(root.ExpectObject());
-  const std::unordered_set<std::string> named = NamedTokens(config);
+  const std::set<std::string> named = NamedTokens(config);
   std::unordered_map<std::string_view, int32_t> ids_before;
   for (const ListedToken& listed : *tokens)
     ids_before.emplace(listed.token.content, listed.token.id);

@@ -41,6 +41,11 @@ Status AddEnd(const JsonView& key, std::optional<int32_t> id, bool obeys_keys,
   return {};
 }
 
+void AddText(const JsonView& value, std::set<std::string>* texts) {
+  const JsonView text = value.value().is_object() ? value.Member("content") : value;
+  if (text.value().is_string()) texts->insert(text.value().get<std::string>());
+}
+
 }  // namespace
 
 Status ParseEnds(const JsonView& config, const std::string& vocab_file, Definition* definition) {
@@ -54,6 +59,18 @@ Status ParseEnds(const JsonView& config, const std::string& vocab_file, Definiti
                                &definition->prefix_ids));
   return AddEnd(config.Member("add_eos_token"), definition->eos_id, obeys_keys,
                 &definition->suffix_ids);
+}
+
+std::set<std::string> NamedTokens(const JsonView& config) {
+  std::set<std::string> texts;
+  for (const char* key : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token",
+                          "cls_token", "mask_token"}) {
+    AddText(config.Member(key), &texts);
+  }
+  const JsonView more = config.Member("additional_special_tokens");
+  if (!more.value().is_array()) return texts;
+  for (size_t i = 0; i < more.value().size(); ++i) AddText(more.Element(i), &texts);
+  return texts;
 }
 
 }  // namespace octet::tokenizer

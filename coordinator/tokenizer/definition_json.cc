@@ -247,6 +247,8 @@ Result<Definition> ParseDefinition(const JsonView& root, const JsonView& config)
   OCTET_RETURN_IF_ERROR(ParsePostProcessor(root, &definition));
   OCTET_RETURN_IF_ERROR(ParseDecoder(root, &definition));
   if (config.is_null()) return definition;
+  const std::set<std::string> named = NamedTokens(config);
+  for (AddedToken& token : definition.added_tokens) token.special |= named.contains(token.content);
   OCTET_RETURN_IF_ERROR(
       ParseEnds(config, root.path().substr(0, root.path().size() - 1), &definition));
   return definition;

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "coordinator/tokenizer/definition_json.h"
+#include "coordinator/tokenizer/json_reader.h"
 #include "coordinator/tokenizer/limits.h"
 #include "coordinator/tokenizer/tokenizer.h"
 #include "coordinator/tokenizer/vocab_files.h"
@@ -74,8 +75,26 @@ Result<Tokenizer> LoadVocabAndMerges(const fs::path& dir, const std::string& con
   return Tokenizer::FromDefinition(std::move(definition));
 }
 
+// tokenizer_config.json, or empty. What special_tokens_map.json says goes before it where it does
+// not list added tokens, as it did before transformers 4.34.
+Result<std::string> ReadConfig(const fs::path& dir) {
+  OCTET_ASSIGN_OR_RETURN(std::string text, ReadIfThere(dir / "tokenizer_config.json"));
+  OCTET_ASSIGN_OR_RETURN(const std::string map_text, ReadIfThere(dir / "special_tokens_map.json"));
+  if (map_text.empty()) return text;
+  nlohmann::json config = nlohmann::json::object();
+  if (!text.empty()) {
+    OCTET_ASSIGN_OR_RETURN(config, ParseJson(text, "tokenizer_config.json"));
+    OCTET_RETURN_IF_ERROR(JsonView(config, "tokenizer_config.json:").ExpectObject());
+  }
+  if (config.contains("added_tokens_decoder")) return text;
+  OCTET_ASSIGN_OR_RETURN(const nlohmann::json map, ParseJson(map_text, "special_tokens_map.json"));
+  OCTET_RETURN_IF_ERROR(JsonView(map, "special_tokens_map.json:").ExpectObject());
+  config.update(map);
+  return config.dump();
+}
+
 Result<Tokenizer> LoadFolder(const fs::path& dir) {
-  OCTET_ASSIGN_OR_RETURN(const std::string config_json, ReadIfThere(dir / "tokenizer_config.json"));
+  OCTET_ASSIGN_OR_RETURN(const std::string config_json, ReadConfig(dir));
   if (!Exists(dir / "tokenizer.json")) {
     if (const auto name = FindVocab(dir)) return LoadVocab(dir, *name, config_json);
     if (Exists(dir / "vocab.json") && Exists(dir / "merges.txt")) {

@@ -2,7 +2,7 @@
 // OPT's checkpoints still have no other. They hold the model alone; the stages around it are those
 // that transformers gives GPT2Tokenizer or Qwen2Tokenizer.
 #include <algorithm>
-#include <set>
+#include <string>
 #include <utility>
 
 #include "coordinator/tokenizer/config_json.h"
@@ -39,18 +39,13 @@ Result<nlohmann::json> ReadMerges(std::string_view text) {
 }
 
 // The tokens that the config names and the vocabulary has are special.
-nlohmann::json NamedTokens(const nlohmann::json& config, const nlohmann::json& vocab) {
+nlohmann::json SpecialTokens(const JsonView& config, const nlohmann::json& vocab) {
   nlohmann::json tokens = nlohmann::json::array();
-  std::set<std::string> seen;
-  for (const char* key : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
-    const auto named = config.find(key);
-    if (named == config.end()) continue;
-    const auto content = named->is_object() ? named->value("content", nlohmann::json()) : *named;
-    if (!content.is_string()) continue;
-    const auto entry = vocab.find(content.get<std::string>());
-    if (entry == vocab.end() || !seen.insert(content.get<std::string>()).second) continue;
+  for (const std::string& named : NamedTokens(config)) {
+    const auto entry = vocab.find(named);
+    if (entry == vocab.end()) continue;
     tokens.push_back(
-        {{"id", *entry}, {"content", content}, {"special", true}, {"normalized", false}});
+        {{"id", *entry}, {"content", named}, {"special", true}, {"normalized", false}});
   }
   return tokens;
 }
@@ -87,7 +82,7 @@ Result<Definition> ParseVocabAndMerges(const VocabFiles& files, std::string_view
                          config_view.Member("add_prefix_space").Bool(false));
   OCTET_ASSIGN_OR_RETURN(nlohmann::json merges, ReadMerges(merges_text));
   nlohmann::json root = Stages(config_view.Member("tokenizer_class"), prefix_space);
-  root["added_tokens"] = NamedTokens(config, vocab);
+  root["added_tokens"] = SpecialTokens(config_view, vocab);
   root["model"] = {{"type", "BPE"}, {"vocab", std::move(vocab)}, {"merges", std::move(merges)}};
   const std::string both = files.name + " and merges.txt";
   const nlohmann::json none;

@@ -264,7 +264,8 @@ TEST(Tokenizer, LoadsVocabAndMerges) {
   WriteVocabAndMerges("gpt2", dir);
   std::ofstream(dir / "tokenizer_config.json")
       << R"({"tokenizer_class": "GPT2Tokenizer", "bos_token": {"content": "<|endoftext|>"},
-             "add_bos_token": true, "add_prefix_space": false})";
+             "add_bos_token": true, "add_prefix_space": false,
+             "additional_special_tokens": ["easure"]})";
   const auto pair = Tokenizer::Load(dir.string());
   ASSERT_TRUE(pair.ok()) << pair.status().message();
   const Tokenizer one = LoadGolden("gpt2");
@@ -274,6 +275,8 @@ TEST(Tokenizer, LoadsVocabAndMerges) {
     EXPECT_EQ(*pair->Encode(text, false), *one.Encode(text, false)) << text;
   }
   EXPECT_EQ((*pair->Encode("a", true))[0], *one.TokenId("<|endoftext|>"));
+  const std::vector<int32_t> named = {*one.TokenId("easure")};
+  EXPECT_EQ(pair->Decode(named, true), "");
   const auto added_id = static_cast<int32_t>(one.vocab_size());
   std::ofstream(dir / "added_tokens.json") << "{\"[USER]\": " << added_id << "}";
   const auto more = Tokenizer::Load(dir.string());
@@ -289,6 +292,40 @@ TEST(Tokenizer, LoadsVocabAndMerges) {
   std::ofstream(dir / "merges.txt") << "a\xFF b\n";
   EXPECT_EQ(Tokenizer::Load(dir.string()).status().message(),
             dir.string() + ": merges.txt: merge 0 is not UTF-8 at byte 1");
+  fs::remove_all(dir);
+}
+
+// What the config names is special, whatever tokenizer.json says; an older map of names goes first.
+TEST(Tokenizer, NamedTokensAreSpecial) {
+  namespace fs = std::filesystem;
+  const fs::path dir = fs::path(testing::TempDir()) / "octet_named_tokens_test";
+  fs::create_directories(dir);
+  nlohmann::json spec = SmallTokenizerJson();
+  spec["added_tokens"][0]["special"] = false;
+  nlohmann::json other = spec["added_tokens"][0];
+  other["content"] = "<|stop|>";
+  other["id"] = 258;
+  spec["added_tokens"].push_back(other);
+  std::ofstream(dir / "tokenizer.json") << spec;
+  const auto load = [&] { return Tokenizer::Load(dir.string()); };
+  const std::vector<int32_t> both = {257, 258};
+  EXPECT_EQ(load()->Decode(both, true), "<|end|><|stop|>");
+  std::ofstream(dir / "tokenizer_config.json") << R"({"eos_token": "<|end|>"})";
+  EXPECT_EQ(load()->eos_id(), 257);
+  EXPECT_EQ(load()->Decode(both, true), "<|stop|>");
+  EXPECT_EQ(load()->Encode("<|stop|>", false)->size(), 1u);
+  std::ofstream(dir / "special_tokens_map.json")
+      << R"({"eos_token": {"content": "<|stop|>"}, "additional_special_tokens": ["<|end|>"]})";
+  EXPECT_EQ(load()->eos_id(), 258);
+  EXPECT_EQ(load()->Decode(both, true), "");
+  std::ofstream(dir / "tokenizer_config.json")
+      << R"({"eos_token": "<|end|>", "added_tokens_decoder": {}})";
+  EXPECT_EQ(load()->eos_id(), 257);
+  EXPECT_EQ(load()->Decode(both, true), "<|stop|>");
+  std::ofstream(dir / "tokenizer_config.json") << "{}";
+  std::ofstream(dir / "special_tokens_map.json") << "[";
+  EXPECT_EQ(load().status().message(),
+            dir.string() + ": special_tokens_map.json: not valid JSON at byte 2");
   fs::remove_all(dir);
 }
 
