@@ -297,14 +297,18 @@ void Service::OnGroupLost(uint64_t epoch, const Status& cause) {
     const std::lock_guard lock(mutex_);
     epoch_ = 0;
     SetHealth(0, false);
+    if (!stopping_)  // else a reason that stays has been given
+      intake_->Close(Unavailable("the workers are starting again: " + cause.message()));
   }
-  intake_->Close(Unavailable("the workers are starting again: " + cause.message()));
   step_loop_->GroupLost(epoch);
 }
 
 void Service::OnGiveUp(const workers::GroupLoss& loss) {
   const Status why = Unavailable("the workers are gone: " + loss.cause.message());
-  intake_->Close(why);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stopping_) intake_->Close(why);
+  }
   step_loop_->FailAll(why);
   const std::lock_guard lock(mutex_);
   SetHealth(0, false);

@@ -1,5 +1,6 @@
 #include "coordinator/transport/generate_call.h"
 
+#include <google/protobuf/arena.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
 
 #include <utility>
@@ -31,11 +32,13 @@ void GenerateCall::OnArrived(bool ok) {
 }
 
 Result<intake::Request> GenerateCall::ReadRequest() {
-  v1::GenerateRequest message;
+  // Of millions of small parts one by one would be allocated, and this thread serves all clients.
+  google::protobuf::Arena arena;
+  auto* const message = google::protobuf::Arena::CreateMessage<v1::GenerateRequest>(&arena);
   const grpc::Status read =
-      grpc::SerializationTraits<v1::GenerateRequest>::Deserialize(&request_, &message);
+      grpc::SerializationTraits<v1::GenerateRequest>::Deserialize(&request_, message);
   request_.Clear();
-  if (read.ok()) return ToRequest(message);
+  if (read.ok()) return ToRequest(*message);
   return InvalidArgument(
       "the message can not be read as octet.v1.GenerateRequest: it is damaged, or a text in it is "
       "not UTF-8");

@@ -75,6 +75,14 @@ class GenerationServer::Service final : public GenerationService {
                         v1::GetStatsResponse* response) override;
 
  private:
+  // Works on a text in its turn, if its client is still there then.
+  grpc::Status InTurn(const grpc::ServerContext& context, const std::function<Status()>& work) {
+    return ToGrpc(text_turns_.Do([&] {
+      return context.IsCancelled() ? Status(StatusCode::kCancelled, "the client went away")
+                                   : work();
+    }));
+  }
+
   const GenerationServerOptions options_;
   intake::Intake* const intake_;
   const GenerationServerCalls calls_;
@@ -133,22 +141,22 @@ grpc::Status GenerationServer::Service::Cancel(grpc::ServerContext*,
       NotFound("no live request has the request_id " + tokenizer::Quoted(request->request_id())));
 }
 
-grpc::Status GenerationServer::Service::Tokenize(grpc::ServerContext*,
+grpc::Status GenerationServer::Service::Tokenize(grpc::ServerContext* context,
                                                  const v1::TokenizeRequest* request,
                                                  v1::TokenizeResponse* response) {
   const intake::Prompt prompt = ToPrompt(*request);
   if (Status fits = intake::CheckPromptSize(prompt, intake_->limits()); !fits.ok())
     return ToGrpc(fits);
-  return ToGrpc(text_turns_.Do([&]() -> Status {
+  return InTurn(*context, [&]() -> Status {
     const auto tokens =
         intake_->Encode(prompt, !request->has_add_special_tokens() || request->add_special_tokens(),
                         !request->has_parse_special_tokens() || request->parse_special_tokens());
     if (tokens.ok()) response->mutable_token_ids()->Add(tokens->begin(), tokens->end());
     return tokens.status();
-  }));
+  });
 }
 
-grpc::Status GenerationServer::Service::Detokenize(grpc::ServerContext*,
+grpc::Status GenerationServer::Service::Detokenize(grpc::ServerContext* context,
                                                    const v1::DetokenizeRequest* request,
                                                    v1::DetokenizeResponse* response) {
   if (request->token_ids_size() > kDetokenizeIdsMax)
@@ -161,10 +169,10 @@ grpc::Status GenerationServer::Service::Detokenize(grpc::ServerContext*,
   if (unknown != ids.end())
     return ToGrpc(InvalidArgument("token_ids has " + std::to_string(*unknown) +
                                   "; ids go from 0 to " + std::to_string(vocab - 1)));
-  return ToGrpc(text_turns_.Do([&]() -> Status {
+  return InTurn(*context, [&]() -> Status {
     response->set_text(intake_->tokenizer().Decode(ids, request->skip_special_tokens()));
     return {};
-  }));
+  });
 }
 
 grpc::Status GenerationServer::Service::GetModel(grpc::ServerContext*, const v1::GetModelRequest*,

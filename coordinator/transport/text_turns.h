@@ -2,9 +2,9 @@
 // size. Who waits holds a thread of gRPC's, of which other calls need some.
 #pragma once
 
+#include <condition_variable>
 #include <functional>
 #include <mutex>
-#include <semaphore>
 #include <string>
 
 #include "base/status.h"
@@ -18,27 +18,33 @@ class TextTurns {
 
   // Waits for a turn, and what `work` returns. ResourceExhausted: too many wait. Any thread.
   Status Do(const std::function<Status()>& work) {
-    const std::unique_lock<Places> place(places_, std::try_to_lock);
-    if (!place.owns_lock()) {
-      return ResourceExhausted(std::to_string(kMax).append(
-          " texts are being tokenized or detokenized; try again later"));
+    {
+      std::unique_lock lock(mutex_);
+      if (inside_ == kMax) {
+        return ResourceExhausted(std::to_string(kMax).append(
+            " texts are being tokenized or detokenized; try again later"));
+      }
+      ++inside_;
+      turn_.wait(lock, [this] { return working_ < kAtOnceMax; });
+      ++working_;
     }
-    const std::lock_guard<Turns> turn(turns_);
+    struct End {
+      TextTurns* turns;
+      ~End() {
+        const std::lock_guard lock(turns->mutex_);
+        --turns->inside_;
+        --turns->working_;
+        turns->turn_.notify_one();
+      }
+    } const end{this};
     return work();
   }
 
  private:
-  template <int kCount>
-  struct Semaphore {
-    std::counting_semaphore<kCount> count{kCount};
-    void lock() { count.acquire(); }
-    bool try_lock() { return count.try_acquire(); }
-    void unlock() { count.release(); }
-  };
-  using Places = Semaphore<kMax>;
-  using Turns = Semaphore<kAtOnceMax>;
-  Places places_;
-  Turns turns_;
+  std::mutex mutex_;
+  std::condition_variable turn_;
+  int inside_ = 0;
+  int working_ = 0;
 };
 
 }  // namespace octet::transport

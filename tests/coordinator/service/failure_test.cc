@@ -248,6 +248,26 @@ TEST_F(Serving, AStopLetsAnswersEndAndTellsTheRanks) {
   for (const auto& rank : ranks_) EXPECT_TRUE(rank->Wait().told_to_stop);
 }
 
+TEST_F(Serving, ALossWhileAStopWaitsChangesNoReason) {
+  StartReady();
+  ranks_[0]->Pause();
+  std::thread client([this] {
+    const Answered answer = Ask(Prompt("almost", 20));
+    EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+    EXPECT_EQ(answer.tokens, FakeAnswer(BytesAsTokens("almost"), 20, 0, 0));
+  });
+  ASSERT_TRUE(ranks_[0]->PlansWithin(1, kWaitSeconds));
+  std::thread stop([this] { service_->Stop(kWaitSeconds); });
+  EXPECT_TRUE(WaitServing(false));
+  ranks_.clear();
+  for (int i = 0; i < 2000 && LastLoss().empty(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(Ask(Prompt("too late", 3)).status.error_message(), "the service is shutting down");
+  ReplaceRanks(1);
+  client.join();
+  stop.join();
+}
+
 TEST_F(Serving, AStopWithoutGraceEndsAnswersAsUnavailable) {
   StartReady();
   ranks_[0]->Pause();
