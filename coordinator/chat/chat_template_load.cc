@@ -32,11 +32,15 @@ Result<nlohmann::json> ReadConfig(const fs::path& path) {
 }
 
 // A special token is a text, or an object with its text as `content`. `map`,
-// special_tokens_map.json, has those that older files do not name in `config`.
+// special_tokens_map.json, goes first where `config` does not list added tokens (as coordinator/
+// tokenizer reads it), and has what else that does not name.
 Json SpecialTokens(const nlohmann::json& config, const nlohmann::json& map) {
+  const bool map_first = !config.contains("added_tokens_decoder");
+  const nlohmann::json& first = map_first ? map : config;
+  const nlohmann::json& second = map_first ? config : map;
   Json tokens = Json::object();
   for (const char* name : kSpecialTokens) {
-    const nlohmann::json& named = config.contains(name) ? config : map;
+    const nlohmann::json& named = first.contains(name) ? first : second;
     const auto token = named.find(name);
     if (token == named.end()) continue;
     if (token->is_string()) tokens[name] = token->get<std::string>();

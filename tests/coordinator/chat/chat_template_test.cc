@@ -74,6 +74,8 @@ TEST_F(ModelFolder, SpecialTokensMayStandInAFileOfTheirOwn) {
   Write("tokenizer_config.json", R"({"eos_token": "<end>"})");
   Write("special_tokens_map.json",
         R"({"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>"})");
+  EXPECT_EQ(RenderLoaded(), "<s></s>");
+  Write("tokenizer_config.json", R"({"eos_token": "<end>", "added_tokens_decoder": {}})");
   EXPECT_EQ(RenderLoaded(), "<s><end>");
 }
 
