@@ -34,6 +34,11 @@ struct LeafStep {
   bool first = false;     // the leaf holds nothing yet
   float* left = nullptr;  // the partial sum to join, or null
   int32_t joins = 0;
+
+  // `floats` behind, in all of the sums.
+  inline LeafStep From(int64_t floats) const {
+    return {leaf + floats, first, left == nullptr ? nullptr : left + floats, joins};
+  }
 };
 
 // Gives the steps of segments, which are asked for in ascending order.
@@ -72,8 +77,18 @@ inline void SumLeaves(const PanelArgs& args, int64_t first, int64_t width, float
   }
 }
 
-// Copies the roots to the output, adding the bias.
-[[maybe_unused]] inline void StoreRoots(const PanelArgs& args, const float* slots) {
+// Of a pair of panels, the second one. Sums hold the rows of the first, then those of the second.
+[[maybe_unused]] inline PanelArgs SecondOfPair(const PanelArgs& args) {
+  PanelArgs second = args;
+  second.pair_bytes = 0;
+  second.panel += args.pair_bytes;
+  second.out += kPanelOutputs;
+  second.outputs -= kPanelOutputs;
+  if (args.bias != nullptr) second.bias += kPanelOutputs;
+  return second;
+}
+
+[[maybe_unused]] inline void StoreRootsOfPanel(const PanelArgs& args, const float* slots) {
   for (int64_t root = 0; root < args.roots; ++root) {
     for (int64_t row = 0; row < args.block.rows; ++row) {
       const float* from = slots + root * args.slot_floats + row * kPanelOutputs;
@@ -87,6 +102,15 @@ inline void SumLeaves(const PanelArgs& args, int64_t first, int64_t width, float
       }
     }
   }
+}
+
+// Copies the roots to the output, adding the bias.
+[[maybe_unused]] inline void StoreRoots(const PanelArgs& args, const float* slots) {
+  if (args.pair_bytes == 0) return StoreRootsOfPanel(args, slots);
+  PanelArgs first = args;
+  first.outputs = kPanelOutputs;
+  StoreRootsOfPanel(first, slots);
+  StoreRootsOfPanel(SecondOfPair(args), slots + args.block.rows * kPanelOutputs);
 }
 
 }  // namespace

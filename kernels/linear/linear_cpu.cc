@@ -146,10 +146,13 @@ void PrepareRows(const LinearArgs& args, const Workspace& workspace, const Famil
   pool.ParallelFor(blocks * slices, 1, prepare);
 }
 
-// Panels that a thread takes at a time, which the AVX-512 family then reads side by side: two
-// streams of memory give more than one where a core waits for it (seen on Intel's, README.md).
+// Panels that a thread takes at a time, which it then reads side by side: two streams of memory
+// give more than one where a core waits for it (README.md; AVX-512 without AMX was not measured).
 int64_t PanelsAtOnce(bool int8, int64_t rows) {
-  return int8 && rows <= kPairRowsMax && ActiveIsa() == Isa::kAmx ? 2 : 1;
+  int64_t rows_max = 0;
+  if (ActiveIsa() == Isa::kAmx) rows_max = kPairRowsMax;
+  if (ActiveIsa() == Isa::kAvx2) rows_max = kAvx2PairRowsMax;
+  return int8 && rows <= rows_max ? 2 : 1;
 }
 
 // Of the next linear each thread will take the panels from its own first one on (ParallelFor).

@@ -1,41 +1,18 @@
-// AVX2: int8 activations, exact int32 sums. A tile is two vectors of 8 outputs times up to four
-// rows; the vectors of a panel go one pair after the other, segment by segment.
-//
-// int4 codes: vpmaddubsw multiplies unsigned codes by signed activations and adds pairs to int16:
-// at most 2 * 15 * 127 = 3810 in magnitude, so eight of them fit one int16 accumulator before it is
-// widened to int32. The first rows of a block leave the codes of a segment spread, one in each
-// byte, for the others.
-//
-// int8 codes would saturate there: their bytes are widened to int16, even and odd ones apart, as
-// are those of the activations, and vpmaddwd adds the pairs in int32.
-#include "kernels/linear/avx2.h"
-#include "kernels/linear/leaf_sum.h"
+// AVX2: int8 activations, exact int32 sums (avx2_int8.h), any number of rows. A tile is two vectors
+// of 8 outputs times up to four rows; the vectors of a panel go one pair after the other, segment
+// by segment. The first rows of a block leave the int4 codes of a segment spread, one in each byte,
+// for the others.
+#include "kernels/linear/avx2_int8.h"
 #include "kernels/linear/quantize_rows.h"
 
 namespace octet::kernels {
 namespace {
 
-constexpr int kNarrowQuads = 8;       // of inputs, that an int16 accumulator holds: 8 * 3810 < 2^15
 constexpr int64_t kSpreadQuads = 64;  // of inputs, whose codes are left spread
 constexpr int64_t kWideQuads = 16;    // of inputs, whose activations are widened at a time
 constexpr int kTileVectors = kVectorOutputs / kVector;
 // Of packed codes, what lies together of a tile's outputs.
 static_assert(kTileVectors * 32 == kLineBytes);
-
-inline __m256i LoadCodes(const void* from) {
-  return _mm256_loadu_si256(static_cast<const __m256i*>(from));
-}
-
-// As instructions, because GCC 12 reorders the intrinsics' sums and then spills them.
-inline void Add16(__m256i& sum, __m256i a) { asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(a)); }
-inline void Add32(__m256i& sum, __m256i a) { asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(a)); }
-
-// Four bytes, in every lane.
-inline __m256i LoadQuad(const void* q) {
-  int32_t quad;
-  __builtin_memcpy(&quad, q, 4);
-  return _mm256_set1_epi32(quad);
-}
 
 // Where the codes of a segment are read.
 enum class Codes {
@@ -62,16 +39,13 @@ struct SegmentArgs {
   const int32_t* x_sum = nullptr;  // the same
   int64_t x_step = 0;
 
-  float* leaf = nullptr;
-  bool first = false;     // the leaf holds nothing yet
-  float* left = nullptr;  // where it is joined to, or null
+  LeafStep to;
 
   inline void ToNextTile() {
     q += q_step;
     x_scale += x_step;
     x_sum += x_step;
-    leaf += kLeafStep;
-    left = left == nullptr ? nullptr : left + kLeafStep;
+    to = to.From(kLeafStep);
   }
   static constexpr int64_t kLeafStep = kAvx2TileRows * kPanelOutputs;
 };
@@ -145,32 +119,6 @@ template <int R, Codes kCodes>
       __m256i wide = _mm256_madd_epi16(sum[r][v], ones);
       if (quad > 0) wide = _mm256_add_epi32(*total, wide);
       *total = wide;
-    }
-  }
-}
-
-template <int R, bool kAsymmetric, bool kJoins>
-[[gnu::always_inline]] inline void AddToLeaf(const SegmentArgs& args,
-                                             const GroupScales<kTileVectors>& group,
-                                             const __m256i* total) {
-  const __m256 begun = _mm256_castsi256_ps(_mm256_set1_epi32(args.first ? 0 : -1));
-#pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) {
-    const __m256 x_scale = _mm256_set1_ps(args.x_scale[args.index * R + r]);
-    const __m256i x_sum = _mm256_set1_epi32(args.x_sum[args.index * R + r]);
-#pragma GCC unroll 2
-    for (int v = 0; v < kTileVectors; ++v, ++total) {
-      const int64_t at = r * kPanelOutputs + v * kVector;
-      __m256i sums = *total;
-      if (!kAsymmetric) sums = _mm256_add_epi32(sums, x_sum);
-      const __m256 scale = _mm256_mul_ps(group.scale[v], x_scale);
-      const __m256 before = _mm256_and_ps(begun, _mm256_load_ps(args.leaf + at));
-      __m256 sum = _mm256_add_ps(before, _mm256_mul_ps(_mm256_cvtepi32_ps(sums), scale));
-      if (kAsymmetric) {
-        sum = _mm256_add_ps(sum, _mm256_mul_ps(group.offset[v], _mm256_castsi256_ps(x_sum)));
-      }
-      if (kJoins) sum = _mm256_add_ps(_mm256_load_ps(args.left + at), sum);
-      _mm256_store_ps((kJoins ? args.left : args.leaf) + at, sum);
     }
   }
 }
@@ -251,8 +199,9 @@ template <int R, bool kInt4, bool kAsymmetric, Codes kCodes>
   } else {
     SumInt8<R>(args, total);
   }
-  args.left != nullptr ? AddToLeaf<R, kAsymmetric, true>(args, group, total)
-                       : AddToLeaf<R, kAsymmetric, false>(args, group, total);
+  const int64_t at = args.index * R;
+  const SegmentEnd end = {args.x_scale + at, args.x_sum + at, args.to};
+  AddToLeaf<R, kTileVectors, kAsymmetric>(end, group, total);
 }
 
 // The last tile, of R rows or fewer.
@@ -304,14 +253,12 @@ void SumPanelInt8(const PanelArgs& panel, float* slots) {
               args.quads = 2 * chunks_of(segment);
               args.first_quad = segment.padded_begin / 4;
               args.index = index;
-              args.first = step.first;
               const bool keeps = kInt4 && args.rows > kAvx2TileRows && args.quads <= kSpreadQuads;
               for (int64_t first = 0; first < panel.width; first += kVectorOutputs) {
                 args.codes = codes + first * 4;
                 args.ahead =
                     codes + kPrefetchBytes + first * 4 * (kInt4 ? args.quads / 2 : args.quads);
-                args.leaf = step.leaf + first;
-                args.left = step.left == nullptr ? nullptr : step.left + first;
+                args.to = step.From(first);
                 const GroupScales<kTileVectors> group(panel, first, segment);
                 keeps ? AddTiles<kInt4, kAsymmetric, Codes::kPackedToKeep>(args, group)
                       : AddTiles<kInt4, kAsymmetric, Codes::kPacked>(args, group);
@@ -363,6 +310,8 @@ void QuantizeAvx2(const QuantizeArgs& args) { QuantizeRows(args, ScaleOf, Quanti
 void SumPanelAvx2(const PanelArgs& args, float* slots) {
   if (!args.int8_activations) {
     SumPanelFloatAvx2(args, slots);
+  } else if (args.block.rows == 1 && args.width == kPanelOutputs) {
+    SumRowAvx2(args, slots);
   } else if (args.format == WeightFormat::kInt4) {
     args.asymmetric ? SumPanelInt8<true, true>(args, slots)
                     : SumPanelInt8<true, false>(args, slots);

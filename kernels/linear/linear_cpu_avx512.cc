@@ -156,37 +156,25 @@ void SumTile(const PanelArgs& args, int64_t first, float* slots) {
 // A slot holds the rows of the first panel's sums, then those of the second's.
 static_assert(2 * kPairRowsMax <= kBlockRows);
 
-inline PanelArgs SecondOfPair(const PanelArgs& args) {
-  PanelArgs second = args;
-  second.panel += args.pair_bytes;
-  second.out += kPanelOutputs;
-  second.outputs -= kPanelOutputs;
-  if (args.bias != nullptr) second.bias += kPanelOutputs;
-  return second;
-}
-
 template <int R, bool kInt4>
 void SumPair(const PanelArgs& args, float* slots) {
   constexpr int64_t kSecond = R * kPanelOutputs;
   const PanelArgs panels[2] = {args, SecondOfPair(args)};
   PanelArgs both = args;
   both.block.rows = 2 * R;
-  SumLeaves(both, 0, kPanelOutputs, slots,
-            [&](const Segment& segment, int64_t index, const LeafStep& step) {
-              Tile<3, R> tiles[2];
-              Begin(args, index, tiles[0]);
-              Begin(args, index, tiles[1]);
-              const int64_t chunks = (segment.inputs + kChunkInputs - 1) / kChunkInputs;
-              MultiplyPairs<R, kInt4>(args.panel + segment.codes_at * kPanelOutputs,
-                                      args.pair_bytes, chunks,
-                                      args.block.codes + segment.padded_begin * R, tiles);
-              for (int i = 0; i < 2; ++i) {
-                LeafStep of = step;
-                of.leaf += i * kSecond;
-                if (of.left != nullptr) of.left += i * kSecond;
-                AddToLeaf<3, R, kInt4>(panels[i], 0, segment, index, tiles[i], of);
-              }
-            });
+  SumLeaves(
+      both, 0, kPanelOutputs, slots,
+      [&](const Segment& segment, int64_t index, const LeafStep& step) {
+        Tile<3, R> tiles[2];
+        Begin(args, index, tiles[0]);
+        Begin(args, index, tiles[1]);
+        const int64_t chunks = (segment.inputs + kChunkInputs - 1) / kChunkInputs;
+        MultiplyPairs<R, kInt4>(args.panel + segment.codes_at * kPanelOutputs, args.pair_bytes,
+                                chunks, args.block.codes + segment.padded_begin * R, tiles);
+        for (int i = 0; i < 2; ++i) {
+          AddToLeaf<3, R, kInt4>(panels[i], 0, segment, index, tiles[i], step.From(i * kSecond));
+        }
+      });
 }
 
 using TileFunction = void (*)(const PanelArgs& args, int64_t first, float* slots);
@@ -246,11 +234,7 @@ void SumPanelAvx512(const PanelArgs& args, float* slots) {
   } else {
     SumPanelInt8<false>(args, slots);
   }
-  if (args.pair_bytes == 0) return StoreRoots(args, slots);
-  PanelArgs first = args;
-  first.outputs = kPanelOutputs;
-  StoreRoots(first, slots);
-  StoreRoots(SecondOfPair(args), slots + args.block.rows * kPanelOutputs);
+  StoreRoots(args, slots);
 }
 
 }  // namespace octet::kernels

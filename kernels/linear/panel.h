@@ -35,7 +35,9 @@ inline constexpr int64_t kSlotsMax = 32;                            // partial s
 // On AVX2 with int8 activations rows are prepared so many at a time, and so many share a pass.
 inline constexpr int64_t kAvx2TileRows = 4;
 inline constexpr int64_t kAvx2SumRows = 64;
-inline constexpr int64_t kPairRowsMax = 2;  // of a block that takes two panels at a time (AVX-512)
+// Rows of a block that takes two panels at a time, where int8 activations are multiplied.
+inline constexpr int64_t kPairRowsMax = 2;      // AVX-512
+inline constexpr int64_t kAvx2PairRowsMax = 1;  // AVX2
 inline constexpr float kAmaxMin = 0x1p-100f;
 
 // The tile unit multiplies kTileRows rows by kTileInputs (segments.h) at a time.
@@ -80,7 +82,7 @@ struct PanelArgs {
   int64_t width = 0;  // 16, 32 or 48
   const std::byte* panel = nullptr;
   // Where not 0, another panel of kPanelOutputs lies that far behind, to be multiplied at the same
-  // time; its outputs follow. AVX-512 with int8 activations, at most kPairRowsMax rows.
+  // time; its outputs follow. Int8 activations, at most kPairRowsMax or kAvx2PairRowsMax rows.
   int64_t pair_bytes = 0;
   const Segment* segments = nullptr;
   int64_t segment_count = 0;
