@@ -35,9 +35,20 @@ BundlePlan::BundlePlan(const AttentionArgs& args) : args_(args) {
     few_vectors_ = few_vectors_ && group.head_count <= kFewVectors;
   }
   scratch_ = ScratchPlan::Of(heads, args.layout.head_dim);
+  Count();
+}
+
+void BundlePlan::Divide(int64_t parts) {
+  const int64_t tiles = std::min(row_tiles_, kBundleTiles);
+  tiles_together_ = std::max<int64_t>(1, (tiles + parts - 1) / parts);
+  Count();
+}
+
+void BundlePlan::Count() {
+  count_ = 0;
   Place place;
-  for (; place.sequence < std::ssize(args.sequences); ++place.sequence) {
-    for (place.group = 0; place.group < std::ssize(args.groups); ++place.group) {
+  for (; place.sequence < std::ssize(args_.sequences); ++place.sequence) {
+    for (place.group = 0; place.group < std::ssize(args_.groups); ++place.group) {
       count_ += BundlesAt(place);
     }
   }
@@ -46,7 +57,7 @@ BundlePlan::BundlePlan(const AttentionArgs& args) : args_(args) {
 int64_t BundlePlan::BundlesAt(const Place& place) const {
   const AttentionSequence& sequence = args_.sequences[place.sequence];
   if (!Together(sequence)) return TilesOf(sequence, args_.groups[place.group]);
-  return place.group == 0 ? (row_tiles_ + kBundleTiles - 1) / kBundleTiles : 0;
+  return place.group == 0 ? (row_tiles_ + tiles_together_ - 1) / tiles_together_ : 0;
 }
 
 void BundlePlan::Find(int64_t index, Place& place) const {
@@ -89,12 +100,12 @@ void BundlePlan::Make(int64_t index, int thread, Place& place, TileBundle* bundl
     add(args_.groups[place.group], index - place.first);
     return;
   }
-  const int64_t begin = (index - place.first) * kBundleTiles;
+  const int64_t begin = (index - place.first) * tiles_together_;
   int64_t before = 0;  // tiles of groups before
   for (const HeadGroup& group : args_.groups) {
     const int64_t tiles = TilesOf(sequence, group);
     for (int64_t i = 0; i < tiles; ++i, ++before) {
-      if (before >= begin && before < begin + kBundleTiles) add(group, i);
+      if (before >= begin && before < begin + tiles_together_) add(group, i);
     }
   }
 }

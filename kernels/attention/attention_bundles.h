@@ -1,7 +1,7 @@
 // How a step's attention on the CPU is cut: what a thread works through at once is a bundle, and
 // bundles have numbers. A bundle is one tile of rows of one kv head or, of a sequence with one row
-// and few query heads to a kv head, the tiles of all kv heads: a block's heads lie side by side, so
-// that memory is read in long runs.
+// and few query heads to a kv head, the tiles of all kv heads, or of as many as leave something for
+// every thread: a block's heads lie side by side, so that memory is read in long runs.
 // Bundles are counted without being stored. Owns nothing; a bundle's scratch is its thread's.
 #pragma once
 
@@ -48,6 +48,9 @@ class BundlePlan {
 
   int64_t count() const { return count_; }
 
+  // Cuts bundles of several kv heads into so many, or one for each head.
+  void Divide(int64_t parts);
+
   // Where a thread is in the walk over sequences and, inside, groups: bundles that it asks for in
   // turn are found from where the last one was.
   struct Place {
@@ -69,6 +72,7 @@ class BundlePlan {
     return few_vectors_ && sequence.row_count == 1;
   }
   int64_t BundlesAt(const Place& place) const;
+  void Count();
   void Find(int64_t index, Place& place) const;
   AttentionTile MakeTile(const AttentionSequence& sequence, const HeadGroup& group,
                          int64_t index) const;
@@ -78,6 +82,7 @@ class BundlePlan {
   const AttentionArgs& args_;
   ScratchPlan scratch_;
   int64_t row_tiles_ = 0;  // of a sequence with one row
+  int64_t tiles_together_ = kBundleTiles;
   bool few_vectors_ = true;
   int64_t count_ = 0;
 };

@@ -172,20 +172,35 @@ void RunUnits(const AttentionBody& body, const BundlePlan& plan, int64_t unit_co
   }
 }
 
-// How many units to run, or 0 where whole bundles are enough: one then takes no more than half of
-// a thread's share. Changes no bit.
-int64_t UnitsWorthRunning(const BundlePlan& plan, int threads) {
-  constexpr int64_t kBundlesMax = 64;  // units are found by walking the bundles
-  if (threads == 1 || plan.count() > kBundlesMax) return 0;
-  BundlePlan::Place place;
+struct UnitCount {
   int64_t units = 0;
-  int64_t longest = 0;
+  int64_t longest = 0;  // most units of a bundle
+};
+
+UnitCount CountUnits(const BundlePlan& plan) {
+  UnitCount count;
+  BundlePlan::Place place;
   for (int64_t i = 0; i < plan.count(); ++i) {
     const int64_t splits = SplitCount(plan.First(i, place));
-    units += splits;
-    longest = std::max(longest, splits);
+    count.units += splits;
+    count.longest = std::max(count.longest, splits);
   }
-  return longest > 1 && 2 * threads * longest > units ? units : 0;
+  return count;
+}
+
+// Cuts the heads of few short sequences among the threads, so that each may have two units. How
+// many units to run, or 0 where whole bundles are enough: one then takes no more than half of a
+// thread's share. Changes no bit.
+int64_t ShareOut(int threads, BundlePlan* plan) {
+  constexpr int64_t kBundlesMax = 64;  // units are found by walking the bundles
+  if (threads == 1 || plan->count() > kBundlesMax) return 0;
+  UnitCount count = CountUnits(*plan);
+  if (count.units == 0) return 0;
+  if (count.units < 2 * threads) {
+    plan->Divide((2 * threads + count.units - 1) / count.units);
+    count = CountUnits(*plan);
+  }
+  return count.longest > 1 && 2 * threads * count.longest > count.units ? count.units : 0;
 }
 
 // Whole bundles, the last first.
@@ -225,8 +240,8 @@ void Attention(const AttentionArgs& args, Stream& stream) {
   const AttentionBody& body = ActiveIsa() == Isa::kAmx
                                   ? kAmxAttention
                                   : OfActiveIsa(kPlainAttention, kAvx2Attention, kAvx512Attention);
-  const BundlePlan plan(args);
-  if (const int64_t units = UnitsWorthRunning(plan, pool.threads()); units > 0) {
+  BundlePlan plan(args);
+  if (const int64_t units = ShareOut(pool.threads(), &plan); units > 0) {
     RunUnits(body, plan, units, pool);
     return;
   }
