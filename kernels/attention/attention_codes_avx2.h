@@ -60,6 +60,10 @@ OCTET_INLINE __m256i FoldEight(const __m256i (&x)[8]) {
                           _mm256_blend_epi32(low, high, 0xf0));
 }
 
+// What one or two vectors read beside each pair of lines that they ask for, in bytes, so that the
+// pairs are a block's whole part when its products are done.
+constexpr int64_t kPairBytes = 2 * kBufferAlignment;
+
 // dots[r * 64 + t] for R vectors and 16 tokens; queries [R, q_stride].
 template <int R>
 OCTET_INLINE void ScoreCodes(const int16_t* q, int64_t q_stride, int64_t dim, const int8_t* k,
@@ -72,6 +76,7 @@ OCTET_INLINE void ScoreCodes(const int16_t* q, int64_t q_stride, int64_t dim, co
     for (__m256i& x : sum) x = _mm256_setzero_si256();
 #pragma GCC unroll 4
     for (int64_t c = 0; c < dim; c += 16) {
+      if (R <= 2 && c % (kPairBytes / kTokens) == 0) ahead.FetchPair();
       __m256i key[kTokens];
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) key[t] = LoadShorts(k + t * dim + c);
@@ -134,6 +139,7 @@ OCTET_INLINE void SumCodes(uint8_t* weights, int64_t vector, const int8_t* v, in
       const int8_t* row = v + first * stride + d;
 #pragma GCC unroll 4
       for (int64_t t = first; t < last; t += 2, row += 2 * stride) {
+        if (R <= 2 && (t - first) % (kPairBytes / kDims) == 0) ahead.FetchPair();
 #pragma GCC unroll 4
         for (int c = 0; c < kDims / 16; ++c) {
           __m256i value[2];

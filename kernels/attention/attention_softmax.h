@@ -42,6 +42,8 @@ struct VisibleBlock {
 // Or front to back, and beside each line that a part of a part ahead into L1: no load of what is
 // worked on then queues behind requests to memory. For few vectors; with more it is slower
 // (README).
+//
+// Or in pairs, a line of each half (keys, and values with scales): two streams of memory.
 class Ahead {
  public:
   OCTET_INLINE Ahead(const AttentionTile& tile, const std::byte* part)
@@ -57,6 +59,24 @@ class Ahead {
     at_ = begin_;
     near_ = now + left_ / share * kBufferAlignment;
     near_end_ = now + left_ * kBufferAlignment;
+  }
+  // Likewise. FetchPair then asks, and Fetch does not.
+  OCTET_INLINE void InPairs() {
+    at_ = begin_;
+    pairs_ = (left_ + 1) / 2;
+    half_ = pairs_ * kBufferAlignment;
+    left_ = 0;
+  }
+  OCTET_INLINE void FetchPair() {
+    if (pairs_ == 0) return;
+    --pairs_;
+    __builtin_prefetch(at_, 0, 2);
+    __builtin_prefetch(at_ + half_, 0, 2);
+    at_ += kBufferAlignment;
+  }
+  OCTET_INLINE void FetchRest() {
+    Fetch(left_);
+    while (pairs_ > 0) FetchPair();
   }
   OCTET_INLINE void Fetch(int64_t lines) {
     lines = lines < left_ ? lines : left_;
@@ -84,7 +104,9 @@ class Ahead {
   const std::byte* end_;
   const std::byte* near_ = nullptr;  // asked for into L1; null: nothing is
   const std::byte* near_end_ = nullptr;
-  int64_t left_ = 0;
+  int64_t left_ = 0;   // lines
+  int64_t pairs_ = 0;  // of lines, each `half_` bytes apart
+  int64_t half_ = 0;
 };
 
 // How many lines are asked for at one place of each part of a block.
