@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "coordinator/rpc/runtime.h"
 #include "coordinator/service.h"
+#include "coordinator/workers/supervisor.h"
 
 namespace octet::coordinator {
 namespace {
@@ -118,8 +119,11 @@ int Serve(const ServeOptions& options) {
   Service service(options);
   service.on_change = [&wakeups] { wakeups.Tell(); };
   if (const auto failure = service.Start()) return Fail(*failure);
-  Log(LogLevel::kInfo,
-      "starting " + std::to_string(options.ranks) + (options.ranks == 1 ? " rank" : " ranks"));
+  const std::string ranks =
+      std::to_string(options.ranks) + (options.ranks == 1 ? " rank" : " ranks");
+  Log(LogLevel::kInfo, options.launcher == workers::kLauncherExternal
+                           ? "waiting for " + ranks + " at " + options.link_address
+                           : "starting " + ranks);
   bool told_ready = false;
   while (true) {
     if (const int signal = wakeups.Wait(); signal != 0) {

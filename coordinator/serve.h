@@ -22,9 +22,10 @@ struct ServeOptions {
   // mpirun, by path or name. "external": nothing is launched; ranks are started by someone else and
   // dial in at link_address with epoch 0.
   std::string launcher = "mpirun";
-  std::vector<std::string> launcher_args;  // before ours
-  // Empty: a socket in a private folder. An address that others can reach needs a network that is
-  // trusted: the link is neither encrypted nor, beyond the secret in OCTET_LINK_SECRET, protected.
+  std::vector<std::string> launcher_args;  // behind ours, which they override
+  // Empty: a socket in a private folder. For ranks on other hosts an address of this one that they
+  // reach, with a port. That needs a network that is trusted: the link is neither encrypted nor,
+  // beyond the secret in OCTET_LINK_SECRET, protected.
   std::string link_address;
 
   // Limits.

@@ -1,8 +1,14 @@
 // octet serve: starts the coordinator in this process, which starts and watches the worker group.
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
+#include <iterator>
+#include <sstream>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/log.h"
 #include "coordinator/serve.h"
@@ -14,6 +20,7 @@ namespace {
 
 struct ServeFlags {
   coordinator::ServeOptions serve;
+  std::string mpirun_args;
   worker::WorkerOptions worker;
 };
 
@@ -39,7 +46,53 @@ Status PrepareWeightCache(std::string* weight_cache) {
   return {};
 }
 
+// What is wrong with an address that ranks of other hosts are to dial; empty: nothing.
+std::string CheckLink(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  const std::string host = address.substr(0, colon);
+  const std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
+  const bool is_port = !port.empty() && port.size() <= 5 && port != "0" &&
+                       port.find_first_not_of("0123456789") == std::string::npos;
+  if (is_port && !host.empty() && host != "0.0.0.0" && host != "[::]") return "";
+  if (address.starts_with("unix:/")) return "";
+  return "it is '" + address +
+         "'; expected is an address that the ranks' hosts reach, with a port, like 10.0.0.1:50052";
+}
+
+// Ranks that someone else starts have to know where to dial in, and what to say.
+Status CheckExternal(const coordinator::ServeOptions& serve) {
+  if (serve.launcher != "external") return {};
+  const char* secret = std::getenv("OCTET_LINK_SECRET");
+  if (!serve.link_address.empty() && secret != nullptr && *secret != '\0') return {};
+  return InvalidArgument(
+      "--launcher external: expected are --link, where the ranks dial in, and a secret in the "
+      "environment's OCTET_LINK_SECRET, which they have too");
+}
+
+// Ranks that mpirun starts elsewhere can not dial in at a socket of this host.
+Status CheckHosts(const coordinator::ServeOptions& serve) {
+  if (!serve.link_address.empty()) return {};
+  static constexpr std::string_view kNamesHosts[] = {
+      "--hostfile", "-hostfile", "--machinefile", "-machinefile", "--host", "-host", "-H"};
+  for (const std::string& word : serve.launcher_args) {
+    if (std::ranges::find(kNamesHosts, word) == std::end(kNamesHosts)) continue;
+    return InvalidArgument("--mpirun-args has " + word +
+                           ": expected is --link too, an address of this host and a port, where "
+                           "ranks on other hosts dial in");
+  }
+  return {};
+}
+
+// Words between spaces; no quoting.
+std::vector<std::string> SplitWords(const std::string& text) {
+  std::istringstream words(text);
+  return {std::istream_iterator<std::string>(words), std::istream_iterator<std::string>()};
+}
+
 int Serve(ServeFlags& flags) {
+  if (const Status external = CheckExternal(flags.serve); !external.ok()) return Fail(external);
+  flags.serve.launcher_args = SplitWords(flags.mpirun_args);
+  if (const Status hosts = CheckHosts(flags.serve); !hosts.ok()) return Fail(hosts);
   const Status prepared = PrepareWeightCache(&flags.serve.weight_cache);
   if (!prepared.ok()) return Fail(prepared);
   flags.serve.worker_args = flags.worker.ToArguments();
@@ -90,6 +143,18 @@ void AddServe(CLI::App& app, int* exit_code) {
                    "where ranks keep packed weights: auto (shared memory, until the service ends), "
                    "none, or a folder, which the next start finds again")
       ->capture_default_str();
+  command
+      ->add_option("--link", serve.link_address,
+                   "where ranks dial in that run on other hosts: an address of this host and a "
+                   "port, like 10.0.0.1:50052; default: a socket of this host")
+      ->check(CheckLink);
+  command
+      ->add_option("--launcher", serve.launcher,
+                   "what starts the ranks: mpirun, by name or path, or external: someone else does")
+      ->capture_default_str();
+  command->add_option("--mpirun-args", flags->mpirun_args,
+                      "more for mpirun, which overrides what it is told anyway, like '--hostfile "
+                      "hosts.txt' (with --link) or '--bind-to numa'");
   worker::AddWorkerFlags(*command, &flags->worker);
   command->callback([flags, exit_code] { *exit_code = Serve(*flags); });
 }

@@ -21,7 +21,7 @@ inline constexpr const char* kWeightCacheNone = "none";
 
 struct LaunchOptions {
   std::string launcher;                    // mpirun, by name or path
-  std::vector<std::string> launcher_args;  // of the person, before ours
+  std::vector<std::string> launcher_args;  // of the person, behind ours, which they override
   std::string worker_binary;
   std::vector<std::string> worker_args;
   int32_t ranks = 0;
@@ -30,11 +30,14 @@ struct LaunchOptions {
 
 // What differs from one launch to the next.
 struct LaunchIdentity {
-  std::string link_address;  // "unix:..."
+  std::string link_address;  // "unix:...", or "host:port", where ranks may be on other hosts
   uint64_t epoch = 0;
   std::string secret;
   std::string session_path;
   std::string shared_memory_path;
+
+  // The session's folders are this host's alone.
+  bool on_this_host() const { return link_address.starts_with("unix:"); }
 };
 
 // FailedPrecondition when the launcher or the worker can not be run, naming it.

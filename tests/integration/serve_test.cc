@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "tests/support/process_tree.h"
 #include "tests/support/served.h"
 
 namespace octet {
@@ -128,6 +129,43 @@ TEST(Serve, AWeightCacheOutlivesTheService) {
     EXPECT_EQ(text, first);
   }
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(cache), {}), 2);
+}
+
+// As ranks of several hosts do: they dial in over TCP, are started without a folder of this host,
+// and send each other messages over TCP.
+TEST(Serve, RanksMayBeOnOtherHosts) {
+  const std::vector<std::string> kLong = {"--max-tokens", "600", "--ignore-eos"};
+  std::string on_one_host;
+  {
+    Served service(2);
+    ASSERT_TRUE(service.ready()) << service.process().err();
+    on_one_host = service.Generate(kPrompts[0], kLong);
+  }
+  Served service(2, {"--link", FreeAddress(), "--mpirun-args", "--mca btl self,tcp"});
+  ASSERT_TRUE(service.ready()) << service.process().err();
+  const auto disturbed = service.Start(kPrompts[0], kLong);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const std::vector<pid_t> ranks = testing::Ranks(service.process().pid());
+  ASSERT_EQ(ranks.size(), 2u);
+  kill(ranks[1], SIGKILL);
+  ASSERT_EQ(disturbed->Wait(kAnswerSeconds), 0) << disturbed->err();
+  EXPECT_EQ(disturbed->out(), on_one_host);
+  EXPECT_NE(service.process().err().find("the workers are back"), std::string::npos);
+  service.process().Signal(SIGTERM);
+  EXPECT_EQ(service.process().Wait(kStopSeconds), 0) << service.process().err();
+}
+
+TEST(Serve, SaysWhereRanksCanNotDialIn) {
+  const auto error_of = [](std::vector<std::string> more, int code) {
+    Process serve(ServeCommand(kDemo, FreeAddress(), 2, std::move(more)));
+    EXPECT_EQ(serve.Wait(kStartSeconds), code) << serve.err();
+    return serve.err();
+  };
+  for (const char* link : {"10.0.0.1", "0.0.0.0:7000", "10.0.0.1:0", ":7000"}) {
+    EXPECT_NE(error_of({"--link", link}, 2).find(std::string("it is '") + link), std::string::npos);
+  }
+  EXPECT_NE(error_of({"--mpirun-args", "--hostfile hosts"}, 2).find("--link"), std::string::npos);
+  EXPECT_NE(error_of({"--launcher", "external"}, 2).find("OCTET_LINK_SECRET"), std::string::npos);
 }
 
 // The demo model answers its tasks with int4 weights and an int8 cache too.

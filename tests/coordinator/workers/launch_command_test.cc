@@ -19,8 +19,8 @@ bool Contains(const std::vector<std::string>& all, const std::vector<std::string
 TEST(LaunchCommand, SaysWhatMpirunAndTheWorkerNeed) {
   const auto command = LaunchCommand(kOptions, kIdentity).arguments;
   EXPECT_EQ(command[0], "mpirun");
-  EXPECT_EQ(command[1], "--tag-output");
   EXPECT_TRUE(Contains(command, {"-n", "3", "--bind-to", "none", "--oversubscribe"}));
+  EXPECT_TRUE(Contains(command, {"--tag-output", "/bin/worker"}));  // overrides what is before
   EXPECT_TRUE(Contains(command, {"--mca", "btl_vader_single_copy_mechanism", "none"}));
   EXPECT_TRUE(Contains(command, {"--mca", "btl_vader_backing_directory", "/dev/shm/s"}));
   EXPECT_TRUE(Contains(command, {"--mca", "orte_tmpdir_base", "/tmp/s"}));
@@ -30,11 +30,35 @@ TEST(LaunchCommand, SaysWhatMpirunAndTheWorkerNeed) {
   EXPECT_EQ(Contains(command, {"--allow-run-as-root"}), geteuid() == 0);
 }
 
+LaunchIdentity AcrossHosts() {
+  LaunchIdentity identity = kIdentity;
+  identity.link_address = "10.0.0.1:50052";
+  return identity;
+}
+
 TEST(LaunchCommand, TheSecretIsInTheEnvironmentAlone) {
-  const ProcessOptions launch = LaunchCommand(kOptions, kIdentity);
-  EXPECT_TRUE(Contains(launch.environment, {"OCTET_LINK_SECRET=secret"}));
-  for (const std::string& argument : launch.arguments)
-    EXPECT_EQ(argument.find("secret"), std::string::npos);
+  for (const LaunchIdentity& identity : {kIdentity, AcrossHosts()}) {
+    const ProcessOptions launch = LaunchCommand(kOptions, identity);
+    EXPECT_TRUE(Contains(launch.environment, {"OCTET_LINK_SECRET=secret"}));
+    for (const std::string& argument : launch.arguments)
+      EXPECT_EQ(argument.find("secret"), std::string::npos);
+  }
+}
+
+TEST(LaunchCommand, OtherHostsGetTheSecretAndNoFolderOfThisOne) {
+  LaunchOptions options = kOptions;
+  options.weight_cache = kWeightCacheAuto;
+  const ProcessOptions launch = LaunchCommand(options, AcrossHosts());
+  const auto& command = launch.arguments;
+  EXPECT_TRUE(Contains(command, {"-x", "OCTET_LINK_SECRET"}));
+  EXPECT_TRUE(Contains(command, {"/bin/worker", "--coordinator", "10.0.0.1:50052"}));
+  EXPECT_FALSE(Contains(command, {"--packed-dir"}));
+  EXPECT_FALSE(Contains(command, {"btl_vader_backing_directory"}));
+  EXPECT_FALSE(Contains(command, {"orte_tmpdir_base"}));
+  EXPECT_TRUE(Contains(launch.environment, {"TMPDIR=/tmp/s"}));
+  options.weight_cache = "/var/cache/weights";  // that each host has
+  EXPECT_TRUE(Contains(LaunchCommand(options, AcrossHosts()).arguments,
+                       {"--packed-dir", "/var/cache/weights"}));
 }
 
 TEST(LaunchCommand, PackedWeightsLieInSharedMemoryOrWhereOneSays) {
