@@ -1,5 +1,6 @@
 #include "base/host_limits.h"
 
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,7 +33,9 @@ int64_t HostMemoryBytes() {
 }
 
 int HostCores() {
-  return CoresOfShare(std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+  const CoreSet cores = OwnCores();  // hardware_concurrency counts the machine's (glibc 2.36)
+  const auto all = static_cast<int>(std::thread::hardware_concurrency());
+  return CoresOfShare(std::max(1, cores.all() ? all : static_cast<int>(cores.count())));
 }
 
 int CoresOfShare(int cores) {
@@ -46,6 +49,21 @@ int CoresOfShare(const std::string& cpu_max, int cores) {
   std::istringstream(cpu_max) >> quota >> period;
   if (quota <= 0 || period <= 0) return cores;
   return static_cast<int>(std::clamp<int64_t>(quota / period, 1, cores));
+}
+
+CoreSet OwnCores() {
+  static_assert(CPU_SETSIZE == CoreSet().size());
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return CoreSet().set();
+  CoreSet cores;
+  for (size_t core = 0; core < cores.size(); ++core) cores[core] = CPU_ISSET(core, &set);
+  return cores;
+}
+
+int SharersOf(const CoreSet& own, std::span<const CoreSet> sets) {
+  return static_cast<int>(
+      std::ranges::count_if(sets, [&](const CoreSet& set) { return (set & own).any(); }));
 }
 
 }  // namespace octet

@@ -1,7 +1,9 @@
 // How much of its machine this process may have.
 #pragma once
 
+#include <bitset>
 #include <cstdint>
+#include <span>
 #include <string>
 
 namespace octet {
@@ -17,5 +19,12 @@ int CoresOfShare(int cores);
 // The same of a share as cpu.max has it, "QUOTA PERIOD" or "max PERIOD": whole cores. What can not
 // be read is no limit.
 int CoresOfShare(const std::string& cpu_max, int cores);
+
+// Cores, by the machine's numbers.
+using CoreSet = std::bitset<1024>;
+// Those that the process may run on; all where that is not told.
+CoreSet OwnCores();
+// How many of the sets have a core in common with `own`.
+int SharersOf(const CoreSet& own, std::span<const CoreSet> sets);
 
 }  // namespace octet

@@ -2,7 +2,10 @@
 
 #include <mpi.h>
 
+#include <vector>
+
 #include "base/check.h"
+#include "base/host_limits.h"
 #include "comm/mpi_check.h"
 #include "comm/mpi_messages.h"
 #include "comm/shared_group.h"
@@ -34,6 +37,15 @@ class HostRanks {
   int rank_ = 0;
   int size_ = 1;
 };
+
+// Of this process, and of the others of its host: how many may run on its cores.
+int CountCoreSharers(const HostRanks& host) {
+  const CoreSet own = OwnCores();
+  std::vector<CoreSet> all(static_cast<size_t>(host.size()));
+  OCTET_MPI(
+      MPI_Allgather(&own, sizeof(own), MPI_BYTE, all.data(), sizeof(own), MPI_BYTE, host.comm()));
+  return SharersOf(own, all);
+}
 
 // Memory that all ranks of a host map; the first of them holds it all, so that it is contiguous.
 // Freed by all together.
@@ -67,6 +79,7 @@ MpiRuntime::MpiRuntime(int* argc, char*** argv) {
   const HostRanks host;
   host_rank_ = host.rank();
   host_size_ = host.size();
+  core_sharers_ = CountCoreSharers(host);
 }
 
 MpiRuntime::~MpiRuntime() { OCTET_MPI(MPI_Finalize()); }

@@ -27,6 +27,8 @@ class MpiRuntime {
   // Among the ranks that share this host's memory, in the order of the job's ranks.
   int host_rank() const { return host_rank_; }
   int host_size() const { return host_size_; }
+  // Those of them that may run on a core that this rank may run on, itself among them.
+  int core_sharers() const { return core_sharers_; }
 
   // Whether `ok` holds on every rank; all ranks call it. For start-up, when ranks still fail alone.
   bool AllAgree(bool ok) const;
@@ -36,6 +38,7 @@ class MpiRuntime {
   int size_ = 1;
   int host_rank_ = 0;
   int host_size_ = 1;
+  int core_sharers_ = 1;
 };
 
 struct MpiOptions {

@@ -43,8 +43,7 @@ void WakeAll(std::atomic<uint32_t>& word) {
 
 bool HaveCores(int ranks, int threads_per_rank) {
   const int64_t host_cores = CoresOfShare(static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
-  const auto own_cores = static_cast<int64_t>(std::thread::hardware_concurrency());  // by affinity
-  return int64_t{ranks} * threads_per_rank <= host_cores && threads_per_rank <= own_cores;
+  return int64_t{ranks} * threads_per_rank <= host_cores && threads_per_rank <= HostCores();
 }
 
 void EndIfStopped(const WaitPolicy& policy) {

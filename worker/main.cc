@@ -128,7 +128,7 @@ Result<LoadedModel> LoadModel(const RankOptions& options, Gpu* gpu, const comm::
   OCTET_ASSIGN_OR_RETURN(const ModelSpec spec, SpecFromConfig(checkpoint.config_json(),
                                                               checkpoint.generation_config_json()));
   WorkerOptions chosen = options.worker;
-  if (chosen.threads == 0) chosen.threads = ThreadsOfRank(mpi.host_size());
+  if (chosen.threads == 0) chosen.threads = ThreadsOfRank(mpi.core_sharers());
   OCTET_ASSIGN_OR_RETURN(
       const WeightOptions weights,
       ResolveWeightOptions(

@@ -121,8 +121,8 @@ Status CheckRange(const char* flag, int64_t value, int64_t low, int64_t high) {
                          std::to_string(high));
 }
 
-int ThreadsOfRank(int64_t host_ranks) {
-  return static_cast<int>(std::clamp<int64_t>(HostCores() / host_ranks, 1, kThreadsMax));
+int ThreadsOfRank(int64_t ranks) {
+  return static_cast<int>(std::clamp<int64_t>(HostCores() / ranks, 1, kThreadsMax));
 }
 
 Result<int64_t> ParseBytes(const std::string& flag, const std::string& text) {

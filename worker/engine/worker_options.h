@@ -23,7 +23,7 @@ struct WorkerOptions {
   int64_t max_num_seqs = 0;            // 0: kDefaultSlots of the device
   int64_t max_num_batched_tokens = 0;  // 0: kDefaultStepRows of the device, or all sequences
   std::string kv_memory = "auto";      // bytes of each rank, "8GiB"; auto: see MakeEngineConfig
-  int threads = 0;                     // of each rank; 0: ThreadsOfRank, of ranks on one host
+  int threads = 0;                     // of each rank; 0: ThreadsOfRank, of ranks that share cores
   bool share_gpu = false;              // for tests: ranks may compute on one GPU
 
   // As command line arguments that give the same options again.
@@ -54,12 +54,12 @@ Status CheckRange(const char* flag, int64_t value, int64_t low, int64_t high);
 // What `flag` says in bytes, like "8GiB", "512MiB", "1GB" or "4096".
 Result<int64_t> ParseBytes(const std::string& flag, const std::string& text);
 
+// The cores that this process may use, dealt to `ranks` of its host that may use them.
+int ThreadsOfRank(int64_t ranks);
+
 // `weights` comes from ResolveWeightOptions. Refuses what does not fit the model, the limits or the
 // device, naming the flag, the value and the limit.
 //
-// The cores that this process may use, dealt to `host_ranks` of its host.
-int ThreadsOfRank(int64_t host_ranks);
-
 // The KV pool is enough for every sequence at full length, but no more than kv_memory; where that
 // is auto, no more than the rest of the plan leaves of the GPU's memory on the fullest rank, or
 // kDefaultKvBytesMax.
