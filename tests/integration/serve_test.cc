@@ -134,7 +134,7 @@ TEST(Serve, AWeightCacheOutlivesTheService) {
 // As ranks of several hosts do: they dial in over TCP, are started without a folder of this host,
 // and send each other messages over TCP.
 TEST(Serve, RanksMayBeOnOtherHosts) {
-  const std::vector<std::string> kLong = {"--max-tokens", "600", "--ignore-eos"};
+  const std::vector<std::string> kLong = {"--max-tokens", "900", "--ignore-eos"};
   std::string on_one_host;
   {
     Served service(2);
@@ -144,13 +144,15 @@ TEST(Serve, RanksMayBeOnOtherHosts) {
   Served service(2, {"--link", FreeAddress(), "--mpirun-args", "--mca btl self,tcp"});
   ASSERT_TRUE(service.ready()) << service.process().err();
   const auto disturbed = service.Start(kPrompts[0], kLong);
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  while (disturbed->out().empty() && !disturbed->Poll().has_value()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   const std::vector<pid_t> ranks = testing::Ranks(service.process().pid());
   ASSERT_EQ(ranks.size(), 2u);
   kill(ranks[1], SIGKILL);
   ASSERT_EQ(disturbed->Wait(kAnswerSeconds), 0) << disturbed->err();
   EXPECT_EQ(disturbed->out(), on_one_host);
-  EXPECT_NE(service.process().err().find("the workers are back"), std::string::npos);
+  EXPECT_NE(service.process().err().find("the worker group is lost"), std::string::npos);
   service.process().Signal(SIGTERM);
   EXPECT_EQ(service.process().Wait(kStopSeconds), 0) << service.process().err();
 }
