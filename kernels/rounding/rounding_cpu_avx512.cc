@@ -19,6 +19,10 @@ struct TableSteps {
     return {_mm512_permutex2var_ps(from_zero_, _mm512_castps_si512(sum.v), below_zero_)};
   }
 
+  static OCTET_INLINE uint32_t Likely(const float*, int64_t, const float*, const float*) {
+    return kAllLikely;
+  }
+
   // Rounding up gives the least unit that f16 has for what is smaller, and whole units up to 2^-14.
   static OCTET_INLINE F32x16 Narrow(F32x16 scales) {
     const __m512 sign = _mm512_and_ps(scales.v, _mm512_set1_ps(-0.0f));

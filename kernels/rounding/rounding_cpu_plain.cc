@@ -11,6 +11,7 @@ struct PlainSteps : ClampedSteps {
     for (float& scale : narrow) scale = NarrowScale(scale);
     return LoadLanes(narrow);
   }
+  static uint32_t Likely(const float*, int64_t, const float*, const float*) { return kAllLikely; }
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <iterator>
 
 #include "base/dtype.h"
 #include "tests/kernels/random.h"
@@ -75,11 +76,43 @@ std::vector<std::vector<float>> Groups() {
       groups.back()[count / 3] *= -1.0f;
     }
   }
+  // Rows that share one scale: at the longest that is estimated, and beyond.
+  for (const int64_t count : {4096, 4104, 11008}) {
+    groups.push_back(test::Normal(count, ++seed, 0.0f, 0.02f));
+  }
+  return groups;
+}
+
+// Pairs of groups that differ by the least step of one value and in their scale: two candidates'
+// errors are alike but for rounding.
+std::vector<std::vector<float>> GroupsOnTheEdge() {
+  std::vector<std::vector<float>> groups;
+  for (uint32_t seed = 1000; seed < 1400; ++seed) {
+    std::vector<float> group = test::Normal(seed % 2 == 0 ? 128 : 40, seed, 0.0f, 0.02f);
+    group.back() = 0.1f;
+    const auto scale_with = [&](float value) {
+      group.front() = value;
+      return ExpectedInt4Scale(group);
+    };
+    float low = -0.1f;
+    float high = 0.1f;
+    const float at_low = scale_with(low);
+    if (scale_with(high) == at_low) continue;
+    while (std::nextafter(low, high) != high) {
+      const float middle = low + (high - low) / 2;
+      (scale_with(middle) == at_low ? low : high) = middle;
+    }
+    for (const float value : {low, high}) {
+      group.front() = value;
+      groups.push_back(group);
+    }
+  }
   return groups;
 }
 
 TEST(Rounding, EveryFamilyGivesTheBitsOfTheDefinition) {
-  const std::vector<std::vector<float>> groups = Groups();
+  std::vector<std::vector<float>> groups = Groups();
+  std::ranges::move(GroupsOnTheEdge(), std::back_inserter(groups));
   for (const Isa isa : test::AvailableIsas()) {
     const test::IsaScope scope(isa);
     for (size_t g = 0; g < groups.size(); ++g) {
