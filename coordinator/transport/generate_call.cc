@@ -3,6 +3,7 @@
 #include <google/protobuf/arena.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -61,33 +62,47 @@ void GenerateCall::Submit() {
 
 void GenerateCall::OnAccepted(const intake::AcceptedAnswer& accepted) {
   const std::lock_guard lock(mutex_);
-  SetAccepted(accepted, first_.emplace_back().mutable_accepted());
+  if (dropped_) return;
+  SetAccepted(accepted, first_.emplace_back().response.mutable_accepted());
   Wake();
 }
 
 void GenerateCall::OnPrompt(const intake::PromptPiece& piece) {
   const std::lock_guard lock(mutex_);
-  if (first_.empty() || !first_.back().has_prompt() ||
-      first_.back().prompt().token_ids_size() >= kMessageTokensMax)
-    first_.emplace_back();
-  Append(piece, first_.back().mutable_prompt());
+  if (dropped_) return;
+  const auto count = static_cast<int64_t>(piece.tokens.size());
+  for (int64_t begin = 0; begin < count;) {
+    const bool has_room = !first_.empty() && first_.back().response.has_prompt() &&
+                          first_.back().response.prompt().token_ids_size() < kMessageTokensMax;
+    Message& message = has_room ? first_.back() : first_.emplace_back();
+    v1::GenerateResponse::Prompt* const prompt = message.response.mutable_prompt();
+    const int64_t end = std::min(count, begin + kMessageTokensMax - prompt->token_ids_size());
+    const int64_t bytes = AppendTokens(piece, begin, end, prompt);
+    message.bytes += bytes;
+    Count(bytes);
+    begin = end;
+  }
   if (piece.is_last) prompt_due_ = false;
   Wake();
 }
 
 void GenerateCall::OnChunk(const intake::AnswerChunk& chunk) {
   const std::lock_guard lock(mutex_);
+  if (dropped_) return;
   Messages& messages = samples_[static_cast<size_t>(chunk.sample)];
-  if (messages.empty() || messages.back().chunk().token_ids_size() >= kMessageTokensMax)
+  if (messages.empty() || messages.back().response.chunk().token_ids_size() >= kMessageTokensMax)
     messages.emplace_back();
-  Append(chunk, messages.back().mutable_chunk());
+  const int64_t bytes = Append(chunk, messages.back().response.mutable_chunk());
+  messages.back().bytes += bytes;
+  Count(bytes);
   if (IsDue(messages)) Wake();
 }
 
 void GenerateCall::OnSampleEnd(const intake::SampleEnd& end) {
   const std::lock_guard lock(mutex_);
+  if (dropped_) return;
   Messages& messages = samples_[static_cast<size_t>(end.sample)];
-  SetComplete(end, messages.emplace_back().mutable_complete());
+  SetComplete(end, messages.emplace_back().response.mutable_complete());
   Wake();
 }
 
@@ -102,6 +117,28 @@ void GenerateCall::Wake() {
   if (woken_ || writing_) return;
   woken_ = true;
   streams_->Wake(this);
+}
+
+// REQUIRES: mutex_ is held.
+void GenerateCall::Count(int64_t bytes) {
+  unread_bytes_ += bytes;
+  streams_->CountUnread(bytes);
+}
+
+int64_t GenerateCall::UnreadBytes() {
+  const std::lock_guard lock(mutex_);
+  return unread_bytes_;
+}
+
+void GenerateCall::Drop() {
+  {
+    const std::lock_guard lock(mutex_);
+    dropped_ = true;
+    first_.clear();
+    for (Messages& messages : samples_) messages.clear();
+    Count(-unread_bytes_);
+  }
+  context_.TryCancel();  // OnOver then cancels the request; a write that waits for the client ends
 }
 
 void GenerateCall::OnWritten(bool ok) {
@@ -127,17 +164,18 @@ void GenerateCall::OnOver(bool) {
 
 void GenerateCall::DeleteIfOver() {
   if (!is_finished_ || !is_over_) return;
-  GenerateStreams* const streams = streams_;
+  streams_->CountUnread(-unread_bytes_);
+  streams_->Forget(this);
   delete this;
-  streams->Forget();
 }
 
 // Whether the first message of a sample is to be sent: all are but chunks that may still grow by
 // the interval, and such as bring the first token. REQUIRES: mutex_ is held.
 bool GenerateCall::IsDue(const Messages& messages) const {
   if (messages.empty()) return false;
-  if (messages.size() > 1 || status_.has_value() || !messages.front().has_chunk()) return true;
-  const v1::GenerateResponse::Chunk& chunk = messages.front().chunk();
+  const v1::GenerateResponse& first = messages.front().response;
+  if (messages.size() > 1 || status_.has_value() || !first.has_chunk()) return true;
+  const v1::GenerateResponse::Chunk& chunk = first.chunk();
   return chunk.first_position() == 0 || chunk.token_ids_size() >= streams_->interval_;
 }
 
@@ -165,7 +203,8 @@ void GenerateCall::WriteNext(std::unique_lock<std::mutex> lock) {
   if (messages == nullptr && !status_.has_value()) return;
   writing_ = true;
   if (messages == nullptr) return writer_.Finish(*status_, Tag(&finished_));
-  const v1::GenerateResponse message = std::move(messages->front());
+  const v1::GenerateResponse message = std::move(messages->front().response);
+  Count(-messages->front().bytes);
   messages->pop_front();
   lock.unlock();
   grpc::ByteBuffer bytes;

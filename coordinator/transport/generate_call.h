@@ -1,7 +1,7 @@
 // One Generate stream: from the request's message to intake, and from the answers to the client.
 // The step loop writes into it without ever waiting: while the client is slow to read, or the
 // stream's interval is not over, chunks of one sample grow into one message, so what is held is at
-// most the answers themselves. Owned by
+// most the answers themselves, and of all calls together what GenerateStreams allows. Owned by
 // itself, from before there is a call until gRPC is done with it; all but the sink's side happens
 // on the thread of its streams.
 #pragma once
@@ -39,10 +39,18 @@ class GenerateCall final : public intake::AnswerSink {
   void OnEnd(const Status& status) override;
 
   void Advance();  // after a Wake
+  // About what is held for the client.
+  int64_t UnreadBytes();
+  // Ends the call as cancelled and drops what is held.
+  void Drop();
 
  private:
   ~GenerateCall() = default;
-  using Messages = std::deque<v1::GenerateResponse>;  // all full but the last, which grows
+  struct Message {
+    v1::GenerateResponse response;
+    int64_t bytes = 0;  // about what it holds
+  };
+  using Messages = std::deque<Message>;  // all full but the last, which grows
 
   void OnArrived(bool ok);   // there is a call; false: there will be none
   void OnWritten(bool ok);   // false: nobody reads any more
@@ -51,6 +59,7 @@ class GenerateCall final : public intake::AnswerSink {
   Result<intake::Request> ReadRequest();
   void Submit();
   void Wake();  // there is something to say
+  void Count(int64_t bytes);
   Messages* NextMessages();
   bool IsDue(const Messages& messages) const;
   void WriteNext(std::unique_lock<std::mutex> lock);
@@ -75,6 +84,8 @@ class GenerateCall final : public intake::AnswerSink {
   std::vector<Messages> samples_;  // [n] chunks, then complete
   size_t turn_ = 0;                // of the samples, so that none waits for another to be silent
   std::optional<grpc::Status> status_;  // set at the end
+  int64_t unread_bytes_ = 0;            // of all messages
+  bool dropped_ = false;                // nothing is held any more
   bool woken_ = false;                  // Advance is due
   bool writing_ = false;
 };

@@ -3,8 +3,10 @@
 #include <time.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
+#include "base/log.h"
 #include "coordinator/transport/generate_call.h"
 
 namespace octet::transport {
@@ -22,11 +24,12 @@ std::chrono::nanoseconds ThreadTime() {
 GenerateStreams::GenerateStreams(GenerationService* service,
                                  std::unique_ptr<grpc::ServerCompletionQueue> queue,
                                  intake::Intake* intake, std::function<void(uint64_t)> cancel,
-                                 int64_t interval)
+                                 int64_t interval, int64_t unread_bytes_max)
     : service_(service),
       intake_(intake),
       cancel_(std::move(cancel)),
       interval_(interval),
+      unread_bytes_max_(unread_bytes_max),
       loop_("octet-streams", std::move(queue), [this] { OnWoken(); }) {
   for (int i = 0; i < kCallsAwaited; ++i) AwaitCall();
 }
@@ -35,20 +38,40 @@ GenerateStreams::~GenerateStreams() { AwaitEnd(); }
 
 void GenerateStreams::AwaitEnd() {
   std::unique_lock lock(mutex_);
-  all_over_.wait(lock, [this] { return calls_ == 0; });
+  all_over_.wait(lock, [this] { return calls_.empty(); });
 }
 
 void GenerateStreams::AwaitCall() {
-  {
-    const std::lock_guard lock(mutex_);
-    ++calls_;
-  }
-  new GenerateCall(this);
+  const std::lock_guard lock(mutex_);  // the call may arrive, and end, at once
+  calls_.insert(new GenerateCall(this));
 }
 
-void GenerateStreams::Forget() {
+void GenerateStreams::Forget(GenerateCall* call) {
   const std::lock_guard lock(mutex_);
-  if (--calls_ == 0) all_over_.notify_all();
+  calls_.erase(call);
+  if (calls_.empty()) all_over_.notify_all();
+}
+
+void GenerateStreams::CountUnread(int64_t bytes) {
+  const int64_t before = unread_bytes_.fetch_add(bytes);
+  if (before <= unread_bytes_max_ && before + bytes > unread_bytes_max_) loop_.Wake();
+}
+
+void GenerateStreams::DropUnread() {
+  while (unread_bytes_ > unread_bytes_max_) {
+    std::vector<GenerateCall*> calls;  // one may not be locked while mutex_ is held
+    {
+      const std::lock_guard lock(mutex_);
+      calls.assign(calls_.begin(), calls_.end());
+    }
+    GenerateCall* const most = *std::ranges::max_element(calls, {}, &GenerateCall::UnreadBytes);
+    const int64_t bytes = most->UnreadBytes();
+    if (bytes == 0) return;
+    Log(LogLevel::kWarning, "an answer is dropped, and its call cancelled: its client leaves " +
+                                std::to_string(bytes) +
+                                " bytes of it unread, and there is no room for more");
+    most->Drop();
+  }
 }
 
 void GenerateStreams::Wake(GenerateCall* call) {
@@ -77,6 +100,7 @@ void GenerateStreams::Release() {
 }
 
 void GenerateStreams::OnWoken() {
+  DropUnread();
   if (std::chrono::steady_clock::now() < rest_end_) return Rest();
   bool was_resting, is_due;
   {

@@ -3,12 +3,14 @@
 // leaves word. A stream costs memory, no thread.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <unordered_set>
 #include <vector>
 
 #include "coordinator/intake/intake.h"
@@ -35,10 +37,12 @@ class GenerateStreams {
  public:
   // `cancel` is told the number of a request whose client went away. `service` is that of a server
   // which runs, `queue` one of that server; all but the queue outlive this. A message of a stream
-  // waits until it has `interval` tokens, unless it brings an answer's first or last one.
+  // waits until it has `interval` tokens, unless it brings an answer's first or last one. Where
+  // calls hold more than about `unread_bytes_max` for clients that do not read, the one that holds
+  // most is cancelled.
   GenerateStreams(GenerationService* service, std::unique_ptr<grpc::ServerCompletionQueue> queue,
-                  intake::Intake* intake, std::function<void(uint64_t id)> cancel,
-                  int64_t interval);
+                  intake::Intake* intake, std::function<void(uint64_t id)> cancel, int64_t interval,
+                  int64_t unread_bytes_max);
   ~GenerateStreams();  // AwaitEnd()
   GenerateStreams(const GenerateStreams&) = delete;
   GenerateStreams& operator=(const GenerateStreams&) = delete;
@@ -57,7 +61,10 @@ class GenerateStreams {
   void AwaitCall();
   // Any thread: `call` has something to say; its Advance is called soon, once. It lives until then.
   void Wake(GenerateCall* call);
-  void Forget();  // a call is over, and deleted
+  void Forget(GenerateCall* call);  // it is over, and to be deleted
+  // Any thread: a call holds so much more.
+  void CountUnread(int64_t bytes);
+  void DropUnread();
   void OnWoken();
   void Rest();
   void AdvanceWoken();
@@ -66,10 +73,12 @@ class GenerateStreams {
   intake::Intake* const intake_;
   const std::function<void(uint64_t)> cancel_;
   const int64_t interval_;
+  const int64_t unread_bytes_max_;
+  std::atomic<int64_t> unread_bytes_ = 0;
 
   std::mutex mutex_;
   std::condition_variable all_over_;
-  int64_t calls_ = 0;  // awaited ones too
+  std::unordered_set<GenerateCall*> calls_;  // awaited ones too; they end on the thread alone
   std::vector<GenerateCall*> woken_;
   bool held_ = false;
   bool resting_ = false;  // the thread wakes by itself at rest_end_: nobody needs to wake it

@@ -113,7 +113,7 @@ Status GenerationServer::Service::Listen() {
   const bool is_unix = options_.address.rfind("unix:", 0) == 0;
   if (server_ == nullptr) return ExplainListenFailure(options_.address);
   streams_ = std::make_unique<GenerateStreams>(this, std::move(queue), intake_, calls_.cancel,
-                                               options_.stream_interval);
+                                               options_.stream_interval, options_.unread_bytes_max);
   health_.Start(streams_->queue());
   if (port_ == 0 && !is_unix) return ExplainListenFailure(options_.address);
   if (is_unix) port_ = 0;

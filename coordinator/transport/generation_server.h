@@ -19,6 +19,7 @@ namespace octet::transport {
 inline constexpr int kMessageBytesMaxDefault = 8 << 20;
 inline constexpr int64_t kDetokenizeIdsMax = 1 << 20;
 inline constexpr int64_t kStreamIntervalMax = 1024;
+inline constexpr int64_t kUnreadBytesMaxDefault = 256 << 20;
 
 struct GenerationServerOptions {
   std::string address = "127.0.0.1:50051";
@@ -26,6 +27,8 @@ struct GenerationServerOptions {
   int message_bytes_max = kMessageBytesMaxDefault;
   // Tokens of an answer that share a message; its first and its last do not wait for others.
   int64_t stream_interval = 1;
+  // About what is held in all of answers that clients do not read; the largest is then dropped.
+  int64_t unread_bytes_max = kUnreadBytesMaxDefault;
 };
 
 // What the server asks of the rest of the service. Any thread; must not block.

@@ -58,10 +58,13 @@ void SetSampling(const v1::SamplingParams& from, intake::Request* to) {
   if (from.has_prompt_logprobs()) to->prompt_logprobs = from.prompt_logprobs();
 }
 
-void SetLogprobs(const schedule::TokenLogprobs& from, v1::TokenLogprobs* to) {
+// Returns about how many bytes of memory it takes.
+int64_t SetLogprobs(const schedule::TokenLogprobs& from, v1::TokenLogprobs* to) {
   to->set_logprob(from.logprob);
   to->mutable_top_tokens()->Add(from.top_tokens.begin(), from.top_tokens.end());
   to->mutable_top_logprobs()->Add(from.top_logprobs.begin(), from.top_logprobs.end());
+  return static_cast<int64_t>(sizeof(*to) + from.top_tokens.size() * sizeof(int32_t) +
+                              from.top_logprobs.size() * sizeof(float));
 }
 
 }  // namespace
@@ -97,22 +100,31 @@ void SetAccepted(const intake::AcceptedAnswer& from, v1::GenerateResponse::Accep
   to->set_max_tokens(from.max_tokens);
 }
 
-void Append(const intake::PromptPiece& piece, v1::GenerateResponse::Prompt* to) {
-  if (to->token_ids_size() == 0) to->set_first_position(piece.first_position);
-  to->mutable_token_ids()->Add(piece.tokens.begin(), piece.tokens.end());
-  to->mutable_text()->append(piece.text);
-  for (const schedule::TokenLogprobs& logprobs : piece.logprobs)
-    SetLogprobs(logprobs, to->add_logprobs());
+int64_t AppendTokens(const intake::PromptPiece& piece, int64_t begin, int64_t end,
+                     v1::GenerateResponse::Prompt* to) {
+  if (to->token_ids_size() == 0) to->set_first_position(piece.first_position + begin);
+  to->mutable_token_ids()->Add(piece.tokens.begin() + begin, piece.tokens.begin() + end);
+  auto bytes = (end - begin) * static_cast<int64_t>(sizeof(int32_t));
+  if (begin == 0) {
+    to->mutable_text()->append(piece.text);
+    bytes += static_cast<int64_t>(piece.text.size());
+  }
+  if (piece.logprobs.empty()) return bytes;
+  for (int64_t i = begin; i < end; ++i)
+    bytes += SetLogprobs(piece.logprobs[static_cast<size_t>(i)], to->add_logprobs());
+  return bytes;
 }
 
-void Append(const intake::AnswerChunk& chunk, v1::GenerateResponse::Chunk* to) {
+int64_t Append(const intake::AnswerChunk& chunk, v1::GenerateResponse::Chunk* to) {
   if (to->token_ids_size() == 0) {
     to->set_first_position(chunk.position);
     to->set_index(chunk.sample);
   }
   to->add_token_ids(chunk.token);
   to->mutable_text()->append(chunk.text);
-  if (chunk.logprobs.has_value()) SetLogprobs(*chunk.logprobs, to->add_logprobs());
+  const auto bytes = static_cast<int64_t>(sizeof(int32_t) + chunk.text.size());
+  if (!chunk.logprobs.has_value()) return bytes;
+  return bytes + SetLogprobs(*chunk.logprobs, to->add_logprobs());
 }
 
 void SetComplete(const intake::SampleEnd& from, v1::GenerateResponse::Complete* to) {

@@ -17,9 +17,11 @@ namespace octet::transport {
 intake::Request ToRequest(const v1::GenerateRequest& message);
 intake::Prompt ToPrompt(const v1::TokenizeRequest& message);
 void SetAccepted(const intake::AcceptedAnswer& from, v1::GenerateResponse::Accepted* to);
-// Both add to what is there already, which ends where this begins.
-void Append(const intake::PromptPiece& piece, v1::GenerateResponse::Prompt* to);
-void Append(const intake::AnswerChunk& chunk, v1::GenerateResponse::Chunk* to);
+// Both add to what is there already, which ends where this begins, and return about how many bytes
+// of memory that takes. Of a piece the tokens [begin, end) are added, with the first its text.
+int64_t AppendTokens(const intake::PromptPiece& piece, int64_t begin, int64_t end,
+                     v1::GenerateResponse::Prompt* to);
+int64_t Append(const intake::AnswerChunk& chunk, v1::GenerateResponse::Chunk* to);
 void SetComplete(const intake::SampleEnd& from, v1::GenerateResponse::Complete* to);
 v1::GetStatsResponse ToMessage(const ServiceStats& stats);
 v1::GetModelResponse ToMessage(const workers::GroupInfo& info, const std::string& served_name);

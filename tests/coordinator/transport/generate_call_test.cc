@@ -17,15 +17,17 @@ namespace {
 class GenerateCallTest : public ::testing::Test {
  protected:
   GenerateCallTest() {
-    intake_.Open({.vocab = 257, .context = 64, .slots = 4, .eos_ids = {256}});
+    intake_.Open({.vocab = 257, .context = 20'000, .slots = 4, .eos_ids = {256}});
     context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
     Serve(1);
   }
 
-  void Serve(int64_t stream_interval) {
+  void Serve(int64_t stream_interval, int64_t unread_bytes_max = kUnreadBytesMaxDefault) {
     server_.reset();
     auto server =
-        GenerationServer::Start({.address = "127.0.0.1:0", .stream_interval = stream_interval},
+        GenerationServer::Start({.address = "127.0.0.1:0",
+                                 .stream_interval = stream_interval,
+                                 .unread_bytes_max = unread_bytes_max},
                                 &intake_, {[](uint64_t) {}, [] { return ServiceStats(); }});
     OCTET_CHECK(server.ok());
     server_ = std::move(*server);
@@ -129,6 +131,84 @@ TEST_F(GenerateCallTest, ASlowClientGetsFewMessagesOfBoundedLength) {
   EXPECT_TRUE(reader->Finish().ok());
   EXPECT_EQ(tokens, kTokens);
   EXPECT_LT(messages, kTokens / 2);
+}
+
+// One step may bring the log-probabilities of a whole long prompt.
+TEST_F(GenerateCallTest, APromptComesInMessagesOfBoundedLength) {
+  constexpr int64_t kTokens = 10'000;
+  v1::GenerateRequest request;
+  request.set_text(std::string(kTokens, 'p'));
+  request.set_echo(true);
+  request.mutable_sampling_params()->set_prompt_logprobs(2);
+  const auto reader = stub_->Generate(&context_, request);
+  intake::Answer& answer = WaitAnswer();
+  answer.Accept();
+  std::vector<schedule::TokenLogprobs> logprobs;
+  for (int64_t i = 1; i < kTokens; ++i)
+    logprobs.push_back({static_cast<float>(-i), {1, 2}, {-1.0f, -2.0f}});
+  EXPECT_TRUE(answer.Take(0, {.token = 256,
+                              .position = 0,
+                              .finished = true,
+                              .prompt_position = 1,
+                              .prompt_logprobs = std::move(logprobs)}));
+  int64_t tokens = 0;
+  std::string text;
+  v1::GenerateResponse response;
+  while (reader->Read(&response)) {
+    if (!response.has_prompt()) continue;
+    const v1::GenerateResponse::Prompt& prompt = response.prompt();
+    EXPECT_EQ(prompt.first_position(), tokens);
+    EXPECT_LE(prompt.token_ids_size(), 4096);
+    ASSERT_EQ(prompt.logprobs_size(), prompt.token_ids_size());
+    for (int i = tokens == 0 ? 1 : 0; i < prompt.logprobs_size(); ++i) {
+      EXPECT_EQ(prompt.logprobs(i).logprob(), static_cast<float>(-(tokens + i)));
+      EXPECT_EQ(prompt.logprobs(i).top_tokens_size(), 2);
+    }
+    tokens += prompt.token_ids_size();
+    text += prompt.text();
+  }
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(tokens, kTokens);
+  EXPECT_EQ(text, request.text());
+}
+
+TEST_F(GenerateCallTest, OfAnswersThatAreNotReadTheLargestIsDropped) {
+  Serve(/*stream_interval=*/1, /*unread_bytes_max=*/1 << 20);
+  v1::GenerateRequest request;
+  request.set_text("ab");
+  const auto small_reader = stub_->Generate(&context_, request);
+  WaitAnswer();
+  const std::unique_ptr<intake::Submission> small = std::move(submission_);
+  grpc::ClientContext large_context;
+  large_context.set_deadline(context_.deadline());
+  const auto large_reader = stub_->Generate(&large_context, request);
+  intake::Answer& large = WaitAnswer();
+  small->answer->Accept();
+  large.Accept();
+  const auto take = [](intake::Answer* answer, int64_t position, int64_t tokens) {
+    answer->Take(0, {.token = 'x',
+                     .position = position,
+                     .finished = position + 1 == tokens,
+                     .reason = schedule::FinishReason::kLength});
+  };
+  constexpr int64_t kSmallTokens = 20'000;
+  for (int64_t i = 0; i < kSmallTokens; ++i) take(small->answer.get(), i, kSmallTokens);
+  constexpr int64_t kLargeTokensMax = 4'000'000;
+  int64_t tokens = 0;
+  for (; tokens < kLargeTokensMax && !large.cancel_requested(); ++tokens)
+    take(&large, tokens, INT64_MAX);
+  EXPECT_LT(tokens, kLargeTokensMax);
+  // What comes until the request has ended is held no more.
+  for (int64_t i = 0; i < kLargeTokensMax / 10; ++i) take(&large, tokens + i, INT64_MAX);
+  large.Fail(Status(StatusCode::kCancelled, "dropped"));
+  v1::GenerateResponse response;
+  while (large_reader->Read(&response)) {
+  }
+  EXPECT_EQ(large_reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  int64_t read = 0;
+  while (small_reader->Read(&response)) read += response.chunk().token_ids_size();
+  EXPECT_TRUE(small_reader->Finish().ok());
+  EXPECT_EQ(read, kSmallTokens);
 }
 
 int TokensOfNextChunk(grpc::ClientReader<v1::GenerateResponse>* reader) {
