@@ -212,8 +212,7 @@ void Supervisor::Run(LaunchIdentity identity) {
   for (uint64_t epoch = 1;; identity = OpenGroup(++epoch)) {
     const std::optional<GroupLoss> loss = RunGroup(epoch, identity);
     if (!loss.has_value()) return;
-    std::optional<double> delay;
-    if (IsWorthAnother(*loss)) delay = restarts_.NextDelay(NowSeconds());
+    const std::optional<double> delay = NextDelay(*loss);
     if (!delay.has_value()) return listener_->OnGiveUp(*loss);
     Log(LogLevel::kWarning, "the worker group is lost: " + loss->cause.message() +
                                 "; starting another in " +
@@ -224,14 +223,17 @@ void Supervisor::Run(LaunchIdentity identity) {
   }
 }
 
-// Not after a group that would change running answers. Once a group has worked, what keeps the next
-// from starting (a model's folder that is away, no process to be had) may pass. Before that not
-// after a configuration that can not work, nor where the launcher gave up before any rank lived.
-bool Supervisor::IsWorthAnother(const GroupLoss& loss) const {
+// Of the next group, or nothing: not after a group that would change running answers. Before any
+// has worked not after a configuration that can not work, nor where the launcher gave up before any
+// rank lived.
+std::optional<double> Supervisor::NextDelay(const GroupLoss& loss) {
   const std::lock_guard lock(mutex_);
-  if (differs_) return false;
-  if (first_info_.has_value()) return true;
-  return !loss.configuration && (seen_alive_ || death_noticed_);
+  if (differs_) return std::nullopt;
+  const bool starts_may_fail = first_info_.has_value();
+  if (starts_may_fail && !was_ready_) return restarts_.AfterFailedStart(NowSeconds());
+  if (!starts_may_fail && (loss.configuration || !(seen_alive_ || death_noticed_)))
+    return std::nullopt;
+  return restarts_.AfterLoss(NowSeconds());
 }
 
 bool Supervisor::WaitSeconds(double seconds_max, std::unique_lock<std::mutex>& lock,
@@ -272,6 +274,7 @@ void Supervisor::OnProcessEnd(const char* what) {
 }
 
 std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch, const LaunchIdentity& identity) {
+  was_ready_ = false;
   std::unique_ptr<Process> process;
   if (launches()) {
     ProcessOptions command = LaunchCommand(options_.launch, identity);
@@ -293,13 +296,13 @@ std::optional<GroupLoss> Supervisor::RunGroup(uint64_t epoch, const LaunchIdenti
     process = std::move(*started);
   }
   std::unique_lock lock(mutex_);
-  const bool was_ready = WatchGroup(epoch, lock);
+  was_ready_ = WatchGroup(epoch, lock);
   seen_alive_ = group_->present() > 0;
   std::optional<GroupLoss> loss;
   if (!stopping_) loss = group_->loss();
   if (loss.has_value()) {
     last_loss_ = loss->cause.message();
-    if (was_ready) {
+    if (was_ready_) {
       ++groups_lost_;
       recovery_.Lost(NowSeconds());
       lock.unlock();

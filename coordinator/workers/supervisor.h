@@ -96,7 +96,7 @@ class Supervisor final : private LinkListener {
   void Run(LaunchIdentity identity);
   // From now on ranks may say hello to the group `epoch`.
   LaunchIdentity OpenGroup(uint64_t epoch);
-  bool IsWorthAnother(const GroupLoss& loss) const;
+  std::optional<double> NextDelay(const GroupLoss& loss);
   // From launch to the end of one group; the loss, or nothing when stopping.
   std::optional<GroupLoss> RunGroup(uint64_t epoch, const LaunchIdentity& identity);
   bool WatchGroup(uint64_t epoch, std::unique_lock<std::mutex>& lock);
@@ -123,6 +123,7 @@ class Supervisor final : private LinkListener {
   std::optional<GroupInfo> first_info_;  // of the supervisor's thread
   bool differs_ = false;                 // the last group from the first; of that thread too
   bool seen_alive_ = false;              // some rank of the present group; of that thread too
+  bool was_ready_ = false;               // the present group; of that thread too
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -156,6 +156,31 @@ TEST_F(Serving, ALossAfterTheLastRestartIsTheEnd) {
   EXPECT_EQ(service_->failure()->exit_code, 1);
 }
 
+TEST_F(Serving, StartsThatFailOnceAGroupHasWorkedAreNoLosses) {
+  options_.restart_delays_seconds = {0};
+  rank_options_.paused = true;
+  StartReady();
+  std::thread client([this] {
+    const Answered answer = Ask(Prompt("patient", 5));
+    EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+    EXPECT_EQ(answer.tokens, FakeAnswer(BytesAsTokens("patient"), 5, 0, 0));
+  });
+  ASSERT_TRUE(ranks_[0]->PlansWithin(1, kWaitSeconds));
+  ranks_.clear();
+  ASSERT_TRUE(WaitServing(false));
+  rank_options_.failure = "config.json: not found";
+  for (int i = 0; i < 4; ++i) {
+    ranks_.push_back(MakeRank(0, 1));
+    ranks_.back()->Wait();
+    ranks_.clear();
+  }
+  rank_options_.failure.clear();
+  rank_options_.paused = false;
+  ReplaceRanks(1);
+  client.join();
+  EXPECT_FALSE(service_->failure().has_value());
+}
+
 TEST_F(Serving, AStrangerIsTurnedAwayAndHarmsNobody) {
   StartReady();
   for (const bool wrong_secret : {true, false}) {
