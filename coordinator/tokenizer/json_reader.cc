@@ -57,6 +57,11 @@ Result<std::string> JsonView::String() const {
   return value_->get<std::string>();
 }
 
+Result<std::string> JsonView::String(const std::string& when_null) const {
+  if (is_null()) return when_null;
+  return String();
+}
+
 Result<int32_t> JsonView::Id(int64_t end) const {
   if (!value_->is_number_unsigned() || value_->get<uint64_t>() >= static_cast<uint64_t>(end)) {
     return Expected("a token id in [0, " + std::to_string(end) + ")");

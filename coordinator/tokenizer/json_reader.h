@@ -34,6 +34,7 @@ class JsonView {
 
   Result<bool> Bool(bool when_null) const;
   Result<std::string> String() const;
+  Result<std::string> String(const std::string& when_null) const;
   // An integer in [0, end).
   Result<int32_t> Id(int64_t end) const;
   Status ExpectObject() const;

@@ -64,14 +64,26 @@ Result<Tokenizer> LoadVocab(const fs::path& dir, const std::string& name,
              : Tokenizer::FromSentencePiece(files);
 }
 
+// config.json's, or empty.
+Result<std::string> ModelType(const fs::path& dir) {
+  OCTET_ASSIGN_OR_RETURN(const std::string text, ReadIfThere(dir / "config.json"));
+  if (text.empty()) return text;
+  OCTET_ASSIGN_OR_RETURN(const nlohmann::json config, ParseJson(text, "config.json"));
+  const JsonView view(config, "config.json:");
+  OCTET_RETURN_IF_ERROR(view.ExpectObject());
+  return view.Member("model_type").String("");
+}
+
 Result<Tokenizer> LoadVocabAndMerges(const fs::path& dir, const std::string& config_json) {
   const std::string vocab_path = (dir / "vocab.json").string();
   OCTET_ASSIGN_OR_RETURN(const std::string vocab,
                          ReadTextFile(vocab_path, "vocab.json", kTokenizerJsonBytesMax));
   OCTET_ASSIGN_OR_RETURN(const std::string merges, ReadIfThere(dir / "merges.txt"));
   OCTET_ASSIGN_OR_RETURN(const std::string added, ReadIfThere(dir / "added_tokens.json"));
-  OCTET_ASSIGN_OR_RETURN(Definition definition,
-                         ParseVocabAndMerges({"vocab.json", vocab, config_json, added}, merges));
+  OCTET_ASSIGN_OR_RETURN(const std::string model_type, ModelType(dir));
+  OCTET_ASSIGN_OR_RETURN(
+      Definition definition,
+      ParseVocabAndMerges({"vocab.json", vocab, config_json, added}, merges, model_type));
   return Tokenizer::FromDefinition(std::move(definition));
 }
 

@@ -30,9 +30,11 @@ Result<Definition> ParseTiktoken(const VocabFiles& files);
 // Whether a file begins with such a line: Llama-3 ships one under the name tokenizer.model.
 bool LooksLikeTiktoken(std::string_view vocab);
 
-// vocab.json (`files.vocab`) and merges.txt, as transformers' Qwen2Tokenizer reads them where that
-// is the tokenizer_class, else as GPT2Tokenizer does. vocab_merges.cc
-Result<Definition> ParseVocabAndMerges(const VocabFiles& files, std::string_view merges);
+// vocab.json (`files.vocab`) and merges.txt, as the tokenizer_class reads them in transformers:
+// GPT2Tokenizer or Qwen2Tokenizer. Where none is named `model_type`, config.json's, tells which.
+// Unimplemented: it is another, or no one knows. vocab_merges.cc
+Result<Definition> ParseVocabAndMerges(const VocabFiles& files, std::string_view merges,
+                                       const std::string& model_type);
 
 // Adds the tokens of added_tokens.json and of tokenizer_config.json's added_tokens_decoder, cut out
 // of the raw text. One that has the id of a token of the vocabulary takes its place, and no text

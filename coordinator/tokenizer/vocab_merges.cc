@@ -50,12 +50,25 @@ nlohmann::json SpecialTokens(const JsonView& config, const nlohmann::json& vocab
   return tokens;
 }
 
+// Whose words they are: Qwen2's, else GPT-2's.
+Result<bool> IsQwen2(const JsonView& config, const std::string& model_type) {
+  OCTET_ASSIGN_OR_RETURN(const std::string name, config.Member("tokenizer_class").String(""));
+  if (name == "Qwen2Tokenizer" || name == "Qwen2TokenizerFast") return true;
+  if (name == "GPT2Tokenizer" || name == "GPT2TokenizerFast") return false;
+  if (name.empty() && (model_type == "qwen2" || model_type == "qwen3")) return true;
+  if (name.empty() && (model_type == "opt" || model_type == "gpt2")) return false;
+  const std::string what =
+      name.empty() ? "of a model of the type '" + model_type + "'" : "of the class '" + name + "'";
+  return Unimplemented("vocab.json with merges.txt is " + what +
+                       "; they are read for GPT2Tokenizer and Qwen2Tokenizer, which "
+                       "tokenizer_config.json may name as its tokenizer_class");
+}
+
 // What is around the model, as tokenizer.json would have it.
-nlohmann::json Stages(const JsonView& tokenizer_class, bool prefix_space) {
+nlohmann::json Stages(bool is_qwen2, bool prefix_space) {
   nlohmann::json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", prefix_space}};
   nlohmann::json stages = {{"decoder", byte_level}};
-  const nlohmann::json& name = tokenizer_class.value();
-  if (name == "Qwen2Tokenizer" || name == "Qwen2TokenizerFast") {
+  if (is_qwen2) {
     byte_level["use_regex"] = false;
     const nlohmann::json split = {
         {"type", "Split"}, {"pattern", {{"Regex", kQwenPattern}}}, {"behavior", "Isolated"}};
@@ -69,7 +82,8 @@ nlohmann::json Stages(const JsonView& tokenizer_class, bool prefix_space) {
 
 }  // namespace
 
-Result<Definition> ParseVocabAndMerges(const VocabFiles& files, std::string_view merges_text) {
+Result<Definition> ParseVocabAndMerges(const VocabFiles& files, std::string_view merges_text,
+                                       const std::string& model_type) {
   OCTET_ASSIGN_OR_RETURN(nlohmann::json vocab, ParseJson(files.vocab, files.name));
   OCTET_RETURN_IF_ERROR(JsonView(vocab, files.name + ":").ExpectObject());
   nlohmann::json config = nlohmann::json::object();
@@ -80,8 +94,9 @@ Result<Definition> ParseVocabAndMerges(const VocabFiles& files, std::string_view
   OCTET_RETURN_IF_ERROR(config_view.ExpectObject());
   OCTET_ASSIGN_OR_RETURN(const bool prefix_space,
                          config_view.Member("add_prefix_space").Bool(false));
+  OCTET_ASSIGN_OR_RETURN(const bool is_qwen2, IsQwen2(config_view, model_type));
   OCTET_ASSIGN_OR_RETURN(nlohmann::json merges, ReadMerges(merges_text));
-  nlohmann::json root = Stages(config_view.Member("tokenizer_class"), prefix_space);
+  nlohmann::json root = Stages(is_qwen2, prefix_space);
   root["added_tokens"] = SpecialTokens(config_view, vocab);
   root["model"] = {{"type", "BPE"}, {"vocab", std::move(vocab)}, {"merges", std::move(merges)}};
   const std::string both = files.name + " and merges.txt";

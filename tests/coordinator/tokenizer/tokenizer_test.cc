@@ -350,6 +350,21 @@ TEST(Tokenizer, LoadsVocabAndMergesOfQwen2) {
     EXPECT_EQ(*pair->Encode(text, false), *one.Encode(text, false)) << text;
     EXPECT_EQ(*pair->Encode(text, true), *one.Encode(text, true)) << text;
   }
+  // Where no class is named, the model's type tells; what neither tells is not guessed.
+  config.erase("tokenizer_class");
+  std::ofstream(dir / "tokenizer_config.json") << config;
+  const std::string digits = "in 1234 e\u0301";  // apart in one, together in the other
+  std::ofstream(dir / "config.json") << R"({"model_type": "qwen2"})";
+  EXPECT_EQ(*Tokenizer::Load(dir.string())->Encode(digits, false), *one.Encode(digits, false));
+  std::ofstream(dir / "config.json") << R"({"model_type": "opt"})";
+  EXPECT_NE(*Tokenizer::Load(dir.string())->Encode(digits, false), *one.Encode(digits, false));
+  std::ofstream(dir / "config.json") << R"({"model_type": "roberta"})";
+  EXPECT_NE(Tokenizer::Load(dir.string()).status().message().find("of the type 'roberta'"),
+            std::string::npos);
+  config["tokenizer_class"] = "BartTokenizer";
+  std::ofstream(dir / "tokenizer_config.json") << config;
+  EXPECT_NE(Tokenizer::Load(dir.string()).status().message().find("of the class 'BartTokenizer'"),
+            std::string::npos);
   fs::remove_all(dir);
 }
 
