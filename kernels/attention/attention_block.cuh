@@ -189,7 +189,7 @@ OCTET_DEVICE_BODY void WeightCodes(const unsigned char* pairs,
   sums.zeros[n][group] = SumOfVector(zeros);
   const bool none = !(most > kSmallest);
   const float inverse = none ? 0.0f : 65535.0f / most;
-  sums.step[n][group] = none ? 0.0f : most / 65535.0f;
+  sums.step[n][group] = none ? 0.0f : most * (1.0f / 65535.0f);
 #pragma unroll
   for (int i = 0; i < kLaneTokens / 2; ++i) {
     const uint32_t even = __float_as_uint(fmaf(scaled[2 * i], inverse, kRounder));

@@ -20,8 +20,9 @@ OCTET_DEVICE_BODY void CopyHalf(unsigned char* half, unsigned char* half_pairs,
   };
   constexpr int kRowStep = kThreads / Shape::kChunks;
   if constexpr (Shape::kRowBytes % 16 == 0 && kThreads % Shape::kChunks == 0 && kRowStep % 8 == 0 &&
-                kRowStep <= kBlockTokens && kThreads < kAttentionThreads) {
-    // A thread's rows are all swizzled alike: its copies lie at fixed distances.
+                kRowStep <= kBlockTokens && (Shape::kInt8 || kThreads < Shape::kWideThreads)) {
+    // Wide tiles of the other formats have no registers for it. A thread's rows are all swizzled
+    // alike: its copies lie at fixed distances.
     const int row = thread / Shape::kChunks;
     unsigned char* to = half + Shape::Offset(row, thread % Shape::kChunks);
     const std::byte* from = data + 16 * thread;
@@ -47,8 +48,13 @@ OCTET_DEVICE_BODY void CopyHalf(unsigned char* half, unsigned char* half_pairs,
     }
   }
   const std::byte* pairs = of_head + 2 * Shape::kCacheDataBytes + (value ? Shape::kPairBytes : 0);
+  constexpr int kPairChunks = Shape::kPairBytes / 16;
+  if constexpr (Shape::kInt8 && kPairChunks <= kThreads) {  // no loop
+    if (thread < kPairChunks) hw::cp_async16(half_pairs + 16 * thread, pairs + 16 * thread);
+    return;
+  }
 #pragma unroll
-  for (int i = thread; i < Shape::kPairBytes / 16; i += kThreads) {
+  for (int i = thread; i < kPairChunks; i += kThreads) {
     hw::cp_async16(half_pairs + 16 * i, pairs + 16 * i);
   }
 }

@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(Shape::kNarrowThreads, 2)
 }
 
 template <class Shape>
-__global__ void __launch_bounds__(kAttentionThreads, 2)
+__global__ void __launch_bounds__(Shape::kWideThreads, 2)
     WideAttentionKernel(AttentionKernelArgs args) {
   hw::let_next_begin();
   hw::wait_for_past();
@@ -40,9 +40,9 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   WideShared shared;
   shared.stages = args.stages;
   shared.halves = smem.take<unsigned char>(args.stages * Shape::kHalfBytes);
-  shared.lanes = smem.take<float>(Shape::kWideLaneFloats * kAttentionThreads);
+  shared.lanes = smem.take<float>(Shape::kWideLaneFloats * Shape::kWideThreads);
   if constexpr (Shape::kWideQueryWords > 0) {
-    shared.queries = smem.take<uint2>(Shape::kWideQueryWords * kAttentionThreads);
+    shared.queries = smem.take<uint2>(Shape::kWideQueryWords * Shape::kWideThreads);
   }
   shared.last = last;
   FillRests<Shape>(shared.halves, args.stages * Shape::kHalfBytes);
@@ -98,7 +98,8 @@ void LaunchAttention(const AttentionArgs& args, Stream& stream) {
         plan.narrow_begin());
   }
   if (plan.wide_tiles)
-    run(WideAttentionKernel<Shape>, kAttentionThreads, WideLaunch<Shape>(room), plan.wide_begin());
+    run(WideAttentionKernel<Shape>, Shape::kWideThreads, WideLaunch<Shape>(room),
+        plan.wide_begin());
 }
 
 // One for each format, in a file of its own.

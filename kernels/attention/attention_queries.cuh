@@ -41,7 +41,7 @@ template <class Shape, int kFragments, int kSharedSteps = 0>
 struct Queries {
   uint32_t words[std::max(Shape::kQuerySteps - kSharedSteps, 1)][kFragments][2];
   uint2* shared = nullptr;  // of this thread; [kSharedSteps, kFragments, stride]
-  int shared_stride = kAttentionThreads;
+  int shared_stride = Shape::kWideThreads;
   float scale[kFragments];                 // of a score, in powers of 2
   float sums[kFragments][Shape::kGroups];  // of the rounded query, for the zeros of the keys
   int newest[kFragments];                  // positions (newest - window, newest] are seen

@@ -11,17 +11,14 @@
 
 namespace octet::kernels {
 
-inline constexpr int kAttentionWarps = 4;
-inline constexpr int kAttentionThreads = 32 * kAttentionWarps;
-inline constexpr int kNarrowTeams = kAttentionWarps;  // of a narrow tile's worker
-inline constexpr int kNarrowRowFloats = 7;            // of a quad of a row's state
+inline constexpr int kNarrowTeams = 4;      // of a narrow tile's worker
+inline constexpr int kNarrowRowFloats = 7;  // of a quad of a row's state
 inline constexpr int kBlockTokens = static_cast<int>(kKvBlockTokens);
 inline constexpr int kSplitTokens = static_cast<int>(kKvSplitTokens);
 inline constexpr int kSplitBlocks = kSplitTokens / kBlockTokens;
 inline constexpr int kWideVectors = static_cast<int>(kAttentionTileVectors);
 inline constexpr int kNarrowVectors = static_cast<int>(kAttentionNarrowVectors);
 inline constexpr int kFragmentVectors = 4;  // of a matrix operand: 8 columns, two terms each
-inline constexpr int kWideFragments = kWideVectors / kAttentionWarps / kFragmentVectors;
 inline constexpr int kStateTail = static_cast<int>(kAttentionStateTail);
 
 template <KvFormat kKvFormat, int kHeadDim>
@@ -71,6 +68,12 @@ struct KvShape {
     return row * kStride + (chunk ^ swizzle) * 16;
   }
 
+  // Wide tiles: warps, which have the vectors' fragments between them. Eight of the other formats
+  // would have too few registers.
+  static constexpr int kWideWarps = kInt8 ? 8 : 4;
+  static constexpr int kWideThreads = 32 * kWideWarps;
+  static constexpr int kWideFragments = kWideVectors / kWideWarps / kFragmentVectors;
+
   // Floats of one lane's row states while wide tiles walk their splits: maximum, sum, sums of zeros
   // and values; and of the split's: sum and sums of zeros. For each of its vectors.
   static constexpr int kRowFloats = 2 + kGroups + 2 * kTiles;
@@ -111,7 +114,7 @@ struct KvShape {
   static constexpr int64_t kBoxStaticBytes = kNarrowStaticBytes + 256 + 1024;
   static constexpr int64_t WideBytes(int stages) {
     return int64_t{stages} * kHalfBytes +
-           int64_t{kWideLaneFloats + 2 * kWideQueryWords} * kAttentionThreads * 4;
+           int64_t{kWideLaneFloats + 2 * kWideQueryWords} * kWideThreads * 4;
   }
   static constexpr int64_t kWideStaticBytes = 64;
 };

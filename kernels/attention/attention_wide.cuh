@@ -1,6 +1,6 @@
-// Wide tiles (prefill, chunks): up to 64 vectors, of which each of the four warps holds a quarter
-// in registers; all walk the same blocks, which the block's threads copy together. The state of a
-// split stays in registers, that of the row in shared memory, each lane's for itself.
+// Wide tiles (prefill, chunks): up to 64 vectors, of which each warp holds its share in registers;
+// all walk the same blocks, which the block's threads copy together. The state of a split stays in
+// registers, that of the row in shared memory, each lane's for itself.
 #pragma once
 
 #include "kernels/attention/attention_copy.cuh"
@@ -53,7 +53,7 @@ class WideStream {
 #endif
       const int begin = block_ * kBlockTokens;
       unsigned char* half = shared_.halves + issued_ * Shape::kHalfBytes;
-      CopyHalf<Shape, kAttentionThreads>(
+      CopyHalf<Shape, Shape::kWideThreads>(
           half, half + Shape::kDataBytes, args_.cache + table_[block_] * args_.block_bytes, head_,
           value_, range_.begin - begin, range_.end - begin, static_cast<int>(threadIdx.x));
       issued_ = issued_ + 1 == shared_.stages ? 0 : issued_ + 1;
@@ -151,7 +151,7 @@ class WideWarp {
   // Field 0: maximum, 1: sum, then zeros [groups], values [tiles, 2]. Registers are short: of the
   // split so far only the maximum and the values are in them.
   OCTET_DEVICE_BODY float& Row(int n, int field) {
-    return row_[(n * Shape::kLaneVectorFloats + field) * kAttentionThreads];
+    return row_[(n * Shape::kLaneVectorFloats + field) * Shape::kWideThreads];
   }
 
   OCTET_DEVICE_BODY float& SplitSum(int n) { return Row(n, Shape::kRowFloats); }
@@ -290,7 +290,7 @@ OCTET_DEVICE_BODY void AttendWide(const AttentionKernelArgs& args, const Attenti
     worker.WriteRows();
     __syncthreads();
   } else {
-    ArriveAndMerge<Shape, kAttentionThreads>(args, item, shared.last, [] { __syncthreads(); });
+    ArriveAndMerge<Shape, Shape::kWideThreads>(args, item, shared.last, [] { __syncthreads(); });
   }
 }
 
@@ -300,10 +300,10 @@ OCTET_DEVICE_BODY void AttendWideItems(const AttentionKernelArgs& args, const Wi
   for (int i = args.begin[blockIdx.x]; i < args.begin[blockIdx.x + 1]; ++i) {
     const AttentionItem& item = args.items[i];
     for (int group = item.group_begin; group < item.group_end; ++group) {
-      if (item.rows * item.heads <= kAttentionWarps * kFragmentVectors) {
+      if (item.rows * item.heads <= Shape::kWideWarps * kFragmentVectors) {
         AttendWide<Shape, 1>(args, item, group, shared);
       } else {
-        AttendWide<Shape, kWideFragments>(args, item, group, shared);
+        AttendWide<Shape, Shape::kWideFragments>(args, item, group, shared);
       }
     }
   }
