@@ -1,6 +1,7 @@
 #include "kernels/linear/cuda16_layout.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/check.h"
@@ -62,6 +63,80 @@ struct Lanes {
   int64_t h;
 };
 
+// Two outputs that share words fill their lanes of a stage of whole steps: a word of four lanes in
+// each vector.
+using Words = uint32_t __attribute__((vector_size(16)));
+using Bytes = uint8_t __attribute__((vector_size(16)));
+using Eights = uint64_t __attribute__((vector_size(16)));
+
+uint64_t LoadEight(const uint8_t* from) {
+  uint64_t eight;
+  std::memcpy(&eight, from, sizeof(eight));
+  return eight;
+}
+
+// Bytes of a and b in turn.
+Words Interleaved(uint64_t a, uint64_t b) {
+  const auto first = reinterpret_cast<Bytes>(Eights{a, 0});
+  const auto second = reinterpret_cast<Bytes>(Eights{b, 0});
+  return reinterpret_cast<Words>(__builtin_shufflevector(first, second, 0, 16, 1, 17, 2, 18, 3, 19,
+                                                         4, 20, 5, 21, 6, 22, 7, 23));
+}
+
+// Lane t gets word t of each vector, in their order.
+void StoreLanes(const Words (&words)[4], std::byte* to) {
+  const Words a = __builtin_shufflevector(words[0], words[1], 0, 4, 1, 5);
+  const Words b = __builtin_shufflevector(words[0], words[1], 2, 6, 3, 7);
+  const Words c = __builtin_shufflevector(words[2], words[3], 0, 4, 1, 5);
+  const Words d = __builtin_shufflevector(words[2], words[3], 2, 6, 3, 7);
+  const Words lanes[] = {
+      __builtin_shufflevector(a, c, 0, 1, 4, 5), __builtin_shufflevector(a, c, 2, 3, 6, 7),
+      __builtin_shufflevector(b, d, 0, 1, 4, 5), __builtin_shufflevector(b, d, 2, 3, 6, 7)};
+  std::memcpy(to, lanes, sizeof(lanes));
+}
+
+// `steps` of a stage; rows of codes, or of values of 16 bits, of the outputs 2 i and 2 i + 1.
+void PackPairOfCodes4(const Cuda16Step* steps, std::array<const uint8_t*, 2> rows,
+                      std::byte* lanes) {
+  Words words[kCuda16StageSteps];
+  uint64_t all = 0;
+  for (int s = 0; s < kCuda16StageSteps; ++s) {
+    uint64_t nibbles[2];
+    for (int h = 0; h < 2; ++h) {
+      const uint64_t low = LoadEight(rows[h] + steps[s].input);
+      const uint64_t high = LoadEight(rows[h] + steps[s].input + 8);
+      all |= low | high;
+      nibbles[h] = low | high << 4;
+    }
+    words[s] = Interleaved(nibbles[0], nibbles[1]);
+  }
+  OCTET_CHECK_EQ(all & 0xf0f0f0f0f0f0f0f0u, 0u);
+  StoreLanes(words, lanes);
+}
+
+void PackPairOfCodes8(const Cuda16Step* steps, std::array<const uint8_t*, 2> rows,
+                      std::byte* lanes) {
+  for (int part = 0; part < 2; ++part) {
+    Words words[4];
+    for (int i = 0; i < 4; ++i) {
+      const int32_t input = steps[2 * part + i / 2].input + i % 2 * 8;
+      words[i] = Interleaved(LoadEight(rows[0] + input), LoadEight(rows[1] + input));
+    }
+    StoreLanes(words, lanes + part * 512);
+  }
+}
+
+void PackPairOfHalves(const Cuda16Step* steps, std::array<const uint8_t*, 2> rows,
+                      std::byte* lanes) {
+  for (int s = 0; s < kCuda16StageSteps; ++s) {
+    Words words[4];
+    for (int i = 0; i < 4; ++i) {
+      std::memcpy(&words[i], rows[i % 2] + 2 * (steps[s].input + i / 2 * 8), sizeof(words[i]));
+    }
+    StoreLanes(words, lanes + s * 512);
+  }
+}
+
 // The bytes of one output's fragments of one step: `store(lane, k, e, input)` for its 16 inputs.
 template <typename Store>
 void EachElement(const Lanes& lanes, const Store& store) {
@@ -113,6 +188,55 @@ void PackScales(const LinearShape& shape, const Cuda16Layout& layout, const Cuda
              to + layout.inputs.slots[half] * kRows * bytes);
 }
 
+// What packs a stage of whole steps for two outputs at once; null where nothing does.
+auto PairPacker(WeightFormat format) {
+  return format == WeightFormat::kInt4   ? PackPairOfCodes4
+         : format == WeightFormat::kInt8 ? PackPairOfCodes8
+         : format == WeightFormat::kF32  ? nullptr
+                                         : PackPairOfHalves;
+}
+
+// Rows [row, row + count), all of one panel, whose first stage is `stage`. Stage by stage, so that
+// memory is written from front to back.
+void PackRun(const LinearShape& shape, const Cuda16Layout& layout, int64_t row_begin,
+             const NeutralRows& rows, int64_t row, int64_t count, std::byte* stage) {
+  const bool quantized = IsQuantized(shape.format);
+  const int64_t row_bytes = shape.inputs * (quantized ? 1 : ValueBytes(shape.format));
+  const uint8_t* const first = quantized ? rows.codes.data() : rows.values.data();
+  const int64_t slab_bytes = layout.code_bytes * kCuda16SlabOutputs / kRows;
+  const auto pack_pair = PairPacker(shape.format);
+  for (size_t half = 0; half * kCuda16StageSteps < layout.steps.size(); ++half) {
+    const Cuda16Step* const steps = layout.steps.data() + half * kCuda16StageSteps;
+    const bool whole = std::all_of(steps, steps + kCuda16StageSteps, [](const Cuda16Step& step) {
+      return step.inputs == kCuda16StepInputs;
+    });
+    for (int64_t i = row; i < row + count; ++i) {
+      const Lanes lanes((row_begin + i) % kRows);
+      const uint8_t* const from = first + i * row_bytes;
+      std::byte* const slab = stage + lanes.slab * slab_bytes;
+      if (whole && pack_pair != nullptr && lanes.h == 0 && i + 1 < row + count) {
+        pack_pair(steps, {from, from + row_bytes}, slab + lanes.first * 16);
+        ++i;
+        continue;
+      }
+      for (int64_t s = 0; s < kCuda16StageSteps; ++s) {
+        if (quantized)
+          PackCodes(shape.format, steps[s], s, lanes, from, slab);
+        else
+          PackValues(shape.format, steps[s], s, lanes, from, slab);
+      }
+    }
+    for (const Cuda16Step* step = steps; quantized && step < steps + kCuda16StageSteps; ++step) {
+      if (step->slot < 0) continue;
+      for (int64_t i = row; i < row + count; ++i) {
+        PackScales(shape, layout, *step, static_cast<int64_t>(half % 2), rows, i,
+                   stage + layout.code_bytes, (row_begin + i) % kRows);
+      }
+    }
+    stage += layout.stage_bytes[half % 2];
+  }
+}
+
 }  // namespace
 
 Cuda16Layout Cuda16Layout::Of(const LinearShape& shape) {
@@ -157,29 +281,12 @@ int64_t Cuda16Bytes(const LinearShape& shape) {
 void PackCuda16Rows(const LinearShape& shape, int64_t row_begin, const NeutralRows& rows,
                     std::byte* packed) {
   const Cuda16Layout layout = Cuda16Layout::Of(shape);
-  const bool quantized = IsQuantized(shape.format);
-  const int64_t slab_bytes = layout.code_bytes * kCuda16SlabOutputs / kRows;
-  for (int64_t row = 0; row < rows.rows; ++row) {
+  for (int64_t row = 0; row < rows.rows;) {
     const int64_t output = row_begin + row;
-    const Lanes lanes(output % kRows);
-    std::byte* stage = packed + output / kRows * layout.panel_bytes;
-    for (size_t half = 0; half * kCuda16StageSteps < layout.steps.size(); ++half) {
-      std::byte* slab = stage + lanes.slab * slab_bytes;
-      for (int64_t s = 0; s < kCuda16StageSteps; ++s) {
-        const Cuda16Step& step = layout.steps[half * kCuda16StageSteps + s];
-        if (step.inputs == 0) continue;
-        if (!quantized) {
-          PackValues(shape.format, step, s, lanes,
-                     rows.values.data() + row * shape.inputs * ValueBytes(shape.format), slab);
-          continue;
-        }
-        PackCodes(shape.format, step, s, lanes, rows.codes.data() + row * shape.inputs, slab);
-        if (step.slot < 0) continue;
-        PackScales(shape, layout, step, static_cast<int64_t>(half % 2), rows, row,
-                   stage + layout.code_bytes, output % kRows);
-      }
-      stage += layout.stage_bytes[half % 2];
-    }
+    const int64_t count = std::min(rows.rows - row, kRows - output % kRows);
+    PackRun(shape, layout, row_begin, rows, row, count,
+            packed + output / kRows * layout.panel_bytes);
+    row += count;
   }
 }
 

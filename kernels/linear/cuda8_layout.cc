@@ -11,41 +11,44 @@
 namespace octet::kernels {
 namespace {
 
+// The same byte in all eight.
+constexpr uint64_t Bytes(uint64_t byte) { return byte * 0x0101010101010101u; }
+
 // One output's codes of one step, padded with what stands for 0, to their places; `tile` are the
 // step's codes of the output's tile.
 void StoreStep(const LinearShape& shape, const uint8_t* codes, int64_t inputs, int64_t output,
                std::byte* tile) {
   const bool int4 = shape.format == WeightFormat::kInt4;
-  const uint8_t flip = shape.asymmetric ? 0 : int4 ? 0x8 : 0x80;
-  uint8_t step[kStepPositions] = {};
-  for (int64_t i = 0; i < inputs; ++i) {
-    if (int4) OCTET_CHECK_LT(static_cast<int>(codes[i]), 16);
-    step[i] = codes[i] ^ flip;
-  }
-  const int64_t g = output % 8;
-  const int64_t half = output / 8;
-  for (int64_t t = 0; t < 4; ++t) {
-    const uint8_t* low = step + 4 * t;
-    const uint8_t* high = low + 16;
-    const int64_t lane = 4 * g + t;
-    if (int4) {
-      uint8_t word[4];
-      for (int j = 0; j < 4; ++j) word[j] = static_cast<uint8_t>(low[j] | high[j] << 4);
-      std::memcpy(tile + lane * 8 + half * 4, word, 4);
-    } else {
-      std::memcpy(tile + lane * 16 + half * 4, low, 4);
-      std::memcpy(tile + lane * 16 + 8 + half * 4, high, 4);
+  const uint8_t zero = shape.asymmetric ? 0 : int4 ? 0x8 : 0x80;
+  uint64_t step[kStepPositions / 8] = {Bytes(zero), Bytes(zero), Bytes(zero), Bytes(zero)};
+  if (inputs == kStepPositions)
+    std::memcpy(step, codes, kStepPositions);  // a length known ahead: no detour through memory
+  else
+    std::memcpy(step, codes, inputs);
+  for (uint64_t& eight : step) eight ^= Bytes(zero);
+  std::byte* to = tile + output % 8 * 4 * (int4 ? 8 : 16) + output / 8 * 4;
+  const auto store = [&](const uint64_t* words, int64_t stride) {  // a word to each lane
+    for (int64_t t = 0; t < 4; ++t) {
+      std::memcpy(to + t * stride, reinterpret_cast<const std::byte*>(words) + 4 * t, 4);
     }
+  };
+  if (!int4) {
+    store(step, 16);
+    to += 8;
+    return store(step + 2, 16);
   }
+  OCTET_CHECK_EQ((step[0] | step[1] | step[2] | step[3]) & Bytes(0xf0), 0u);
+  const uint64_t nibbles[] = {step[0] | step[2] << 4, step[1] | step[3] << 4};
+  store(nibbles, 8);
 }
 
-// Places what one output has in its panel. Row `row` of `rows` is output `output` of the panel.
-void PackRow(const LinearShape& shape, const KWalk& walk, const NeutralRows& rows, int64_t row,
-             int64_t output, std::byte* panel) {
-  const uint8_t* codes = rows.codes.data() + row * shape.inputs;
+// Places rows [row, row + count), which are outputs from `output` on of the panel. Step by step, so
+// that memory is written from front to back.
+void PackRun(const LinearShape& shape, const KWalk& walk, const NeutralRows& rows, int64_t row,
+             int64_t count, int64_t output, std::byte* panel) {
+  const uint8_t* const codes = rows.codes.data() + row * shape.inputs;
   const int64_t groups = shape.group_count();
   const int64_t scale_bytes = shape.scale_format == ScaleFormat::kF32 ? 4 : 2;
-  const int64_t tile_at = output / kCuda8TileOutputs * (walk.step_bytes / 4);
   SegmentSpan span = SpanOfSegment(walk, 0);
   int64_t done = 0;  // inputs of the segment
   for (BlockCursor block(walk, 0); block.leaf < walk.leaves; block.Next(walk)) {
@@ -53,17 +56,22 @@ void PackRow(const LinearShape& shape, const KWalk& walk, const NeutralRows& row
     int32_t segment = block.segment;
     for (int32_t i = 0; i < block.steps; ++i) {
       const int64_t inputs = std::min<int64_t>(kStepPositions, span.end - span.begin - done);
-      StoreStep(shape, codes + span.begin + done, inputs, output % kCuda8TileOutputs,
-                panel + block.at + i * walk.step_bytes + tile_at);
+      std::byte* const step = panel + block.at + i * walk.step_bytes;
+      for (int64_t r = 0; r < count; ++r) {
+        StoreStep(shape, codes + r * shape.inputs + span.begin + done, inputs,
+                  (output + r) % kCuda8TileOutputs,
+                  step + (output + r) / kCuda8TileOutputs * (walk.step_bytes / 4));
+      }
       done += inputs;
       if ((block.ends >> i & 1) == 0) continue;
       OCTET_CHECK_EQ(done, span.end - span.begin);
       const int64_t group = (shape.input_begin + span.begin) / shape.group - shape.group_begin();
-      StoreScale(shape.scale_format, rows.scales[row * groups + group],
-                 scales + output * scale_bytes);
-      if (shape.asymmetric) {
-        StoreScale(shape.scale_format, rows.offsets[row * groups + group],
-                   scales + (kCuda8PanelOutputs + output) * scale_bytes);
+      for (int64_t r = 0; r < count; ++r) {
+        const int64_t from = (row + r) * groups + group;
+        std::byte* const to = scales + (output + r) * scale_bytes;
+        StoreScale(shape.scale_format, rows.scales[from], to);
+        if (!shape.asymmetric) continue;
+        StoreScale(shape.scale_format, rows.offsets[from], to + kCuda8PanelOutputs * scale_bytes);
       }
       scales += walk.scale_bytes;
       done = 0;
@@ -84,10 +92,13 @@ void PackCuda8Rows(const LinearShape& shape, int64_t row_begin, const NeutralRow
                    std::byte* packed) {
   if (shape.inputs == 0) return;
   const KWalk walk = KWalk::Of(shape);
-  for (int64_t row = 0; row < rows.rows; ++row) {
+  for (int64_t row = 0; row < rows.rows;) {
     const int64_t output = row_begin + row;
-    PackRow(shape, walk, rows, row, output % kCuda8PanelOutputs,
+    const int64_t count =
+        std::min(rows.rows - row, kCuda8PanelOutputs - output % kCuda8PanelOutputs);
+    PackRun(shape, walk, rows, row, count, output % kCuda8PanelOutputs,
             packed + output / kCuda8PanelOutputs * walk.panel_bytes());
+    row += count;
   }
 }
 
