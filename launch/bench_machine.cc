@@ -52,9 +52,18 @@ Result<double> MatrixRate(Gpu& gpu, Stream& stream, bool int8) {
 
 }  // namespace
 
+MachineSpeed MachineSpeed::With(const MachineSpeed& other) const {
+  return {.bandwidth = std::max(bandwidth, other.bandwidth),
+          .sustained_bandwidth = (sustained_bandwidth + other.sustained_bandwidth) / 2,
+          .int8_peak = std::max(int8_peak, other.int8_peak),
+          .bf16_peak = std::max(bf16_peak, other.bf16_peak)};
+}
+
 Status MeasureMachine(Gpu* gpu, Stream& stream, MachineSpeed* speed) {
   if (gpu == nullptr) {
-    speed->bandwidth = kernels::MeasureReadBandwidth(stream);
+    const kernels::ReadBandwidth read = kernels::MeasureReadBandwidth(stream);
+    speed->bandwidth = read.best;
+    speed->sustained_bandwidth = read.sustained;
     speed->int8_peak = kernels::MeasureInt8Peak(stream);
     return {};
   }

@@ -236,6 +236,11 @@ Status RunRank(const BenchOptions& options, const worker::Checkpoint* checkpoint
     BatchResult result = RunBatch(options, engine, stream, batch);
     if (speaks) measured->results.push_back(std::move(result));
   }
+  if (speaks && rank.gpu == nullptr) {  // whose speed moves with its neighbours on a shared host
+    MachineSpeed after;
+    OCTET_RETURN_IF_ERROR(MeasureMachine(nullptr, stream, &after));
+    measured->machine = measured->machine.With(after);
+  }
   return {};
 }
 

@@ -9,8 +9,9 @@ namespace octet::kernels {
 namespace {
 
 constexpr int64_t kCachesMin = 4;  // STREAM: "at least 4 times the size of the sum of all LLCs"
-constexpr int64_t kReadBytesMin = int64_t{256} << 20;
-constexpr int64_t kReadBytesMax = int64_t{2} << 30;
+constexpr int64_t kReadBytesMin = int64_t{256} << 20;  // whatever the memory
+constexpr int64_t kReadBytesLow = int64_t{1} << 30;
+constexpr int64_t kReadBytesHigh = int64_t{2} << 30;
 constexpr int64_t kMemoryShare = 8;
 
 // The value that a file of sysfs begins with; 0 or empty where there is none.
@@ -47,7 +48,7 @@ int64_t LastLevelCacheBytes(const std::string& cpus_folder) {
 }
 
 int64_t ReadBufferBytes(int64_t cache_bytes, int64_t memory_bytes) {
-  const int64_t bytes = std::clamp(kCachesMin * cache_bytes, kReadBytesMin, kReadBytesMax);
+  const int64_t bytes = std::clamp(kCachesMin * cache_bytes, kReadBytesLow, kReadBytesHigh);
   return std::max(kReadBytesMin, std::min(bytes, memory_bytes / kMemoryShare));
 }
 

@@ -11,7 +11,7 @@ namespace octet::kernels {
 int64_t LastLevelCacheBytes(const std::string& cpus_folder = "/sys/devices/system/cpu");
 
 // Of the buffer that read bandwidth is measured on: STREAM's rule, four times the last-level
-// caches, but at most 2 GiB and an eighth of the memory, and in any case at least 256 MiB.
+// caches, but 1 to 2 GiB, of these at most an eighth of the memory, and at least 256 MiB.
 int64_t ReadBufferBytes(int64_t cache_bytes, int64_t memory_bytes);
 
 }  // namespace octet::kernels

@@ -19,9 +19,9 @@ namespace {
 // the best one is of a slice that the caches happened to hold (README.md).
 constexpr int64_t kSliceBytes = int64_t{4} << 20;
 constexpr int kReadRepetitions = 400;
-// How far ahead memory is asked for: some processors read fastest alone, some when asked, and the
-// distance decides (README.md). The best counts.
-constexpr int64_t kReadAhead[] = {0, 1024, 4096};
+// Some processors read fastest alone, some when asked, and the distance and the number of places at
+// once decide (README.md). The best counts.
+constexpr ReadOrder kReadOrders[] = {{1, 0}, {1, 1024}, {1, 4096}, {2, 0}, {2, 1024}};
 constexpr int64_t kPeakSteps = 40000;  // about 0.1 ms
 constexpr int kPeakRepetitions = 400;
 
@@ -39,22 +39,29 @@ Probes ActiveProbes() {
 #endif
 }
 
-// Runs body(repetition, thread) on all threads `repetitions` times; the seconds of the shortest.
-template <typename Body>
-double BestSeconds(ThreadPool& pool, int repetitions, const Body& body) {
+struct Seconds {
   double best = 1e30;
+  double all = 0;
+};
+
+// Runs body(repetition, thread) on all threads `repetitions` times; what the shortest took, and
+// all of them.
+template <typename Body>
+Seconds Repeat(ThreadPool& pool, int repetitions, const Body& body) {
+  Seconds seconds;
   for (int i = 0; i < repetitions; ++i) {
     const auto begin = std::chrono::steady_clock::now();
     pool.OnEachThread([&](int thread) { body(i, thread); });
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-    best = std::min(best, taken.count());
+    seconds.best = std::min(seconds.best, taken.count());
+    seconds.all += taken.count();
   }
-  return best;
+  return seconds;
 }
 
 }  // namespace
 
-double MeasureReadBandwidth(Stream& stream) {
+ReadBandwidth MeasureReadBandwidth(Stream& stream) {
   OCTET_CHECK(stream.device() == Device::kCpu);
   const Probes probes = ActiveProbes();
   const int64_t threads = stream.pool().threads();
@@ -66,24 +73,31 @@ double MeasureReadBandwidth(Stream& stream) {
     for (int64_t at = 0; at < kSliceBytes; at += 4096) begin[at] = std::byte{1};
   });
   std::atomic<uint64_t> kept{0};  // so that the reads may not be left out
-  double seconds = 1e30;
-  for (const int64_t ahead : kReadAhead) {
+  const auto round_bytes = static_cast<double>(kSliceBytes * threads);
+  ReadBandwidth bandwidth;
+  for (const ReadOrder order : kReadOrders) {
     const auto read = [&](int64_t i, int thread) {
       const int64_t slice = (i * threads + thread) % slices;
-      kept += probes.read(buffer.data() + slice * kSliceBytes, kSliceBytes, ahead);
+      kept += probes.read(buffer.data() + slice * kSliceBytes, kSliceBytes, order);
     };
-    seconds = std::min(seconds, BestSeconds(stream.pool(), kReadRepetitions, read));
+    const Seconds seconds = Repeat(stream.pool(), kReadRepetitions, read);
+    bandwidth.best = std::max(bandwidth.best, round_bytes / seconds.best);
+    const double sustained = round_bytes * kReadRepetitions / seconds.all;
+    if (sustained > bandwidth.sustained) {
+      bandwidth.sustained = sustained;
+      bandwidth.order = order;
+    }
   }
-  return static_cast<double>(kSliceBytes * threads) / seconds;
+  return bandwidth;
 }
 
 double MeasureInt8Peak(Stream& stream) {
   OCTET_CHECK(stream.device() == Device::kCpu);
   const Probes probes = ActiveProbes();
   std::atomic<int64_t> operations{0};
-  const double seconds = BestSeconds(stream.pool(), kPeakRepetitions,
-                                     [&](int64_t, int) { operations += probes.peak(kPeakSteps); });
-  return static_cast<double>(operations) / kPeakRepetitions / seconds;
+  const Seconds seconds = Repeat(stream.pool(), kPeakRepetitions,
+                                 [&](int64_t, int) { operations += probes.peak(kPeakSteps); });
+  return static_cast<double>(operations) / kPeakRepetitions / seconds.best;
 }
 
 }  // namespace octet::kernels

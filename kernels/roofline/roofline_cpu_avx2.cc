@@ -4,14 +4,21 @@
 
 namespace octet::kernels {
 
-uint64_t ReadAvx2(const std::byte* from, int64_t bytes, int64_t ahead) {
+uint64_t ReadAvx2(const std::byte* from, int64_t bytes, ReadOrder order) {
   __m256i sum[4] = {};
-  for (int64_t at = 0; at < bytes; at += 64) {
-    if (ahead > 0) _mm_prefetch(reinterpret_cast<const char*>(from + at + ahead), _MM_HINT_T1);
-    const auto* line = reinterpret_cast<const __m256i*>(from + at);
-    const int64_t pair = at / 64 % 2 * 2;
-    sum[pair] = _mm256_add_epi64(sum[pair], _mm256_load_si256(line));
-    sum[pair + 1] = _mm256_add_epi64(sum[pair + 1], _mm256_load_si256(line + 1));
+  const int64_t part = bytes / order.streams;
+  for (int64_t at = 0; at < part; at += 128 / order.streams) {
+    // Two lines: neighbours, or one of each half.
+    const std::byte* const lines[] = {from + at, from + at + (order.streams == 1 ? 64 : part)};
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      if (order.ahead > 0) {
+        _mm_prefetch(reinterpret_cast<const char*>(lines[i] + order.ahead), _MM_HINT_T1);
+      }
+      const auto* line = reinterpret_cast<const __m256i*>(lines[i]);
+      sum[i * 2] = _mm256_add_epi64(sum[i * 2], _mm256_load_si256(line));
+      sum[i * 2 + 1] = _mm256_add_epi64(sum[i * 2 + 1], _mm256_load_si256(line + 1));
+    }
   }
   alignas(32) uint64_t lanes[4];
   _mm256_store_si256(

@@ -4,21 +4,25 @@
 
 namespace octet::kernels {
 
-uint64_t ReadAvx512(const std::byte* from, int64_t bytes, int64_t ahead) {
+uint64_t ReadAvx512(const std::byte* from, int64_t bytes, ReadOrder order) {
   __m512i sum[4] = {};
-  int64_t at = 0;
-  for (; at + 256 <= bytes; at += 256) {
-    if (ahead > 0) {
-#pragma GCC unroll 4
-      for (int64_t i = 0; i < 256; i += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(from + at + ahead + i), _MM_HINT_T1);
+  const int64_t part = bytes / order.streams;
+  for (int64_t at = 0; at < part; at += 256 / order.streams) {
+    // Two pairs of lines: neighbours, or one of each half.
+    const std::byte* const pairs[] = {from + at, from + at + (order.streams == 1 ? 128 : part)};
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+#pragma GCC unroll 2
+      for (int64_t line = 0; line < 2; ++line) {
+        const std::byte* const here = pairs[i] + line * 64;
+        if (order.ahead > 0) {
+          _mm_prefetch(reinterpret_cast<const char*>(here + order.ahead), _MM_HINT_T1);
+        }
+        __m512i& to = sum[i * 2 + line];
+        to = _mm512_add_epi64(to, _mm512_load_si512(here));
       }
     }
-    for (int i = 0; i < 4; ++i) {
-      sum[i] = _mm512_add_epi64(sum[i], _mm512_load_si512(from + at + i * 64));
-    }
   }
-  for (; at < bytes; at += 64) sum[0] = _mm512_add_epi64(sum[0], _mm512_load_si512(from + at));
   alignas(64) uint64_t lanes[8];
   _mm512_store_si512(
       lanes, _mm512_add_epi64(_mm512_add_epi64(sum[0], sum[1]), _mm512_add_epi64(sum[2], sum[3])));

@@ -4,7 +4,7 @@
 
 namespace octet::kernels {
 
-uint64_t ReadPlain(const std::byte* from, int64_t bytes, int64_t) {
+uint64_t ReadPlain(const std::byte* from, int64_t bytes, ReadOrder) {
   uint64_t sum = 0;
   for (int64_t at = 0; at < bytes; at += 8) {
     uint64_t word;

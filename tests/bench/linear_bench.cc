@@ -53,7 +53,7 @@ struct Machine {
   double int8_ops_per_s = 0;
 
   void Measure(Stream& stream) {
-    read_bytes_per_s = std::max(read_bytes_per_s, MeasureReadBandwidth(stream));
+    read_bytes_per_s = std::max(read_bytes_per_s, MeasureReadBandwidth(stream).best);
     int8_ops_per_s = std::max(int8_ops_per_s, MeasureInt8Peak(stream));
   }
 };

@@ -179,7 +179,7 @@ Status Measure(const std::string& model, const std::string& path, const std::str
   Timed found = Load(
       loads, [&] { return folder; }, load_packed);
   say("file", found);
-  const double read = kernels::MeasureReadBandwidth(stream) / 1e9;
+  const double read = kernels::MeasureReadBandwidth(stream).best / 1e9;
   std::printf(": %.1f GB/s, %.2f of %.1f GB/s read; %.0f times faster than the checkpoint\n",
               gigabytes / found.median(), gigabytes / found.median() / read, read,
               plain.median() / found.median());

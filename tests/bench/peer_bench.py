@@ -58,6 +58,7 @@ CASES = {
 SHARES = {
     "prefill_of_peak": "prefill_int8_peak_fraction",
     "decode_of_bandwidth": "decode_weight_bandwidth_fraction",
+    "decode_of_sustained": "decode_weight_sustained_bandwidth_fraction",
     "decode_of_peak": "decode_int8_peak_fraction",
 }
 
@@ -78,6 +79,7 @@ def octet_record(output: str) -> dict:
         "prefill": result["prefill_tokens_per_s"],
         "decode": result.get("decode_tokens_per_s_mean", result["decode_tokens_per_s"]),
         "bandwidth": report["read_bandwidth_bytes_per_s"],
+        "sustained": report["read_sustained_bandwidth_bytes_per_s"],
         "peak": report["int8_peak_ops_per_s"],
         "instruction_set": report["instruction_set"],
         # What the share of the bandwidth was made of.
@@ -189,7 +191,8 @@ def print_table(records: list[dict], shape: str) -> None:
         sys.exit("peer_bench: no run of ours succeeded")
     step_bytes = statistics.median(r["step_bytes"] for r in ours)
     print(f"{shape}: instruction set {ours[0]['instruction_set']}, "
-          f"read bandwidth {median_and_range([r['bandwidth'] / 1e9 for r in ours], 1)} GB/s, "
+          f"read bandwidth {median_and_range([r['bandwidth'] / 1e9 for r in ours], 1)} GB/s "
+          f"(sustained {median_and_range([r['sustained'] / 1e9 for r in ours], 1)}), "
           f"int8 peak {median_and_range([r['peak'] / 1e12 for r in ours], 2)} TOPS, "
           f"{step_bytes / 1e6:.0f} MB of layers and head a step\n")  # fmt: skip
     print("| phase | sequences | tokens of each | Octet tokens/s | peer tokens/s | ratio of medians "

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -39,8 +40,9 @@ namespace {
 
 constexpr double kStartSecondsMax = 60;
 // The means of the ranks are of the ten seconds that end with their last heartbeats, which are a
-// quarter of a second old in the middle.
-constexpr double kMeasuredSeconds = 10, kHeartbeatAgeSeconds = 0.25;
+// quarter of a second old in the middle. Their mean over three such windows is taken.
+constexpr double kWindowSeconds = 10, kHeartbeatAgeSeconds = 0.25;
+constexpr int kWindows = 3;
 constexpr int64_t kAnswerTokens = 900;
 constexpr int64_t kVocab = 32000, kHidden = 2048, kInner = 8192, kKv = 512, kLayers = 16;
 
@@ -184,6 +186,48 @@ struct Cores {
   }
 };
 
+// The step that has just ended, and when: a wall time from one such moment to another is one of
+// whole steps.
+struct StepEnd {
+  std::chrono::steady_clock::time_point time;
+  int64_t steps;
+
+  static StepEnd Next(v1::Generation::Stub* stub) {
+    const int64_t before = Stats(stub).steps();
+    for (;;) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      const int64_t steps = Stats(stub).steps();
+      if (steps != before) return {std::chrono::steady_clock::now(), steps};
+    }
+  }
+};
+
+// Of a step of one rank, in milliseconds.
+struct RankTimes {
+  double step = 0, collective = 0, sampling = 0;
+  double model() const { return step - collective - sampling; }
+};
+
+// The means of both ranks over kWindows, which take kWindows * kWindowSeconds from now.
+std::array<RankTimes, 2> MeasureRanks(v1::Generation::Stub* stub, const Asked& asked) {
+  std::array<RankTimes, 2> means;
+  for (int window = 0; window < kWindows; ++window) {
+    const double late = window == 0 ? kHeartbeatAgeSeconds : 0;
+    std::this_thread::sleep_for(std::chrono::duration<double>(kWindowSeconds + late));
+    const v1::GetStatsResponse stats = Stats(stub);
+    OCTET_CHECK_EQ(stats.requests_running(), int64_t{asked.batch});  // to the end
+    OCTET_CHECK_EQ(stats.ranks_size(), 2);
+    for (int r = 0; r < 2; ++r) {
+      const v1::StatsOfRank& rank = stats.ranks(r);
+      RankTimes& mean = means[static_cast<size_t>(r)];
+      mean.step += rank.step_ms() / kWindows;
+      mean.collective += rank.collective_ms() / kWindows;
+      mean.sampling += rank.sampling_ms() / kWindows;
+    }
+  }
+  return means;
+}
+
 void Measure(const std::string& address, pid_t coordinator, const Asked& asked) {
   const auto channel = Connect(address);
   const auto stub = v1::Generation::NewStub(channel);
@@ -194,31 +238,23 @@ void Measure(const std::string& address, pid_t coordinator, const Asked& asked) 
   }
   clients.Rest();
   std::this_thread::sleep_for(std::chrono::duration<double>(2 * kHeartbeatAgeSeconds));
-  const auto start = std::chrono::steady_clock::now();
+  const StepEnd start = StepEnd::Next(stub.get());
   const Cores before = Cores::Of(coordinator);
-  const int64_t steps_before = Stats(stub.get()).steps();
   const double processor_before = CpuSeconds(coordinator);
-  std::this_thread::sleep_for(std::chrono::duration<double>(kMeasuredSeconds));
-  const int64_t steps_after = Stats(stub.get()).steps();
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const auto steps = static_cast<double>(steps_after - steps_before);
+  const auto [a, b] = MeasureRanks(stub.get(), asked);
+  const double coordinator_seconds = CpuSeconds(coordinator) - processor_before;
   const Cores cores_after = Cores::Of(coordinator);
-  const double coordinator_ms = (CpuSeconds(coordinator) - processor_before) / steps * 1e3;
-  std::this_thread::sleep_for(std::chrono::duration<double>(kHeartbeatAgeSeconds));
-  const v1::GetStatsResponse after = Stats(stub.get());
-  OCTET_CHECK_EQ(after.requests_running(), int64_t{asked.batch});  // to the end
-  OCTET_CHECK_EQ(after.ranks_size(), 2);
-  const v1::StatsOfRank& a = after.ranks(0);
-  const v1::StatsOfRank& b = after.ranks(1);
-  const double wall_ms = seconds / steps * 1e3;
-  const double between_ms = wall_ms - std::max(a.step_ms(), b.step_ms());
-  const double collective_ms = std::min(a.collective_ms(), b.collective_ms());
-  const double sampling_ms = std::max(a.sampling_ms(), b.sampling_ms());
+  const StepEnd end = StepEnd::Next(stub.get());
+
+  const auto steps = static_cast<double>(end.steps - start.steps);
+  const std::chrono::duration<double, std::milli> wall = end.time - start.time;
+  const std::chrono::duration<double, std::milli> counted = cores_after.time - before.time;
+  const double wall_ms = wall.count() / steps;
+  const double coordinator_ms = coordinator_seconds * 1e3 / (counted.count() / wall_ms);
+  const double between_ms = wall_ms - std::max(a.step, b.step);
+  const double collective_ms = std::min(a.collective, b.collective);
+  const double sampling_ms = std::max(a.sampling, b.sampling);
   const auto percent = [wall_ms](double ms) { return 100 * ms / wall_ms; };
-  const auto beside_model = [&](const v1::StatsOfRank& rank) {
-    return percent(wall_ms - rank.step_ms() + rank.collective_ms() + rank.sampling_ms());
-  };
   std::printf(
       "%d streams over %d, temperature %.1f, interval %s: step %.2f ms; between %.2f (%.1f %%), "
       "collectives %.2f (%.1f %%; the other rank %.2f), sampling %.2f (%.1f %%): "
@@ -226,10 +262,10 @@ void Measure(const std::string& address, pid_t coordinator, const Asked& asked) 
       "cores)\n",
       asked.batch, asked.connections, asked.temperature, asked.interval.c_str(), wall_ms,
       between_ms, percent(between_ms), collective_ms, percent(collective_ms),
-      std::max(a.collective_ms(), b.collective_ms()), sampling_ms, percent(sampling_ms),
-      percent(between_ms + collective_ms + sampling_ms), beside_model(a), beside_model(b),
-      coordinator_ms, percent(coordinator_ms) / 2);
-  cores_after.PrintSince(before, steps);
+      std::max(a.collective, b.collective), sampling_ms, percent(sampling_ms),
+      percent(between_ms + collective_ms + sampling_ms), percent(wall_ms - a.model()),
+      percent(wall_ms - b.model()), coordinator_ms, percent(coordinator_ms) / 2);
+  cores_after.PrintSince(before, counted.count() / wall_ms);
 }
 
 int Run(const Asked& asked) {

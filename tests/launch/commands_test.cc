@@ -152,6 +152,9 @@ TEST(BenchCommand, OneJsonObjectWithStableKeys) {
       const nlohmann::json report = JsonOf(command);
       ASSERT_TRUE(report.is_object());
       EXPECT_GT(report["read_bandwidth_bytes_per_s"].get<double>(), 0);
+      EXPECT_GT(report["read_sustained_bandwidth_bytes_per_s"].get<double>(), 0);
+      EXPECT_LE(report["read_sustained_bandwidth_bytes_per_s"].get<double>(),
+                report["read_bandwidth_bytes_per_s"].get<double>());
       EXPECT_GT(report["int8_peak_ops_per_s"].get<double>(), 0);
       ASSERT_EQ(report["results"].size(), 2u);
       for (const auto& result : report["results"]) {

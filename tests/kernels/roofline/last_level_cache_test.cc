@@ -62,9 +62,9 @@ TEST_F(LastLevelCacheTest, ProcessorsWithoutACacheArePassedOver) {
 }
 
 TEST(ReadBufferBytes, FourTimesTheCachesWithinLimits) {
-  EXPECT_EQ(ReadBufferBytes(0, 64 * kGiB), 256 * kMiB);
-  EXPECT_EQ(ReadBufferBytes(32 * kMiB, 64 * kGiB), 256 * kMiB);
-  EXPECT_EQ(ReadBufferBytes(100 * kMiB, 64 * kGiB), 400 * kMiB);
+  EXPECT_EQ(ReadBufferBytes(0, 64 * kGiB), kGiB);
+  EXPECT_EQ(ReadBufferBytes(32 * kMiB, 64 * kGiB), kGiB);
+  EXPECT_EQ(ReadBufferBytes(300 * kMiB, 64 * kGiB), 1200 * kMiB);
   EXPECT_EQ(ReadBufferBytes(480 * kMiB, 64 * kGiB), 1920 * kMiB);
   EXPECT_EQ(ReadBufferBytes(kGiB, 64 * kGiB), 2 * kGiB);
   EXPECT_EQ(ReadBufferBytes(480 * kMiB, 8 * kGiB), kGiB);
