@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Runs the GPU tests of a manifest (bundle.py) and writes one JSON record of what they said.
 
-    record.py --manifest FILE [--out FILE] [--only REGEX] [--no-sanitizer] [--no-benches]
+    record.py --manifest FILE [--out FILE] [--only REGEX] [--random-seconds N] [--no-sanitizer]
+              [--no-benches]
 
 The record: device (of nvidia-smi), revision, tests[] with name, result (passed, failed, skipped,
-timed out), seconds, counts of cases and the end of the output of what did not pass; sanitizer[], the
-same for runs under compute-sanitizer, where it is there; benches[], the same with lines[], what they
+timed out), seconds, counts of cases and the end of the output of what did not pass; random[], the
+same for the tests that draw their cases (tests/support/dice.h), with other seeds for N seconds each
+(default: 20), and how many; sanitizer[], the same for runs under compute-sanitizer, where it is there; benches[], the same with lines[], what they
 printed: JSON objects as such, other lines as text.
 """
 import argparse
@@ -25,6 +27,7 @@ CASES = re.compile(r"\[==========\] (\d+) tests? from .* ran")
 SANITIZED = ("gpu_conformance_test", "gpu_device_test")
 TOOLS = ("memcheck", "racecheck", "synccheck")
 OUTPUT_CHARACTERS_MAX = 4000
+SEEDS_A_RUN = 10
 
 
 def lines_of(output):
@@ -72,6 +75,24 @@ def run(name, command, folder, timeout_s, keeps_lines=False):
     return entry
 
 
+def draw(test, folder, seconds):
+    """Other seeds of a test program's Random tests until the seconds are over; None without any."""
+    random = [*test["command"], "--gtest_filter=*Random*"]
+    listing = subprocess.run([*random, "--gtest_list_tests"], cwd=folder, stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL, encoding="utf-8", check=False)
+    if "Random" not in listing.stdout:
+        return None
+    end = time.monotonic() + seconds
+    seed, taken = 1, 0
+    while True:
+        seeds = ["--gtest_shuffle", f"--gtest_random_seed={seed}", f"--gtest_repeat={SEEDS_A_RUN}"]
+        name = f"{test['name']} seeds {seed} to {seed + SEEDS_A_RUN - 1}"
+        entry = run(name, random + seeds, folder, test["timeout_s"])
+        seed, taken = seed + SEEDS_A_RUN, taken + entry["seconds"]
+        if entry["result"] != "passed" or time.monotonic() >= end:
+            return entry | {"seeds": seed - 1, "seconds": round(taken, 3)}
+
+
 def device():
     if not shutil.which("nvidia-smi"):
         return None
@@ -102,6 +123,7 @@ def main():
     parser.add_argument("--manifest", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("octet-gpu.json"))
     parser.add_argument("--only", default="")
+    parser.add_argument("--random-seconds", type=float, default=20)
     parser.add_argument("--no-sanitizer", action="store_true")
     parser.add_argument("--no-benches", action="store_true")
     arguments = parser.parse_args()
@@ -117,6 +139,10 @@ def main():
     record["tests"] = [run(test["name"], test["command"], folder, test["timeout_s"])
                        for test in tests]
     no_gpu = all(entry["result"] == "skipped" for entry in record["tests"])
+    record["random"] = []
+    if not no_gpu and arguments.random_seconds > 0:
+        drawn = (draw(test, folder, arguments.random_seconds) for test in tests)
+        record["random"] = [entry for entry in drawn if entry]
     record["sanitizer"] = []
     if not no_gpu and not arguments.no_sanitizer:
         record["sanitizer"] = sanitize(tests, folder)
@@ -132,7 +158,7 @@ def main():
         print(f"no device opens: {reason.group(1) if reason else 'no test ran'}", file=sys.stderr)
         return 2
     good = ("passed", "skipped")
-    entries = record["tests"] + record["sanitizer"] + record["benches"]
+    entries = record["tests"] + record["random"] + record["sanitizer"] + record["benches"]
     return 0 if all(entry["result"] in good for entry in entries) else 1
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The one command for a machine with a GPU: runs every test that needs one and writes a JSON record.
-#   tests/gpu/run.sh [--out FILE] [--only REGEX] [--no-sanitizer] [--no-benches]
+#   tests/gpu/run.sh [--out FILE] [--only REGEX] [--random-seconds N] [--no-sanitizer] [--no-benches]
 # In a bundle (tests/gpu/bundle.sh) it runs what the bundle holds and needs nothing but a driver,
 # python3 and the C library; in a checkout it builds first (nvcc, and what launch/packages.txt names).
 # Exits 0 when all passed, 1 when something failed, 2 when no device opens.

@@ -6,6 +6,7 @@
 
 #include "tests/kernels/attention/compare.h"
 #include "tests/kernels/attention/paged_context.h"
+#include "tests/kernels/attention/random_steps.h"
 
 namespace octet::kernels::test {
 namespace {
@@ -258,6 +259,24 @@ TEST(AttentionTest, AcceptsNothingToDo) {
   EXPECT_TRUE(context.Attend({}, 1).empty());
   EXPECT_TRUE(context.Attend({{0, 5, 0}}, 2).empty());
   EXPECT_EQ(AttentionWorkspaceBytes(0, 64, 4), 0);
+}
+
+TEST(AttentionRandom, StepsAreRightAndRowsKeepTheirBits) {
+  octet::test::Dice dice;
+  for (int i = 0; i < 12; ++i) {
+    ContextShape shape = RandomContext({6, 16, 32, 64, 80, 96, 128, 192, 256}, dice);
+    if (!KvFormatHolds(shape.format, shape.head_dim)) shape.format = KvFormat::kInt8;
+    const std::vector<Rows> runs = RandomRuns(shape, dice);
+    SCOPED_TRACE(Describe(shape, runs));
+    const PagedContext context(shape);
+    ExpectNearReference(context, runs, dice.Between(1, 24));
+    const std::vector<float> step = context.Attend(runs, 1);
+    const std::vector<float> expected(step.begin(),
+                                      step.begin() + runs[0].count * context.q_width());
+    const int threads = static_cast<int>(dice.Between(1, 5));
+    EXPECT_TRUE(SameBits(expected, PagedContext(shape, 0xff).Attend({runs[0]}, threads)))
+        << threads << " threads";
+  }
 }
 
 }  // namespace

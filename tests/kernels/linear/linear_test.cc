@@ -8,6 +8,7 @@
 
 #include "tests/kernels/linear/linear_cases.h"
 #include "tests/kernels/linear/linear_reference.h"
+#include "tests/kernels/linear/random_shape.h"
 
 namespace octet::kernels {
 namespace {
@@ -249,6 +250,19 @@ TEST(Linear, NothingToDo) {
   const std::vector<float> x = RandomFloats(256, 1, random);
   EXPECT_TRUE(RunLinear({empty, packed, x, 1, ActivationFormat::kInt8}).empty());
   EXPECT_TRUE(RunLinear({empty, packed, {}, 0, ActivationFormat::kF32}).empty());
+}
+
+TEST(LinearRandom, EveryFamilyIsTheReference) {
+  octet::test::Dice dice;
+  for (int i = 0; i < 10; ++i) {
+    const LinearShape shape =
+        test::RandomShape({WeightFormat::kInt4, WeightFormat::kInt4, WeightFormat::kInt8,
+                           WeightFormat::kBF16, WeightFormat::kF16, WeightFormat::kF32},
+                          dice);
+    const int64_t rows = test::RandomRows(shape, dice);
+    const bool bias = shape.root_count() == 1 && dice.OneIn(2);
+    ExpectExact(Make(shape, rows, bias, dice.engine()));
+  }
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "tests/support/engine_group.h"
 #include "tests/worker/engine/odd_model.h"
+#include "tests/worker/engine/random_model.h"
 #include "worker/engine/worker_options.h"
 
 namespace octet::worker::test {
@@ -39,14 +40,33 @@ inline constexpr Variant kDeviceVariants[] = {
      /*static_kv=*/false, OddSpecLikeOpt},
 };
 
-inline EngineConfig DeviceConfig(const Variant& variant, int64_t ranks, int64_t rank, bool graphs) {
-  EngineConfig config = MakeTestConfig(variant.spec(), variant, ranks, rank);
+inline EngineConfig OnDevice(EngineConfig config) {
   config.device = Device::kCuda;
   config.weights.layout = LayoutFor(config.device, config.activations);
   config.slots = 4;
   config.step_rows = 80;
   config.kv_blocks = 12;
+  return config;
+}
+inline EngineConfig DeviceConfig(const Variant& variant, int64_t ranks, int64_t rank, bool graphs) {
+  EngineConfig config = OnDevice(MakeTestConfig(variant.spec(), variant, ranks, rank));
   config.graphs = graphs;
+  return config;
+}
+
+// A model drawn at random of what a device takes, of few weights.
+inline RandomModel DrawForDevice(octet::test::Dice& dice) {
+  return Draw({.head_dims = {32, 64, 80, 96, 128},
+               .activations = {ActivationFormat::kInt8, ActivationFormat::kBF16},
+               .layers = 1,
+               .kv_heads = 2,
+               .hidden = 160,
+               .ffn = 768},
+              dice);
+}
+inline EngineConfig DeviceConfig(const RandomModel& model, int64_t ranks, int64_t rank) {
+  EngineConfig config = OnDevice(model.Config(ranks, rank));
+  config.graphs = true;
   return config;
 }
 

@@ -95,6 +95,21 @@ TEST_P(DeviceEngineTest, RecordedStepsHaveTheBitsOfOthers) {
 INSTANTIATE_TEST_SUITE_P(Variants, DeviceEngineTest, ::testing::ValuesIn(kDeviceVariants),
                          [](const auto& info) { return std::string(info.param.name); });
 
+TEST(DeviceEngineRandom, SameBitsAtEveryDegreeHoweverThePromptIsCutAndInACrowd) {
+  octet::test::Dice dice;
+  const test::RandomModel model = test::DrawForDevice(dice);
+  SCOPED_TRACE(test::Describe(model));
+  const auto run = [&](int64_t ranks, const std::vector<StepPlan>& plans) {
+    const auto config = [&](int64_t n, int64_t rank) { return DeviceConfig(model, n, rank); };
+    return test::RunEmulatedGroup(ranks, config, test::MadeUpWeights, plans);
+  };
+  const Trace whole = TraceOf(run(1, AlonePlans(80)), 3);
+  ASSERT_EQ(whole.tokens.size(), 3u);
+  const int64_t ranks = dice.Between(1, std::min<int64_t>(model.degrees, 4));
+  EXPECT_TRUE(TraceOf(run(ranks, AlonePlans(dice.Between(20, 80))), 3) == whole) << ranks;
+  EXPECT_TRUE(TraceOf(run(1, CrowdPlans()), 2) == whole);
+}
+
 StepPlan Prefill(int32_t slot, const kernels::SamplingParams& sampling) {
   StepPlan plan;
   plan.admits.push_back({.slot = slot, .sampling = sampling});

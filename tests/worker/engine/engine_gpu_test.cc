@@ -19,13 +19,16 @@ using test::TraceOf;
 using test::Variant;
 using testing::StepOutput;
 
-std::vector<StepOutput> RunGpu(const Variant& variant, const std::vector<StepPlan>& plans,
-                               bool graphs = true) {
+std::vector<StepOutput> RunGpu(const EngineConfig& config, const std::vector<StepPlan>& plans) {
   comm::SingleCommunicator comm;
-  test::EmulatedEngine device(DeviceConfig(variant, 1, 0, graphs), test::MadeUpWeights, &comm);
+  test::EmulatedEngine device(config, test::MadeUpWeights, &comm);
   std::vector<StepOutput> outputs;
   for (const StepPlan& plan : plans) outputs.push_back(testing::RunStep(*device.engine, plan));
   return outputs;
+}
+std::vector<StepOutput> RunGpu(const Variant& variant, const std::vector<StepPlan>& plans,
+                               bool graphs = true) {
+  return RunGpu(DeviceConfig(variant, 1, 0, graphs), plans);
 }
 
 class EngineGpuTest : public ::testing::TestWithParam<Variant> {
@@ -61,6 +64,22 @@ TEST_P(EngineGpuTest, RecordedStepsHaveTheBitsOfOthers) {
 
 INSTANTIATE_TEST_SUITE_P(Variants, EngineGpuTest, ::testing::ValuesIn(kDeviceVariants),
                          [](const auto& info) { return std::string(info.param.name); });
+
+TEST(EngineGpuRandom, SameBitsHoweverThePromptIsCutAndInACrowd) {
+  if (const auto gpu = Gpu::Open({}); !gpu.ok()) {
+    GTEST_SKIP() << "no GPU to test on: " << gpu.status().message();
+  }
+  octet::test::Dice dice;
+  const test::RandomModel model = test::DrawForDevice(dice);
+  SCOPED_TRACE(test::Describe(model));
+  const auto run = [&](const std::vector<StepPlan>& plans) {
+    return RunGpu(DeviceConfig(model, 1, 0), plans);
+  };
+  const Trace whole = TraceOf(run(AlonePlans(80)), 3);
+  ASSERT_EQ(whole.tokens.size(), 3u);
+  EXPECT_TRUE(TraceOf(run(AlonePlans(dice.Between(1, 80))), 3) == whole);
+  EXPECT_TRUE(TraceOf(run(CrowdPlans()), 2) == whole);
+}
 
 }  // namespace
 }  // namespace octet::worker
