@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "base/status.h"
+
 namespace octet::workers {
 
 struct RankMemory {
@@ -37,5 +39,9 @@ struct GroupInfo {
   std::vector<std::string> weights_keys;  // [ranks] v1::Ready::weights_key
   std::vector<RankMemory> memory;
 };
+
+// A group that is started again must be what the first was, or running sequences would change.
+// `same_hosts`: its ranks see the files that the first ones saw; else each may have its own copy.
+Status CheckSameGroup(const GroupInfo& first, const GroupInfo& now, bool same_hosts);
 
 }  // namespace octet::workers
