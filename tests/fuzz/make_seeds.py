@@ -167,12 +167,18 @@ def byte_alphabet():
     return spelling
 
 
-def tokenizer():
+def byte_level():
+    """The vocabulary of 256 bytes and of some merges, and the merges."""
     spelling = byte_alphabet()
     vocab = {spelling[byte]: byte for byte in range(256)}
     merges = [["a", "a"], ["aa", "aa"], ["h", "e"], ["l", "l"], ["he", "ll"], ["hell", "o"]]
     for left, right in merges:
         vocab[left + right] = len(vocab)
+    return vocab, merges
+
+
+def tokenizer():
+    vocab, merges = byte_level()
     special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
 
     def base():
@@ -317,6 +323,33 @@ def tiktoken():
     write("tiktoken", "in_the_way", "q" + tokens + "YWFh 151644\n")
 
 
+def vocab_merges():
+    vocab, merges = byte_level()
+    vocab |= {"<s>": len(vocab), "</s>": len(vocab) + 1}
+    lines = "#version: 0.2\n" + "".join(f"{left} {right}\n" for left, right in merges)
+
+    def seed(name, letter="g", vocab=vocab, lines=lines, config=None, added=None):
+        parts = [letter + json.dumps(vocab), lines]
+        parts += ["" if part is None else json.dumps(part) for part in (config, added)]
+        write("vocab_merges", name, "\0".join(parts))
+
+    seed("gpt2")
+    seed("qwen2", "q")
+    seed("unknown", " ")
+    ends = {"bos_token": "<s>", "eos_token": {"content": "</s>", "lstrip": True}}
+    seed("named", " ", config=ends | {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": True})
+    decoder = {str(len(vocab)): {"content": "<|x|>", "special": True, "rstrip": True}}
+    seed("decoder", "q", config={"added_tokens_decoder": decoder})
+    seed("added", added={"<|y|>": len(vocab) + 3, "a": 97})
+    seed("no_version", lines=lines[14:].replace("\n", "\r\n\n"))
+    seed("unknown_part", lines=lines + "zz z\n")
+    seed("three_parts", lines=lines + "a a a\n")
+    seed("gap", vocab=vocab | {"ab": 100000})
+    seed("same_id", vocab=vocab | {"ab": 3})
+    seed("no_bytes", vocab={"a": 0, "aa": 1}, lines="a a\n")
+    seed("list", vocab=[1, 2])
+
+
 def chat_template():
     for name in ["content_parts", "llama2", "llama31", "phi3", "qwen3", "tools_by_hand"]:
         write("chat_template", name, (TEMPLATES / f"{name}.jinja").read_bytes())
@@ -353,7 +386,7 @@ def chat_template():
 
 def main():
     argparse.ArgumentParser(description=__doc__).parse_args()
-    for make in (safetensors, config, tokenizer, tokenizer_model, tiktoken, chat_template):
+    for make in (safetensors, config, tokenizer, tokenizer_model, tiktoken, vocab_merges, chat_template):
         make()
 
 
