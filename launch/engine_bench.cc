@@ -192,27 +192,16 @@ Result<worker::ResidentWeights> MakeWeights(const worker::Checkpoint* checkpoint
   return worker::UploadRepeated(std::move(made), config.spec.layers, stream);
 }
 
-// What every rank does; rank 0 measures.
-Status RunRank(const BenchOptions& options, const worker::Checkpoint* checkpoint,
-               const BenchRank& rank, comm::Communicator& comm, Measured* measured) {
+// Steps of an engine that is made for them and gone afterwards.
+Status RunBatches(const BenchOptions& options, const worker::Checkpoint* checkpoint,
+                  const BenchRank& rank, comm::Communicator& comm, ThreadPool& pool, Stream& stream,
+                  Measured* measured) {
   const worker::EngineConfig& config = rank.config;
-  const worker::MemoryPlan plan = worker::MemoryPlan::Make(config);
-  ThreadPool pool(config.threads);
-  Stream stream = rank.gpu != nullptr ? rank.gpu->stream() : Stream(&pool);
   const bool speaks = comm.rank() == 0;
-  if (rank.gpu != nullptr) {
-    rank.gpu->MakeCurrent();
-    OCTET_RETURN_IF_ERROR(worker::CheckPlanFits(plan, rank.gpu->info(), comm.rank()));
-  } else {
-    OCTET_RETURN_IF_ERROR(worker::CheckPlanFits(plan, HostMemoryBytes(), comm.size(), comm.rank()));
-  }
-  if (speaks) {
-    std::fprintf(stderr, "octet: measuring the machine\n");
-    OCTET_RETURN_IF_ERROR(MeasureMachine(rank.gpu.get(), stream, &measured->machine));
-  }
   OCTET_ASSIGN_OR_RETURN(worker::ResidentWeights weights,
                          MakeWeights(checkpoint, rank, pool, stream));
-  OCTET_ASSIGN_OR_RETURN(worker::EngineMemory memory, worker::EngineMemory::Take(plan, stream));
+  OCTET_ASSIGN_OR_RETURN(worker::EngineMemory memory,
+                         worker::EngineMemory::Take(worker::MemoryPlan::Make(config), stream));
   std::unique_ptr<worker::DeviceGroup> group;
   if (rank.gpu != nullptr) {
     OCTET_ASSIGN_OR_RETURN(
@@ -236,6 +225,29 @@ Status RunRank(const BenchOptions& options, const worker::Checkpoint* checkpoint
     BatchResult result = RunBatch(options, engine, stream, batch);
     if (speaks) measured->results.push_back(std::move(result));
   }
+  return {};
+}
+
+// What every rank does; rank 0 measures.
+Status RunRank(const BenchOptions& options, const worker::Checkpoint* checkpoint,
+               const BenchRank& rank, comm::Communicator& comm, Measured* measured) {
+  const worker::EngineConfig& config = rank.config;
+  const worker::MemoryPlan plan = worker::MemoryPlan::Make(config);
+  ThreadPool pool(config.threads);
+  Stream stream = rank.gpu != nullptr ? rank.gpu->stream() : Stream(&pool);
+  const bool speaks = comm.rank() == 0;
+  if (rank.gpu != nullptr) {
+    rank.gpu->MakeCurrent();
+    OCTET_RETURN_IF_ERROR(worker::CheckPlanFits(plan, rank.gpu->info(), comm.rank()));
+  } else {
+    OCTET_RETURN_IF_ERROR(worker::CheckPlanFits(plan, HostMemoryBytes(), comm.size(), comm.rank()));
+  }
+  if (speaks) {
+    std::fprintf(stderr, "octet: measuring the machine\n");
+    OCTET_RETURN_IF_ERROR(MeasureMachine(rank.gpu.get(), stream, &measured->machine));
+  }
+  comm.Barrier();  // till then the others keep still
+  OCTET_RETURN_IF_ERROR(RunBatches(options, checkpoint, rank, comm, pool, stream, measured));
   if (speaks && rank.gpu == nullptr) {  // whose speed moves with its neighbours on a shared host
     MachineSpeed after;
     OCTET_RETURN_IF_ERROR(MeasureMachine(nullptr, stream, &after));
