@@ -258,9 +258,10 @@ bool SumCopied(const AttentionTile& tile, const VisibleBlock& block, Ahead& ahea
   if (!CopiesBlock(block)) return false;
   const auto* v = reinterpret_cast<const int8_t*>(block.data + tile.v_data);
   const int64_t dim = tile.head_dim;
-  const auto [begin, end] = WholeEights(block.tokens);
+  const TokenRange eights = WholeEights(block.tokens);
+  const int64_t rows = (eights.end - eights.begin) / 2;
   for (int64_t c = 0; c < dim; c += kSumDims) {
-    for (int64_t t = begin; t < end; t += 2) {
+    for (int64_t t = eights.begin; t < eights.end; t += 2) {
       ahead.Fetch(lines);
       const int8_t* row = v + t * dim + c;
 #pragma GCC unroll 4
@@ -274,12 +275,12 @@ bool SumCopied(const AttentionTile& tile, const VisibleBlock& block, Ahead& ahea
     }
     ForEachTile<4>(block.begin, block.end, [&](int64_t first, auto count) {
       constexpr int R = count.value;
-      const int16_t* words = WordsOf(tile.weights, first) + begin;
+      const int16_t* words = WordsOf(tile.weights, first) + eights.begin;
       alignas(64) int32_t sums[R * kSumDims];
       for (int i = 0; i < 4; ++i) {
         ahead.Fetch(lines);
-        const int32_t* panel = ValuePanel(tile, i) + begin / 2 * kPanelPairs;
-        SumPanel<R, true>(words, kKvBlockTokens, panel, (end - begin) / 2, sums + 16 * i, kSumDims);
+        const int32_t* panel = ValuePanel(tile, i) + eights.begin / 2 * kPanelPairs;
+        SumPanel<R, true>(words, kKvBlockTokens, panel, rows, sums + 16 * i, kSumDims);
       }
       for (int r = 0; r < R; ++r) sink(first + r, sums + r * kSumDims, c);
     });
