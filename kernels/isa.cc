@@ -72,6 +72,14 @@ bool IsaAvailable(Isa isa) {
 #endif
 }
 
+bool IsIntel() {
+#if defined(__x86_64__)
+  return __builtin_cpu_is("intel") != 0;
+#else
+  return false;
+#endif
+}
+
 Result<Isa> ChooseIsa(std::string_view wanted) {
   static constexpr struct {
     std::string_view name;

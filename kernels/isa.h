@@ -25,6 +25,10 @@ Result<Isa> ChooseIsa(std::string_view wanted);
 void ForceIsa(Isa isa);
 std::string_view IsaName(Isa isa);
 
+// Whether the processor is Intel's, whose own prefetchers leave a part of the memory's bandwidth
+// unused that software can ask for; AMD's do not (linear/README.md).
+bool IsIntel();
+
 // Of what an op has from each family, that of the active one.
 template <typename T>
 const T& OfActiveIsa(const T& plain, const T& avx2, const T& avx512) {

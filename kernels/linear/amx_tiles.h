@@ -64,7 +64,7 @@ template <Spread kSpread, int V>
 [[gnu::always_inline]] inline void SpreadChunk(const std::byte* codes, int64_t chunk_bytes,
                                                int8_t* tile) {
   constexpr bool kSigned = kSpread == Spread::kInt4Signed;
-  PrefetchChunk<Prefetch::kStaged>(codes, chunk_bytes);
+  PrefetchLines<Prefetch::kStaged>(codes, chunk_bytes);
 #pragma GCC unroll 3
   for (int v = 0; v < V; ++v, tile += kTileBytes) {
     const __m512i raw = _mm512_loadu_si512(codes + v * 64);

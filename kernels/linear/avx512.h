@@ -21,9 +21,9 @@ namespace {
 
 // How memory is asked for codes ahead of their use. Where the core's own prefetchers reach the
 // bandwidth (AMD) one or two rows leave it to them, as more requests slow those; with more rows
-// they fall behind: 12.4 instead of 11.0 GB/s at eight. Other cores (Intel, 2 threads) went
-// from 22.6 to 29.4 GB/s at one row when asked: for L2 first, and for L1 once it is there. A
-// request for L2 may be dropped where many are under way, so there is a second one.
+// they fall behind: 12.4 instead of 11.0 GB/s at eight. Intel's went from 22.6 to 29.4 GB/s at one
+// row when asked (2 threads): for L2 first, and for L1 once it is there. A request for L2 may be
+// dropped where many are under way, so there is a second one.
 enum class Prefetch : uint8_t { kNone, kFar, kStaged, kPair };
 constexpr int64_t kFarBytes = 8192;
 constexpr int64_t kStagedBytes[] = {5120, 2560, 512};  // to L2, once more, to L1
@@ -31,9 +31,9 @@ constexpr int64_t kPairBytes[] = {3584, 1536, 512};    // the same, of each of t
 
 // Inlined at once, as GCC takes a function that only prefetches for one without effect.
 template <Prefetch kPrefetch>
-[[gnu::always_inline]] inline void PrefetchChunk(const std::byte* codes, int64_t chunk_bytes) {
+[[gnu::always_inline]] inline void PrefetchLines(const std::byte* codes, int64_t bytes) {
   const auto* at = reinterpret_cast<const char*>(codes);
-  for (int64_t line = 0; line < chunk_bytes; line += 64) {
+  for (int64_t line = 0; line < bytes; line += 64) {
     if (kPrefetch == Prefetch::kFar) _mm_prefetch(at + kFarBytes + line, _MM_HINT_T0);
     if (kPrefetch == Prefetch::kPair) {
       _mm_prefetch(at + kPairBytes[0] + line, _MM_HINT_T1);

@@ -20,8 +20,8 @@ namespace {
 [[maybe_unused]] inline void AddSum(float* sum, const float* right, int64_t rows, int64_t first,
                                     int64_t width) {
   for (int64_t row = 0; row < rows; ++row) {
-    float* to = sum + row * kPanelOutputs + first;
-    const float* from = right + row * kPanelOutputs + first;
+    float* __restrict to = sum + row * kPanelOutputs + first;
+    const float* __restrict from = right + row * kPanelOutputs + first;
     for (int64_t i = 0; i < width; ++i) to[i] += from[i];
   }
 }

@@ -49,7 +49,12 @@ Family FamilyFor(bool int8, int64_t rows) {
     avx2.sum_rows = kAvx2SumRows;
     avx2.slot_floats = kAvx2SumRows * kPanelOutputs;
   }
-  return OfActiveIsa<Family>({}, avx2, {QuantizeAvx512, SumPanelAvx512});
+  Family avx512 = {QuantizeAvx512, SumPanelAvx512};
+  if (int8) {
+    avx512.sum_rows = kAvx512SumRows;
+    avx512.slot_floats = kAvx512SumRows * kPanelOutputs;
+  }
+  return OfActiveIsa<Family>({}, avx2, avx512);
 #else
   return {};
 #endif
@@ -147,10 +152,10 @@ void PrepareRows(const LinearArgs& args, const Workspace& workspace, const Famil
 }
 
 // Panels that a thread takes at a time, which it then reads side by side: two streams of memory
-// give more than one where a core waits for it (README.md; AVX-512 without AMX was not measured).
+// give more than one where a core waits for it (README.md; AMD's with AVX-512 were not measured).
 int64_t PanelsAtOnce(bool int8, int64_t rows) {
   int64_t rows_max = 0;
-  if (ActiveIsa() == Isa::kAmx) rows_max = kPairRowsMax;
+  if (ActiveIsa() >= Isa::kAvx512Vnni && IsIntel()) rows_max = kPairRowsMax;
   if (ActiveIsa() == Isa::kAvx2) rows_max = kAvx2PairRowsMax;
   return int8 && rows <= rows_max ? 2 : 1;
 }
@@ -192,7 +197,7 @@ void Linear(const LinearArgs& args, Stream& stream) {
       in_parts ? std::max(kItemRows, kTileItemBytes / shape.inputs / kItemRows * kItemRows)
                : kItemRows;
   const int64_t parts = (args.rows + item_rows - 1) / item_rows;  // items per panel
-  const bool staged_prefetch = ActiveIsa() == Isa::kAmx;  // of Intel's cores, all that have it
+  const bool staged_prefetch = IsIntel();
   const int64_t at_once = PanelsAtOnce(UsesInt8(shape, args.activation), args.rows);
   const auto run = [&](int64_t begin, int64_t end) {
     alignas(64) float slots[kSlotsMax * kTileSlotFloats];

@@ -4,6 +4,7 @@
 // for the others.
 #include "kernels/linear/avx2_int8.h"
 #include "kernels/linear/quantize_rows.h"
+#include "kernels/linear/row_tiles.h"
 
 namespace octet::kernels {
 namespace {
@@ -21,33 +22,15 @@ enum class Codes {
   kSpread,        // one code of 4 bits in a byte, [quads][kLineBytes]
 };
 
-// One segment of a block of rows times the outputs of a tile. Rows lie in tiles of kAvx2TileRows,
-// the last one of fewer; what belongs to a tile is as far from the next one's as the *_step says.
-struct SegmentArgs {
+// One segment of the rows times the outputs of a tile.
+struct SegmentArgs : RowTiles {
+  using RowTiles::RowTiles;
+
   const std::byte* codes = nullptr;  // packed
   int64_t step_bytes = 0;            // from a line of the tile's to its next
   int64_t quads = 0;                 // of inputs
   uint8_t* spread = nullptr;
   const std::byte* ahead = nullptr;  // what to ask for meanwhile, as much as is read
-
-  int64_t rows = 0;
-  int64_t first_quad = 0;     // of those of all segments
-  int64_t index = 0;          // of the segment
-  const int8_t* q = nullptr;  // [tiles], each [quads of all segments][rows of the tile][4]
-  int64_t q_step = 0;
-  const float* x_scale = nullptr;  // [tiles], each [segments][rows of the tile]
-  const int32_t* x_sum = nullptr;  // the same
-  int64_t x_step = 0;
-
-  LeafStep to;
-
-  inline void ToNextTile() {
-    q += q_step;
-    x_scale += x_step;
-    x_sum += x_step;
-    to = to.From(kLeafStep);
-  }
-  static constexpr int64_t kLeafStep = kAvx2TileRows * kPanelOutputs;
 };
 
 // The codes of one quad of inputs: a line has two, the second one's in the high nibbles.
@@ -78,7 +61,7 @@ template <int R, Codes kCodes, bool kBegins>
                                                 __m256i (&sum)[R][kTileVectors]) {
   __m256i code[kTileVectors];
   LoadInt4<kCodes>(args, quad, i, code);
-  const int8_t* q = args.q + (args.first_quad + quad) * R * 4 + i * R * 4;
+  const int8_t* q = args.q + args.first_input * R + (quad + i) * R * 4;
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
     const __m256i x = LoadQuad(q + r * 4);
@@ -158,7 +141,7 @@ template <int R>
   for (int64_t quad = 0; quad < args.quads; quad += kWideQuads) {
     const int64_t left = args.quads - quad;
     const int64_t count = left < kWideQuads ? left : kWideQuads;
-    WidenQuads(args.q + (args.first_quad + quad) * R * 4, count * R, wide);
+    WidenQuads(args.q + (args.first_input + quad * 4) * R, count * R, wide);
     const int16_t* q = wide;
     for (int64_t i = 0; i < count; ++i, line += args.step_bytes, q += R * 4) {
       Prefetch(args.ahead + (quad + i) * kLineBytes, 1);
@@ -234,25 +217,14 @@ void AddTiles(SegmentArgs args, const GroupScales<kTileVectors>& group) {
 template <bool kInt4, bool kAsymmetric>
 void SumPanelInt8(const PanelArgs& panel, float* slots) {
   alignas(32) uint8_t spread[kSpreadQuads * kLineBytes];
-  const Segment& last = panel.segments[panel.segment_count - 1];
-  const auto chunks_of = [](const Segment& segment) {
-    return (segment.inputs + kChunkInputs - 1) / kChunkInputs;
-  };
-  SegmentArgs args;
+  SegmentArgs args(panel, kAvx2TileRows);
   args.step_bytes = panel.width * 4;
   args.spread = spread;
-  args.rows = panel.block.rows;
-  args.q_step = (last.padded_begin + chunks_of(last) * kChunkInputs) * kAvx2TileRows;
-  args.x_step = panel.segment_count * kAvx2TileRows;
-  args.q = panel.block.codes;
-  args.x_scale = panel.block.scales;
-  args.x_sum = panel.block.sums;
   SumLeaves(panel, 0, panel.width, slots,
             [&](const Segment& segment, int64_t index, const LeafStep& step) {
               const std::byte* codes = panel.panel + segment.codes_at * panel.width;
-              args.quads = 2 * chunks_of(segment);
-              args.first_quad = segment.padded_begin / 4;
-              args.index = index;
+              args.quads = 2 * ChunksOf(segment);
+              args.SetSegment(segment, index);
               const bool keeps = kInt4 && args.rows > kAvx2TileRows && args.quads <= kSpreadQuads;
               for (int64_t first = 0; first < panel.width; first += kVectorOutputs) {
                 args.codes = codes + first * 4;

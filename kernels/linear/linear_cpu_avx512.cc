@@ -1,201 +1,116 @@
-// AVX-512 VNNI: int8 activations. A tile is V vectors of 16 outputs times R rows; its V * R int32
-// accumulators live in registers over a segment and are then added, scaled, to the leaf in L1.
-// Per 64-byte load of int4 codes and row: two vpdpbusd and two broadcasts from the row block.
-#include "kernels/linear/avx512.h"
-#include "kernels/linear/leaf_sum.h"
+// AVX-512 VNNI: int8 activations, any number of rows. Per 64-byte load of int4 codes and row: two
+// vpdpbusd and two broadcasts from the row block. The first rows of a block leave the int4 codes of
+// a segment spread, one in each byte, for the others.
+#include "kernels/linear/avx512_int8.h"
+#include "kernels/linear/row_tiles.h"
 
 namespace octet::kernels {
 namespace {
 
 constexpr int kPrefetchRowsMin = 3;
+constexpr int64_t kSpreadChunks = 32;  // of inputs, whose codes are left spread
 
-// A tile of one or two rows sums low and high nibbles apart, lest it wait for its own additions.
-// High nibbles are then multiplied where they are, times 16, and their sum is divided: a segment of
-// kSegmentInputsMax still fits.
-template <int V, int R>
-struct Tile {
-  static constexpr int kParts = R <= 2 ? 2 : 1;
-  __m512i sum[kParts][R][V];
+// One segment of the rows times V vectors of outputs.
+struct SegmentArgs : RowTiles {
+  using RowTiles::RowTiles;
+
+  const std::byte* codes = nullptr;  // packed
+  int64_t chunk_bytes = 0;
+  int64_t chunks = 0;
+  uint8_t* spread = nullptr;  // [chunks][2][V][64]
+  bool staged_prefetch = false;
 };
 
-template <int V, int R>
-inline void MultiplyQuad(const __m512i (&codes)[V], const int8_t* q, __m512i (&sum)[R][V]) {
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    int32_t quad;
-    __builtin_memcpy(&quad, q + r * 4, 4);
-    const __m512i x = _mm512_set1_epi32(quad);
-#pragma GCC unroll 3
-    for (int v = 0; v < V; ++v) {
-      // As an instruction, because GCC 12 moves the accumulators of the intrinsic to memory.
-      asm("vpdpbusd %2, %1, %0" : "+v"(sum[r][v]) : "v"(codes[v]), "v"(x));
-    }
-  }
-}
-
-template <int V, int R, bool kInt4>
-inline void MultiplyChunk(const std::byte* codes, int64_t chunk_bytes, const int8_t* q,
-                          Tile<V, R>& tile) {
-  constexpr int kHigh = Tile<V, R>::kParts - 1;
-  const __m512i low_mask = _mm512_set1_epi8(0x0f);
-  const __m512i high_mask = kHigh == 1 ? _mm512_set1_epi8(static_cast<char>(0xf0)) : low_mask;
-  __m512i low[V], high[V];
-  for (int v = 0; v < V; ++v) {
-    __m512i raw = _mm512_loadu_si512(codes + v * 64);
-    asm("" : "+v"(raw));  // else it is loaded twice
-    low[v] = kInt4 ? _mm512_and_si512(raw, low_mask) : raw;
-    if (kInt4) {
-      high[v] = _mm512_and_si512(kHigh == 1 ? raw : _mm512_srli_epi16(raw, 4), high_mask);
-    } else {
-      high[v] = _mm512_loadu_si512(codes + chunk_bytes / 2 + v * 64);
-    }
-  }
-  MultiplyQuad<V, R>(low, q, tile.sum[0]);
-  MultiplyQuad<V, R>(high, q + R * 4, tile.sum[kHigh]);
-}
-
-template <int V, int R, bool kInt4, Prefetch kPrefetch>
-inline void MultiplyChunks(const std::byte* codes, int64_t chunk_bytes, int64_t chunks,
-                           const int8_t* q, Tile<V, R>& tile) {
-  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-    PrefetchChunk<kPrefetch>(codes, chunk_bytes);
-    MultiplyChunk<V, R, kInt4>(codes, chunk_bytes, q, tile);
+template <int V, int R, bool kInt4, Codes kCodes, Prefetch kPrefetch>
+[[gnu::always_inline]] inline void MultiplyChunks(const SegmentArgs& args, Tile<V, R>& tile) {
+  // Known when compiled, or nearly.
+  const int64_t chunk_bytes = V == 3 ? kPanelOutputs * (kInt4 ? 4 : 8) : args.chunk_bytes;
+  const int64_t quad_bytes = kInt4 ? 0 : chunk_bytes / 2;
+  const std::byte* codes = args.codes;
+  uint8_t* spread = args.spread;
+  const int8_t* q = args.q + args.first_input * R;
+  for (int64_t chunk = 0; chunk < args.chunks; ++chunk) {
+    PrefetchLines<kPrefetch>(codes, V * 64);
+    if (!kInt4) PrefetchLines<kPrefetch>(codes + quad_bytes, V * 64);
+    MultiplyChunk<V, R, kInt4, kCodes>(codes, quad_bytes, spread, q, tile);
     codes += chunk_bytes;
-    q += R * 8;
+    spread += 2 * V * 64;
+    q += R * kChunkInputs;
   }
 }
 
-// Those of two panels, side by side.
-template <int R, bool kInt4>
-inline void MultiplyPairs(const std::byte* codes, int64_t pair_bytes, int64_t chunks,
-                          const int8_t* q, Tile<3, R> (&tiles)[2]) {
-  constexpr int64_t kChunkBytes = kPanelOutputs * (kInt4 ? 4 : 8);
-  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-#pragma GCC unroll 2
-    for (int64_t i = 0; i < 2; ++i) {
-      PrefetchChunk<Prefetch::kPair>(codes + i * pair_bytes, kChunkBytes);
-      MultiplyChunk<3, R, kInt4>(codes + i * pair_bytes, kChunkBytes, q, tiles[i]);
-    }
-    codes += kChunkBytes;
-    q += R * 8;
-  }
-}
-
-template <int V, int R, bool kInt4>
-inline void AddToLeaf(const PanelArgs& args, int64_t first, const Segment& segment, int64_t index,
-                      const Tile<V, R>& tile, const LeafStep& step) {
-  const GroupScales<V> group(args, first, segment);
-  const __mmask16 begun = step.first ? 0 : 0xffff;
-  const __mmask16 joins = step.left != nullptr ? 0xffff : 0;
-  float* to = step.left != nullptr ? step.left : step.leaf;
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    const __m512 x_scale = _mm512_set1_ps(args.block.scales[index * R + r]);
-    const __m512 x_sum = _mm512_castsi512_ps(_mm512_set1_epi32(args.block.sums[index * R + r]));
-    const int64_t at = r * kPanelOutputs + first;
-#pragma GCC unroll 3
-    for (int v = 0; v < V; ++v) {
-      __m512i total = tile.sum[0][r][v];
-      if (Tile<V, R>::kParts == 2) {
-        const __m512i high = tile.sum[1][r][v];
-        total = _mm512_add_epi32(total, kInt4 ? _mm512_srai_epi32(high, 4) : high);
-      }
-      const __m512 exact = _mm512_cvtepi32_ps(total);
-      const __m512 scale = _mm512_mul_ps(group.scale[v], x_scale);
-      const __m512 before = _mm512_maskz_load_ps(begun, step.leaf + at + v * 16);
-      __m512 sum = _mm512_add_ps(before, _mm512_mul_ps(exact, scale));
-      if (args.asymmetric) sum = _mm512_add_ps(sum, _mm512_mul_ps(group.offset[v], x_sum));
-      sum = _mm512_add_ps(_mm512_maskz_load_ps(joins, to + at + v * 16), sum);
-      _mm512_store_ps(to + at + v * 16, sum);
-    }
-  }
-}
-
-template <int V, int R>
-inline void Begin(const PanelArgs& args, int64_t index, Tile<V, R>& tile) {
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    const int32_t start = args.asymmetric ? 0 : args.block.sums[index * R + r];
-    for (int v = 0; v < V; ++v) {
-      tile.sum[0][r][v] = _mm512_set1_epi32(start);
-      if (Tile<V, R>::kParts == 2) tile.sum[1][r][v] = _mm512_setzero_si512();
-    }
-  }
-}
-
-template <int V, int R, bool kInt4>
-inline void AddSegment(const PanelArgs& args, int64_t first, const Segment& segment, int64_t index,
-                       const LeafStep& step) {
+template <int V, int R, bool kInt4, bool kAsymmetric, Codes kCodes>
+void AddTile(const SegmentArgs& args, const GroupScales<V>& group) {
+  const int64_t at = args.index * R;
+  const TileEnd end = {args.x_scale + at, args.x_sum + at, args.to};
   Tile<V, R> tile;
-  Begin(args, index, tile);
-  const std::byte* codes = args.panel + segment.codes_at * args.width + first * 4;
-  const int64_t width = V == 3 ? kPanelOutputs : args.width;  // known when compiled, or nearly
-  const int64_t chunk_bytes = width * (kInt4 ? 4 : 8);
-  const int64_t chunks = (segment.inputs + kChunkInputs - 1) / kChunkInputs;
-  const int8_t* q = args.block.codes + segment.padded_begin * R;
+  BeginTile<V, R, kAsymmetric>(end.x_sum, tile);
   constexpr bool kManyRows = R >= (kInt4 ? kPrefetchRowsMin : 2 * kPrefetchRowsMin);
-  if (args.staged_prefetch) {
-    PrefetchChunk<Prefetch::kStaged>(codes - 128, 128);
-    MultiplyChunks<V, R, kInt4, Prefetch::kStaged>(codes, chunk_bytes, chunks, q, tile);
+  if constexpr (kCodes == Codes::kSpread) {
+    MultiplyChunks<V, R, kInt4, kCodes, Prefetch::kNone>(args, tile);
+  } else if (args.staged_prefetch) {
+    PrefetchLines<Prefetch::kStaged>(args.codes - 128, 128);  // where the next scales will be
+    MultiplyChunks<V, R, kInt4, kCodes, Prefetch::kStaged>(args, tile);
   } else {
-    constexpr Prefetch kPrefetch = kManyRows ? Prefetch::kFar : Prefetch::kNone;
-    MultiplyChunks<V, R, kInt4, kPrefetch>(codes, chunk_bytes, chunks, q, tile);
+    MultiplyChunks<V, R, kInt4, kCodes, kManyRows ? Prefetch::kFar : Prefetch::kNone>(args, tile);
   }
-  AddToLeaf<V, R, kInt4>(args, first, segment, index, tile, step);
+  EndTile<V, R, kInt4, kAsymmetric, kCodes>(end, group, tile);
 }
 
-// Outputs [first, first + 16 V) of a panel times a block of R rows.
-template <int V, int R, bool kInt4>
-void SumTile(const PanelArgs& args, int64_t first, float* slots) {
-  SumLeaves(args, first, V * 16, slots,
+template <int V>
+using TileFunction = void (*)(const SegmentArgs& args, const GroupScales<V>& group);
+template <int V, bool kInt4, bool kAsymmetric, Codes kCodes>
+constexpr TileFunction<V> kTiles[kBlockRows] = {
+    AddTile<V, 1, kInt4, kAsymmetric, kCodes>, AddTile<V, 2, kInt4, kAsymmetric, kCodes>,
+    AddTile<V, 3, kInt4, kAsymmetric, kCodes>, AddTile<V, 4, kInt4, kAsymmetric, kCodes>,
+    AddTile<V, 5, kInt4, kAsymmetric, kCodes>, AddTile<V, 6, kInt4, kAsymmetric, kCodes>,
+    AddTile<V, 7, kInt4, kAsymmetric, kCodes>, AddTile<V, 8, kInt4, kAsymmetric, kCodes>};
+
+// All tiles of rows.
+template <int V, bool kInt4, bool kAsymmetric>
+inline void AddTiles(SegmentArgs args, const GroupScales<V>& group) {
+  constexpr int R = kBlockRows;
+  if (args.rows <= R) {
+    return kTiles<V, kInt4, kAsymmetric, Codes::kPacked>[args.rows - 1](args, group);
+  }
+  if (kInt4 && args.chunks > kSpreadChunks) {
+    for (; args.rows > 0; args.rows -= R, args.ToNextTile()) {
+      const int64_t rows = args.rows < R ? args.rows : R;
+      kTiles<V, kInt4, kAsymmetric, Codes::kPacked>[rows - 1](args, group);
+    }
+    return;
+  }
+  AddTile<V, R, kInt4, kAsymmetric, Codes::kPackedToKeep>(args, group);
+  args.ToNextTile();
+  for (args.rows -= R; args.rows > R; args.rows -= R, args.ToNextTile()) {
+    AddTile<V, R, kInt4, kAsymmetric, Codes::kSpread>(args, group);
+  }
+  kTiles<V, kInt4, kAsymmetric, Codes::kSpread>[args.rows - 1](args, group);
+}
+
+// Outputs [first, first + 16 V) of a panel, segment by segment.
+template <int V, bool kInt4, bool kAsymmetric>
+void SumOutputs(const PanelArgs& panel, int64_t first, float* slots) {
+  alignas(64) uint8_t spread[kSpreadChunks * 2 * V * 64];
+  SegmentArgs args(panel, kBlockRows);
+  args.chunk_bytes = panel.width * (kInt4 ? 4 : 8);
+  args.spread = spread;
+  args.staged_prefetch = panel.staged_prefetch;
+  SumLeaves(panel, first, V * kVectorOutputs, slots,
             [&](const Segment& segment, int64_t index, const LeafStep& step) {
-              AddSegment<V, R, kInt4>(args, first, segment, index, step);
+              args.codes = panel.panel + segment.codes_at * panel.width + first * 4;
+              args.chunks = ChunksOf(segment);
+              args.SetSegment(segment, index);
+              args.to = step.From(first);
+              AddTiles<V, kInt4, kAsymmetric>(args, GroupScales<V>(panel, first, segment));
             });
 }
 
-// A slot holds the rows of the first panel's sums, then those of the second's.
-static_assert(2 * kPairRowsMax <= kBlockRows);
-
-template <int R, bool kInt4>
-void SumPair(const PanelArgs& args, float* slots) {
-  constexpr int64_t kSecond = R * kPanelOutputs;
-  const PanelArgs panels[2] = {args, SecondOfPair(args)};
-  PanelArgs both = args;
-  both.block.rows = 2 * R;
-  SumLeaves(
-      both, 0, kPanelOutputs, slots,
-      [&](const Segment& segment, int64_t index, const LeafStep& step) {
-        Tile<3, R> tiles[2];
-        Begin(args, index, tiles[0]);
-        Begin(args, index, tiles[1]);
-        const int64_t chunks = (segment.inputs + kChunkInputs - 1) / kChunkInputs;
-        MultiplyPairs<R, kInt4>(args.panel + segment.codes_at * kPanelOutputs, args.pair_bytes,
-                                chunks, args.block.codes + segment.padded_begin * R, tiles);
-        for (int i = 0; i < 2; ++i) {
-          AddToLeaf<3, R, kInt4>(panels[i], 0, segment, index, tiles[i], step.From(i * kSecond));
-        }
-      });
-}
-
-using TileFunction = void (*)(const PanelArgs& args, int64_t first, float* slots);
-template <int V, bool kInt4>
-constexpr TileFunction kTiles[kBlockRows] = {
-    SumTile<V, 1, kInt4>, SumTile<V, 2, kInt4>, SumTile<V, 3, kInt4>, SumTile<V, 4, kInt4>,
-    SumTile<V, 5, kInt4>, SumTile<V, 6, kInt4>, SumTile<V, 7, kInt4>, SumTile<V, 8, kInt4>};
-
-template <bool kInt4>
-void SumPanelInt8(const PanelArgs& args, float* slots) {
-  const int64_t rows = args.block.rows;
-  if (args.pair_bytes != 0) {
-    rows == 1 ? SumPair<1, kInt4>(args, slots) : SumPair<2, kInt4>(args, slots);
-    return;
-  }
-  if (args.width == kPanelOutputs) {
-    kTiles<3, kInt4>[rows - 1](args, 0, slots);
-    return;
-  }
+template <bool kInt4, bool kAsymmetric>
+void SumPanel(const PanelArgs& args, float* slots) {
+  if (args.width == kPanelOutputs) return SumOutputs<3, kInt4, kAsymmetric>(args, 0, slots);
   for (int64_t first = 0; first < args.width; first += kVectorOutputs) {
-    kTiles<1, kInt4>[rows - 1](args, first, slots);
+    SumOutputs<1, kInt4, kAsymmetric>(args, first, slots);
   }
 }
 
@@ -229,10 +144,12 @@ void QuantizeAvx512(const QuantizeArgs& args) { QuantizeRows(args, ScaleOf, Quan
 void SumPanelAvx512(const PanelArgs& args, float* slots) {
   if (!args.int8_activations) {
     SumPanelFloatAvx512(args, slots);
+  } else if (args.pair_bytes != 0) {
+    SumPairAvx512(args, slots);
   } else if (args.format == WeightFormat::kInt4) {
-    SumPanelInt8<true>(args, slots);
+    args.asymmetric ? SumPanel<true, true>(args, slots) : SumPanel<true, false>(args, slots);
   } else {
-    SumPanelInt8<false>(args, slots);
+    args.asymmetric ? SumPanel<false, true>(args, slots) : SumPanel<false, false>(args, slots);
   }
   StoreRoots(args, slots);
 }

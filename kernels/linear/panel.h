@@ -32,9 +32,11 @@ namespace octet::kernels {
 inline constexpr int64_t kBlockRows = 8;  // rows that share a pass over a panel
 inline constexpr int64_t kSlotFloats = kBlockRows * kPanelOutputs;  // one partial sum of a block
 inline constexpr int64_t kSlotsMax = 32;                            // partial sums held at once
-// On AVX2 with int8 activations rows are prepared so many at a time, and so many share a pass.
+// With int8 activations more rows share a pass: on AVX2, where so many are prepared at a time, and
+// on AVX-512.
 inline constexpr int64_t kAvx2TileRows = 4;
 inline constexpr int64_t kAvx2SumRows = 64;
+inline constexpr int64_t kAvx512SumRows = 64;
 // Rows of a block that takes two panels at a time, where int8 activations are multiplied.
 inline constexpr int64_t kPairRowsMax = 2;      // AVX-512
 inline constexpr int64_t kAvx2PairRowsMax = 1;  // AVX2
@@ -46,9 +48,9 @@ inline constexpr int64_t kTileBytes = kTileRows * kTileInputs;
 inline constexpr int64_t kTileBlockRows = 128;  // rows that share a pass over a panel
 inline constexpr int64_t kTileSlotFloats = kTileBlockRows * kPanelOutputs;
 
-// One block of rows, prepared. `rows` <= kBlockRows is also the stride below. (AVX2, int8: a block
-// has kAvx2TileRows, and as many as follow each other are multiplied as one, of all their rows.)
-// Int8 activations use codes, scales and sums; the others use values.
+// One block of rows, prepared. `rows` <= kBlockRows is also the stride below. (Int8: a block of
+// AVX2 has kAvx2TileRows; there and on AVX-512 those that follow each other are multiplied as one
+// block of all their rows.) Int8 activations use codes, scales and sums; the others use values.
 struct RowBlock {
   int64_t rows = 0;
   int8_t* codes = nullptr;  // [padded_inputs / 4][rows][4]; padded inputs are 0
