@@ -21,11 +21,14 @@ namespace {
 
 // What attention_int8.h needs of a family; attention_tiles.h has it for the tile unit.
 
+#if !defined(__AVX512F__)
 void PlaceQueries(const AttentionTile&) {}
+#endif
 
-#if !defined(__AVX2__) || defined(__AVX512F__)
+#if !defined(__AVX2__)
 // What many vectors could share, they do not: see attention_codes_avx2.h.
-OCTET_INLINE bool CopiesBlock(const VisibleBlock&) { return false; }
+OCTET_INLINE bool CopiesBlock(const AttentionTile&, const VisibleBlock&) { return false; }
+OCTET_INLINE FetchSteps StepsOfCopy(const AttentionTile&, int64_t) { return {}; }
 OCTET_INLINE bool ScoreCopied(const AttentionTile&, const VisibleBlock&, Ahead&, int64_t) {
   return false;
 }
@@ -39,13 +42,10 @@ OCTET_INLINE bool SumCopied(const AttentionTile&, const VisibleBlock&, Ahead&, i
 OCTET_INLINE FetchPace PaceOf(const AttentionTile& tile, const VisibleBlock& block) {
   const int64_t lines = tile.head_bytes / kBufferAlignment;
   const int64_t vectors = block.end - block.begin;
-  int64_t score_steps = (vectors + kScoreRows - 1) / kScoreRows * (kKvBlockTokens / 4);
-  int64_t value_steps = (vectors + kSumRows - 1) / kSumRows * (tile.padded_dim / 4);
-  if (CopiesBlock(block)) {
-    score_steps = score_steps / 4 + kKvBlockTokens / 4;
-    value_steps = value_steps / 4 + tile.padded_dim / 2;
-  }
-  return {lines * 7 / 16 / score_steps + 1, lines / 16 / vectors, lines * 3 / 8 / value_steps + 1};
+  FetchSteps steps = {(vectors + kScoreRows - 1) / kScoreRows * (kKvBlockTokens / 4),
+                      (vectors + kSumRows - 1) / kSumRows * (tile.padded_dim / 4)};
+  if (CopiesBlock(tile, block)) steps = StepsOfCopy(tile, vectors);
+  return {lines * 7 / 16 / steps.score + 1, lines / 16 / vectors, lines * 3 / 8 / steps.values + 1};
 }
 
 // The dots of all vectors of the block with its keys.

@@ -197,8 +197,12 @@ OCTET_INLINE void SumPanel(const int16_t* words, int64_t words_stride, const int
   }
 }
 
-OCTET_INLINE bool CopiesBlock(const VisibleBlock& block) {
+OCTET_INLINE bool CopiesBlock(const AttentionTile&, const VisibleBlock& block) {
   return block.end - block.begin >= kCopyVectors;
+}
+OCTET_INLINE FetchSteps StepsOfCopy(const AttentionTile& tile, int64_t vectors) {
+  const int64_t fours = (vectors + 3) / 4;
+  return {fours * 4 + kKvBlockTokens / 4, fours * (tile.padded_dim / 16) + tile.padded_dim / 2};
 }
 // One panel of keys [padded_dim / 2][16], then four of values [32][16]: made and used one after the
 // other, so that they stay in the nearest cache.
@@ -230,7 +234,7 @@ OCTET_INLINE void CopyKeys(const int8_t* k, int64_t dim, int32_t* to) {
 // The scores of a block of which many vectors share a copy; false where they are few.
 bool ScoreCopied(const AttentionTile& tile, const VisibleBlock& block, Ahead& ahead,
                  int64_t lines) {
-  if (!CopiesBlock(block)) return false;
+  if (!CopiesBlock(tile, block)) return false;
   const auto* k = reinterpret_cast<const int8_t*>(block.data + tile.k_data);
   const int64_t dim = tile.head_dim;
   int32_t* panel = KeyPanel(tile);
@@ -255,7 +259,7 @@ bool ScoreCopied(const AttentionTile& tile, const VisibleBlock& block, Ahead& ah
 template <typename Sink>
 bool SumCopied(const AttentionTile& tile, const VisibleBlock& block, Ahead& ahead, int64_t lines,
                const Sink& sink) {
-  if (!CopiesBlock(block)) return false;
+  if (!CopiesBlock(tile, block)) return false;
   const auto* v = reinterpret_cast<const int8_t*>(block.data + tile.v_data);
   const int64_t dim = tile.head_dim;
   const TokenRange eights = WholeEights(block.tokens);

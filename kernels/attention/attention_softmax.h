@@ -109,6 +109,11 @@ class Ahead {
   int64_t half_ = 0;
 };
 
+// At how many places of a block's products lines are asked for.
+struct FetchSteps {
+  int64_t score = 1;
+  int64_t values = 1;
+};
 // How many lines are asked for at one place of each part of a block.
 struct FetchPace {
   int64_t score = 0;  // per step of a product with keys
