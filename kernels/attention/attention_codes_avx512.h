@@ -112,6 +112,18 @@ OCTET_INLINE void InterleaveTokens(const int8_t* v, int64_t stride, __m512i (&x)
   x[3] = _mm512_unpackhi_epi16(ab_high, cd_high);
 }
 
+// 64 sums of products with high and with low bytes, as InterleaveTokens leaves them or, kInOrder,
+// as they are wanted.
+template <bool kInOrder>
+OCTET_INLINE void StoreSums(int32_t* to, const __m512i (&high)[4], const __m512i (&low)[4]) {
+  __m512i sum[4];
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) sum[j] = _mm512_add_epi32(_mm512_slli_epi32(high[j], 8), low[j]);
+  if (!kInOrder) TransposeQuarters(sum);
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) _mm512_storeu_si512(to + j * kLanes, sum[j]);
+}
+
 // sums[r * 64 + d] of vectors `first`.. over tokens [begin, end) and what else shares their fours.
 template <int R>
 OCTET_INLINE void SumCodes(uint8_t* weights, int64_t first, const int8_t* v, int64_t stride,
@@ -142,16 +154,7 @@ OCTET_INLINE void SumCodes(uint8_t* weights, int64_t first, const int8_t* v, int
     }
   }
 #pragma GCC unroll 2
-  for (int r = 0; r < R; ++r) {
-    __m512i sum[4];
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      sum[j] = _mm512_add_epi32(_mm512_slli_epi32(high[r][j], 8), low[r][j]);
-    }
-    TransposeQuarters(sum);
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) _mm512_storeu_si512(sums + r * kSumDims + j * kLanes, sum[j]);
-  }
+  for (int r = 0; r < R; ++r) StoreSums<false>(sums + r * kSumDims, high[r], low[r]);
 }
 
 #if !defined(__AMX_INT8__)
@@ -253,16 +256,7 @@ template <int R, bool kKeys>
     }
   }
 #pragma GCC unroll 3
-  for (int r = 0; r < R; ++r) {
-    __m512i sum[4];
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      sum[j] = _mm512_add_epi32(_mm512_slli_epi32(high[r][j], 8), low[r][j]);
-    }
-    if (!kKeys) TransposeQuarters(sum);
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) _mm512_storeu_si512(to + r * to_stride + j * kLanes, sum[j]);
-  }
+  for (int r = 0; r < R; ++r) StoreSums<kKeys>(to + r * to_stride, high[r], low[r]);
 }
 
 // Sixteen values of each of the block's tokens; keys become unsigned, 128 more.
