@@ -13,20 +13,27 @@ template <int V, bool kInt4>
 void LoadCodes(const PanelArgs& args, int64_t first, const Segment& segment, int64_t done,
                int64_t count, float* to) {
   const GroupScales<V> group(args, first, segment);
-  const __m512i zero = _mm512_set1_epi32(args.asymmetric ? 0 : kInt4 ? 8 : 128);
-  const __m512i mask = _mm512_set1_epi32(kInt4 ? 0x0f : 0xff);
+  const int zero = args.asymmetric ? 0 : kInt4 ? 8 : 128;
+  // Of an int4 code in the low bits of a lane, whatever the others are.
+  const __m512 values = _mm512_cvtepi32_ps(
+      _mm512_sub_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                       _mm512_set1_epi32(zero)));
   const int64_t chunk_bytes = args.width * (kInt4 ? 4 : 8);
   const std::byte* codes =
       args.panel + segment.codes_at * args.width + done / kChunkInputs * chunk_bytes + first * 4;
   for (int64_t k = 0; k < count; k += kChunkInputs, codes += chunk_bytes) {
+    if (args.staged_prefetch) PrefetchLines<Prefetch::kStaged>(codes, chunk_bytes);
     for (int v = 0; v < V; ++v) {
 #pragma GCC unroll 8
       for (int j = 0; j < kChunkInputs; ++j) {
         const int64_t half = kInt4 || j < 4 ? 0 : chunk_bytes / 2;
         const int shift = j % 4 * 8 + (kInt4 && j >= 4 ? 4 : 0);
         const __m512i raw = _mm512_loadu_si512(codes + half + v * 64);
-        const __m512i code = _mm512_and_si512(_mm512_srli_epi32(raw, shift), mask);
-        const __m512 value = _mm512_cvtepi32_ps(_mm512_sub_epi32(code, zero));
+        const __m512i code = _mm512_srli_epi32(raw, shift);
+        const __m512 value =
+            kInt4 ? _mm512_permutexvar_ps(code, values)
+                  : _mm512_cvtepi32_ps(_mm512_sub_epi32(
+                        _mm512_and_si512(code, _mm512_set1_epi32(0xff)), _mm512_set1_epi32(zero)));
         __m512 w = _mm512_mul_ps(group.scale[v], value);
         if (args.asymmetric) w = _mm512_add_ps(w, group.offset[v]);
         _mm512_store_ps(to + ((k + j) * V + v) * 16, w);
@@ -43,6 +50,7 @@ void LoadValues(const PanelArgs& args, int64_t first, const Segment& segment, in
   const std::byte* from =
       args.panel + segment.codes_at * args.width + (done * args.width + first) * bytes;
   for (int64_t k = 0; k < count; ++k, from += args.width * bytes) {
+    if (args.staged_prefetch) PrefetchLines<Prefetch::kStaged>(from, V * 16 * bytes);
     for (int v = 0; v < V; ++v) {
       __m512 w;
       if (args.format == WeightFormat::kF32) {
