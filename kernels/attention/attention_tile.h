@@ -52,12 +52,12 @@ struct AttentionTile {
   float* q = nullptr;       // [vectors, padded_dim] scaled
   float* q_sum = nullptr;   // [vectors] of what stands for the query: q, or in int8 its codes
   float* scores = nullptr;  // [kTileVectors, 64] scores, then weights
-  float* wide = nullptr;    // [64, padded_dim] keys, then values, widened
+  float* wide = nullptr;    // [64, padded_dim] keys, then values, widened or copied
   float* scales = nullptr;  // [4, 64] K scale, K zero, V scale, V zero
   float* groups = nullptr;  // int4: [2, 64 * groups of a vector] scales, zeros of keys or values
   // int8 (attention_int8.h).
   int16_t* q_codes = nullptr;     // [vectors, padded_dim]
-  int8_t* q_tiles = nullptr;      // the same in another order, where there is a tile unit
+  int8_t* q_tiles = nullptr;      // the same as bytes, in the family's order (AVX-512)
   float* q_step = nullptr;        // [vectors] code to query, times the softmax scale
   int32_t* dots = nullptr;        // [kTileVectors, 64] of codes
   uint8_t* weights = nullptr;     // [kWeightBytes] codes, in the family's order

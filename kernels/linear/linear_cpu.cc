@@ -1,7 +1,7 @@
 // The CPU's side of a linear: activations are prepared once per call into the workspace, then
 // panels of weights are dealt to the threads. A thread takes a panel through all rows of its item,
-// eight at a time, while the panel stays in its cache. The tile unit takes more rows at a time,
-// laid out otherwise (panel.h), unless they are few.
+// eight at a time or, with int8 activations, up to 64, while the panel stays in its cache. The tile
+// unit takes still more, laid out otherwise (panel.h), unless they are few.
 //
 // Workspace: segments | int8: codes, scales, sums; else values; each part aligned to 64 bytes.
 #include <algorithm>

@@ -118,7 +118,7 @@ void SumPanel(const PanelArgs& args, float* slots) {
 int32_t QuantizeRow(const float* x, const Segment& segment, float inverse, int64_t rows,
                     int8_t* to) {
   __m512i sum = _mm512_setzero_si512();
-  const int64_t quads = (segment.inputs + kChunkInputs - 1) / kChunkInputs * 2;
+  const int64_t quads = ChunksOf(segment) * 2;
   for (int64_t quad = 0; quad < quads; quad += 4, to += rows * 16) {
     const __m512 values = LoadInputs(x + quad * 4, segment.inputs - quad * 4);
     __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(values, _mm512_set1_ps(inverse)));

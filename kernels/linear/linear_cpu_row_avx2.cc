@@ -106,7 +106,7 @@ void SumRow(const PanelArgs& args, float* slots) {
               for (auto& total : totals) {
                 for (__m256i& sums : total) sums = _mm256_setzero_si256();
               }
-              const int64_t chunks = (segment.inputs + kChunkInputs - 1) / kChunkInputs;
+              const int64_t chunks = ChunksOf(segment);
               const int64_t steps = kInt4 ? chunks : 2 * chunks;
               const std::byte* codes = args.panel + segment.codes_at * kPanelOutputs;
               const int8_t* q = args.block.codes + segment.padded_begin;

@@ -10,10 +10,6 @@
 namespace octet::kernels {
 namespace {
 
-constexpr int64_t ChunksOf(const Segment& segment) {
-  return (segment.inputs + kChunkInputs - 1) / kChunkInputs;
-}
-
 // One segment of the rows that are left, of int8 activations. What belongs to a tile is as far from
 // the next one's as the *_step says.
 struct RowTiles {
