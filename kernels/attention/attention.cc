@@ -9,6 +9,7 @@ namespace {
 // What the host knows of a step on a device: the rows come with the plan.
 void CheckDevice(const AttentionArgs& args) {
   OCTET_CHECK(static_cast<bool>(args.plan) && args.plan.bytes != nullptr);
+  OCTET_CHECK(args.layout.order == KvOrder::kRows);
   OCTET_CHECK_EQ(args.plan.head_dim, args.layout.head_dim);
   OCTET_CHECK(args.block_tables != nullptr);
   const int64_t stride = args.y.empty() ? args.out_stride : args.y.stride;
@@ -29,8 +30,10 @@ void CheckHost(const AttentionArgs& args) {
     OCTET_CHECK_GT(group.head_count, 0);
     heads += group.head_count;
   }
-  OCTET_CHECK(args.layout.format != KvFormat::kInt8 ||
-              args.layout.head_dim <= kAttentionInt8HeadDimMax);
+  if (args.layout.format == KvFormat::kInt8) {
+    OCTET_CHECK_LE(args.layout.head_dim, kKvInt8DimMax);
+    OCTET_CHECK(args.layout.order == KvOrder::kFours);
+  }
   OCTET_CHECK_GE(args.q_stride, heads * args.layout.head_dim);
   OCTET_CHECK_GE(args.out_stride, heads * args.layout.head_dim);
 }

@@ -21,9 +21,6 @@
 
 namespace octet::kernels {
 
-// int8 caches on the CPU: a longer vector could overflow the exact sums of its codes.
-inline constexpr int64_t kAttentionInt8HeadDimMax = 512;
-
 struct AttentionArgs {
   KvLayout layout;
   const std::byte* cache = nullptr;  // one layer: [blocks] of layout.block_bytes()

@@ -153,12 +153,11 @@ void BundlePlan::PlaceScratch(int thread, int64_t eights_before, AttentionTile* 
   const int64_t before = tile->first_vector;
   take(tile->q, scratch_.q(), before * tile->padded_dim);
   take(tile->q_codes, scratch_.q_codes(), before * tile->padded_dim);
-  take(tile->q_tiles, scratch_.q_tiles(), eights_before * kUnitVectors * 2 * tile->padded_dim);
+  take(tile->q_bytes, scratch_.q_bytes(), eights_before * kUnitVectors * 2 * tile->padded_dim);
   take(tile->wide, scratch_.wide());
   take(tile->scores, scratch_.scores());
   take(tile->dots, scratch_.scores());
   take(tile->weights, scratch_.weights());
-  take(tile->value_tiles, scratch_.value_tiles());
   take(tile->scales, scratch_.scales());
   take(tile->groups, scratch_.groups());
   take(tile->factors, kTileVectors);

@@ -30,15 +30,14 @@ struct ScratchPlan {
   int64_t wide() const { return kKvBlockTokens * padded_dim; }
   int64_t scales() const { return 4 * kKvBlockTokens; }
   int64_t groups() const { return 2 * kKvBlockTokens * int4_groups; }
-  // int8: codes of queries, the same for the tile unit (two bytes, vectors in whole eights).
+  // int8: codes of queries, and these as bytes, for whole units of the tile unit.
   int64_t q_codes() const { return vectors * padded_dim / 2; }
-  int64_t q_tiles() const { return (vectors + tiles * (kUnitVectors - 1)) * padded_dim / 2; }
-  int64_t weights() const { return kWeightBytes / 4; }
-  int64_t value_tiles() const { return kKvBlockTokens * padded_dim / 4; }
+  int64_t q_bytes() const { return (vectors + tiles * (kUnitVectors - 1)) * padded_dim / 2; }
+  int64_t weights() const { return kTileVectors * kKvBlockTokens / 2; }
   int64_t states() const { return vectors * (kStateHead + padded_dim); }
   int64_t floats() const {
-    return q() + 2 * vectors + 2 * scores() + wide() + scales() + groups() + q_codes() + q_tiles() +
-           2 * kTileVectors + weights() + value_tiles() + kPartsPerThread * states();
+    return q() + 2 * vectors + 2 * scores() + wide() + scales() + groups() + q_codes() + q_bytes() +
+           2 * kTileVectors + weights() + kPartsPerThread * states();
   }
 };
 

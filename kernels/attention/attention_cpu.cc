@@ -68,9 +68,7 @@ void RunBundle(const AttentionBody& body, const BundlePlan& plan, const TileBund
 // A thread's bundles run while it lives.
 class OnTileUnit {
  public:
-  explicit OnTileUnit(const AttentionBody& body) : body_(body) {
-    if (body.enter != nullptr) body.enter();
-  }
+  explicit OnTileUnit(const AttentionBody& body) : body_(body) {}
   ~OnTileUnit() {
     if (body_.leave != nullptr) body_.leave();
   }
@@ -130,7 +128,7 @@ class CurrentBundle {
 // A thread's share of units [begin, begin + count), whose states are parts 0..count.
 void RunRound(const AttentionBody& body, const BundlePlan& plan, int64_t begin, int64_t count,
               int thread, std::atomic<int64_t>& next) {
-  const OnTileUnit configured(body);
+  const OnTileUnit released(body);
   CurrentBundle current(body, plan, thread);
   int64_t i = next.fetch_add(1);
   Unit unit = i < count ? UnitAt(plan, begin + i) : Unit{};
@@ -206,7 +204,7 @@ int64_t ShareOut(int threads, BundlePlan* plan) {
 // Whole bundles, the last first.
 void RunBundles(const AttentionBody& body, const BundlePlan& plan, int thread,
                 std::atomic<int64_t>& next) {
-  const OnTileUnit configured(body);
+  const OnTileUnit released(body);
   // The next is taken before this one runs, so that its first block can be fetched.
   const auto take = [&] { return plan.count() - 1 - next.fetch_add(1); };
   int64_t index = take();

@@ -15,42 +15,24 @@ namespace {
 constexpr int kRowsOfTile = 4;    // vectors that share a load of a key or value
 constexpr int kChunksOfTile = 4;  // chunks of 16 values
 
-OCTET_INLINE __m512 AddLanes(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
-OCTET_INLINE __m512i AddLanes(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
-
 template <int kLow, int kHigh>
 OCTET_INLINE __m512 AddQuarters(__m512 a, __m512 b) {
-  return AddLanes(_mm512_shuffle_f32x4(a, b, kLow), _mm512_shuffle_f32x4(a, b, kHigh));
+  return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, kLow), _mm512_shuffle_f32x4(a, b, kHigh));
 }
-template <int kLow, int kHigh>
-OCTET_INLINE __m512i AddQuarters(__m512i a, __m512i b) {
-  return AddLanes(_mm512_shuffle_i32x4(a, b, kLow), _mm512_shuffle_i32x4(a, b, kHigh));
-}
-// Folds four sums, of floats or integers, to a quarter each: lanes 4 i .. 4 i + 3 add up to the sum
-// of the i-th.
-template <typename V>
-OCTET_INLINE V FoldQuad(V a, V b, V c, V d) {
+// Folds four sums to a quarter each: lanes 4 i .. 4 i + 3 add up to the sum of the i-th.
+OCTET_INLINE __m512 FoldQuad(__m512 a, __m512 b, __m512 c, __m512 d) {
   return AddQuarters<0x88, 0xdd>(AddQuarters<0x44, 0xee>(a, b), AddQuarters<0x44, 0xee>(c, d));
 }
 OCTET_INLINE __m512 AddPairs(__m512 a, __m512 b) {
   const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
-  return AddLanes(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)),
-                  _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
-}
-OCTET_INLINE __m512i AddPairs(__m512i a, __m512i b) {
-  return AddLanes(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+  return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)),
+                       _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
 }
 OCTET_INLINE __m512 AddNeighbours(__m512 a, __m512 b) {
-  return AddLanes(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
-}
-OCTET_INLINE __m512i AddNeighbours(__m512i a, __m512i b) {
-  const __m512 x = _mm512_castsi512_ps(a), y = _mm512_castsi512_ps(b);
-  return AddLanes(_mm512_castps_si512(_mm512_shuffle_ps(x, y, 0x88)),
-                  _mm512_castps_si512(_mm512_shuffle_ps(x, y, 0xdd)));
+  return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
 }
 // Folds four such quarters: lane 4 i + j is the i-th sum of the j-th.
-template <typename V>
-OCTET_INLINE V FoldQuarters(V a, V b, V c, V d) {
+OCTET_INLINE __m512 FoldQuarters(__m512 a, __m512 b, __m512 c, __m512 d) {
   return AddNeighbours(AddPairs(a, b), AddPairs(c, d));
 }
 

@@ -21,9 +21,8 @@ namespace {
 constexpr float kQueryCodeMax = 32512.0f;
 constexpr float kWeightCodeMax = 32767.0f;
 constexpr float kSmallest = 1e-30f;  // magnitudes below count as 0, lest an inverse overflow
-// Added to a number below 2^22, these leave its integer in the low bits.
+// Added to a number below 2^22, this leaves its integer in the low bits.
 constexpr float kRoundSigned = 12582912.0f;  // 1.5 * 2^23
-constexpr float kRoundUnsigned = 8388608.0f;
 
 // The codes of one query and their sum, which is NaN where a value is not finite, as all scores
 // then are; returns the step from code to value.
@@ -97,10 +96,7 @@ OCTET_INLINE void WeighCodes(const AttentionTile& tile, int64_t vector, TokenRan
   const bool none = !(most > kSmallest);
   const F32x16 inverse = Splat(none ? 0.0f : kWeightCodeMax / most);
   ahead.Fetch(lines);
-#pragma GCC unroll 4
-  for (int i = 0; i < kBlockParts; ++i) {
-    PlaceWeights(tile, vector, i, w[i] * inverse + Splat(kRoundUnsigned));
-  }
+  PlaceWeights(tile, vector, weights.lanes, inverse);
   tile.factors[vector] = weights.factor;
   tile.weight_step[vector] = none ? 0.0f : most * (1 / kWeightCodeMax);
 }
@@ -122,11 +118,7 @@ OCTET_INLINE void WeighFourCodes(const AttentionTile& tile, int64_t first, float
   const F32x16 step = Select(some, most * Splat(1 / kWeightCodeMax), Splat(0.0f));
   ForFour([&](auto r) {
     const F32x16 scale = SplatQuarter<r.value>(inverse);
-#pragma GCC unroll 4
-    for (int i = 0; i < kBlockParts; ++i) {
-      PlaceWeights(tile, first + r.value, i,
-                   weights.lanes[r.value][i] * scale + Splat(kRoundUnsigned));
-    }
+    PlaceWeights(tile, first + r.value, weights.lanes[r.value], scale);
     ahead.Fetch(lines);
   });
   StoreFours(tile.factors + first, weights.factor);
@@ -166,16 +158,19 @@ OCTET_INLINE void AddSums(const AttentionTile& tile, int64_t vector, const int32
   }
 }
 
-// In the way that was fastest for so many vectors (README).
+// In the way that was fastest for so many vectors (README): in pairs, from front to back, else
+// scales first.
+#if defined(__AVX512F__) && !defined(__AMX_INT8__)
+constexpr int64_t kPairsFrom = kFewVectors + 1, kPairsTo = kTileVectors;
+#elif defined(__AVX2__) && !defined(__AVX512F__)
+constexpr int64_t kPairsFrom = 1, kPairsTo = 2;
+#else
+constexpr int64_t kPairsFrom = 1, kPairsTo = 0;
+#endif
 OCTET_INLINE Ahead AheadOf(const AttentionTile& tile, const VisibleBlock& block) {
   Ahead ahead(tile, block.next);
   const int64_t vectors = tile.vectors();
-#if defined(__AVX2__) && !defined(__AVX512F__)
-  constexpr int64_t kInPairs = 2;
-#else
-  constexpr int64_t kInPairs = 0;
-#endif
-  if (vectors <= kInPairs) {
+  if (vectors >= kPairsFrom && vectors <= kPairsTo) {
     ahead.InPairs();
   } else if (vectors <= kFewVectors) {
     ahead.FrontToBack(block.data + tile.k_data, vectors == 1 ? 2 : 4);

@@ -47,6 +47,7 @@ void AttendSplit(const TileBundle& bundle, int64_t split, const std::byte* after
     std::memset(state, 0, static_cast<size_t>(lead.state_floats()) * sizeof(float));
     state[kStateMax] = -__builtin_inff();
   }
+  BeginSplit(bundle);
   const int64_t split_begin = split * kKvSplitTokens;
   const int64_t oldest = lead.oldest(0);
   const int64_t newest = lead.position(lead.vectors() - 1);

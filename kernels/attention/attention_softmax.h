@@ -60,42 +60,42 @@ class Ahead {
     near_ = now + left_ / share * kBufferAlignment;
     near_end_ = now + left_ * kBufferAlignment;
   }
-  // Likewise. FetchPair then asks, and Fetch does not.
+  // Likewise. Fetch then takes an even number of lines.
   OCTET_INLINE void InPairs() {
     at_ = begin_;
-    pairs_ = (left_ + 1) / 2;
-    half_ = pairs_ * kBufferAlignment;
-    left_ = 0;
+    left_ = (left_ + 1) / 2 * 2;
+    half_ = left_ / 2 * kBufferAlignment;
   }
-  OCTET_INLINE void FetchPair() {
-    if (pairs_ == 0) return;
-    --pairs_;
-    __builtin_prefetch(at_, 0, 2);
-    __builtin_prefetch(at_ + half_, 0, 2);
-    at_ += kBufferAlignment;
-  }
-  OCTET_INLINE void FetchRest() {
-    Fetch(left_);
-    while (pairs_ > 0) FetchPair();
-  }
+  OCTET_INLINE void FetchRest() { Fetch(left_); }
   OCTET_INLINE void Fetch(int64_t lines) {
     lines = lines < left_ ? lines : left_;
+    if (half_ != 0) lines = (lines + 1) / 2 * 2;
     left_ -= lines;
-    if (near_ == nullptr) {
-      for (; lines > 0; --lines) {
-        if (at_ == end_) at_ = begin_;
-        __builtin_prefetch(at_, 0, 2);
-        at_ += kBufferAlignment;
+    const std::byte* at = at_;
+    if (half_ != 0) {
+      for (; lines > 0; lines -= 2) {
+        __builtin_prefetch(at, 0, 2);
+        __builtin_prefetch(at + half_, 0, 2);
+        at += kBufferAlignment;
       }
-      return;
+    } else if (near_ == nullptr) {
+      for (; lines > 0; --lines) {
+        if (at == end_) at = begin_;
+        __builtin_prefetch(at, 0, 2);
+        at += kBufferAlignment;
+      }
+    } else {
+      const std::byte* near = near_;
+      for (; lines > 0; --lines) {
+        if (near == near_end_) near = begin_;
+        __builtin_prefetch(at, 0, 2);
+        __builtin_prefetch(near, 0, 3);
+        at += kBufferAlignment;
+        near += kBufferAlignment;
+      }
+      near_ = near;
     }
-    for (; lines > 0; --lines) {
-      if (near_ == near_end_) near_ = begin_;
-      __builtin_prefetch(at_, 0, 2);
-      __builtin_prefetch(near_, 0, 3);
-      at_ += kBufferAlignment;
-      near_ += kBufferAlignment;
-    }
+    at_ = at;
   }
 
  private:
@@ -104,16 +104,10 @@ class Ahead {
   const std::byte* end_;
   const std::byte* near_ = nullptr;  // asked for into L1; null: nothing is
   const std::byte* near_end_ = nullptr;
-  int64_t left_ = 0;   // lines
-  int64_t pairs_ = 0;  // of lines, each `half_` bytes apart
-  int64_t half_ = 0;
+  int64_t left_ = 0;  // lines
+  int64_t half_ = 0;  // bytes between the lines of a pair; 0: not in pairs
 };
 
-// At how many places of a block's products lines are asked for.
-struct FetchSteps {
-  int64_t score = 1;
-  int64_t values = 1;
-};
 // How many lines are asked for at one place of each part of a block.
 struct FetchPace {
   int64_t score = 0;  // per step of a product with keys

@@ -18,7 +18,6 @@ inline constexpr int64_t kFewVectors = 4;
 inline constexpr int64_t kUnitVectors = 8;             // that a product of the tile unit takes
 inline constexpr int64_t kBundleTiles = 32;            // at most
 inline constexpr int64_t kInt8DimMultiple = 64;        // of padded_dim in int8
-inline constexpr int64_t kWeightBytes = 8192;          // codes of a tile's weights for one block
 inline constexpr int64_t kSumDims = kInt8DimMultiple;  // values whose sums a vector gets at a time
 // A state is what a split (or several, merged) leaves of one vector: 16 floats, of which
 // maximum score, sum of weights, sum of weighted zeros and 1 where it has seen a token; then the
@@ -52,18 +51,17 @@ struct AttentionTile {
   float* q = nullptr;       // [vectors, padded_dim] scaled
   float* q_sum = nullptr;   // [vectors] of what stands for the query: q, or in int8 its codes
   float* scores = nullptr;  // [kTileVectors, 64] scores, then weights
-  float* wide = nullptr;    // [64, padded_dim] keys, then values, widened or copied
+  float* wide = nullptr;    // [64, padded_dim] keys, then values, widened
   float* scales = nullptr;  // [4, 64] K scale, K zero, V scale, V zero
   float* groups = nullptr;  // int4: [2, 64 * groups of a vector] scales, zeros of keys or values
   // int8 (attention_int8.h).
-  int16_t* q_codes = nullptr;     // [vectors, padded_dim]
-  int8_t* q_tiles = nullptr;      // the same as bytes, in the family's order (AVX-512)
-  float* q_step = nullptr;        // [vectors] code to query, times the softmax scale
-  int32_t* dots = nullptr;        // [kTileVectors, 64] of codes
-  uint8_t* weights = nullptr;     // [kWeightBytes] codes, in the family's order
-  float* factors = nullptr;       // [kTileVectors] of the values before this block
-  float* weight_step = nullptr;   // [kTileVectors] code to weight
-  int8_t* value_tiles = nullptr;  // [64 * padded_dim] values in the order of the tile unit
+  int16_t* q_codes = nullptr;    // [vectors, padded_dim]
+  int8_t* q_bytes = nullptr;     // the same as high and low bytes (AVX-512)
+  float* q_step = nullptr;       // [vectors] code to query, times the softmax scale
+  int32_t* dots = nullptr;       // [kTileVectors, 64] of codes
+  uint8_t* weights = nullptr;    // [kTileVectors, 2 * 64] codes, in the family's order
+  float* factors = nullptr;      // [kTileVectors] of the values before this block
+  float* weight_step = nullptr;  // [kTileVectors] code to weight
 
   // Always inlined: the AVX files use them too (kernels/README.md, invariant 3).
   OCTET_INLINE int64_t vectors() const { return rows * heads; }
@@ -102,9 +100,7 @@ struct AttentionBody {
   // merged += part; `merged` covers earlier splits.
   void (*merge)(const AttentionTile& tile, const float* part, float* merged);
   void (*write)(const AttentionTile& tile, const float* states);
-  // A thread calls `enter` before its tiles and `leave` behind them, where not null.
-  void (*enter)() = nullptr;
-  void (*leave)() = nullptr;
+  void (*leave)() = nullptr;  // a thread calls it behind its tiles, where not null
 };
 
 extern const AttentionBody kPlainAttention;

@@ -6,6 +6,11 @@
 // bf16 (no scales), int8 (one group: the head's vector) or int4 (groups of 32 values, the last one
 // 16 where head_dim is no multiple of 32).
 //
+// int8 lies in one of two orders. Rows, as above, are for devices. The CPU has fours, which its
+// products of bytes take as they lie:  K data [ceil(head_dim / 4), 64 tokens, 4 values], each byte
+// 128 more than the code, hence unsigned | V data [64 / 4, head_dim, 4 tokens]. Where head_dim is
+// no multiple of 4, the last four's bytes that are no value's hold anything.
+//
 // int8 is asymmetric per token and head:  zero = (min + max) / 2, scale = (max - min) / 255, both
 // narrowed to f16 (scale upward, so that codes do not clip), q = round((f - zero) / scale),
 // f = q * scale + zero.
@@ -26,17 +31,21 @@
 namespace octet::kernels {
 
 enum class KvFormat : uint8_t { kInt8, kBF16, kInt4 };
+enum class KvOrder : uint8_t { kRows, kFours };  // of int8; other formats are rows
 
 inline constexpr int64_t kKvBlockTokens = 64;
 inline constexpr int64_t kKvInt4Group = 32;        // values that share a scale and a zero
 inline constexpr int64_t kKvInt4DimMultiple = 16;  // of the head dims that int4 can hold
 inline constexpr int64_t kHeadDimMax = 256;        // of what CUDA appends
-inline constexpr int64_t kKvSplitTokens = 512;     // attention merges splits of this many, in order
+// int8 on the CPU: a longer vector could overflow the exact sums of its codes.
+inline constexpr int64_t kKvInt8DimMax = 512;
+inline constexpr int64_t kKvSplitTokens = 512;  // attention merges splits of this many, in order
 
 struct KvLayout {
   KvFormat format = KvFormat::kInt8;
   int64_t kv_heads = 0;  // held by this rank; 0 is legal
   int64_t head_dim = 0;
+  KvOrder order = KvOrder::kRows;
 
   // Bytes of one token's key or value vector.
   int64_t vector_bytes() const {
@@ -48,7 +57,11 @@ struct KvLayout {
     if (format == KvFormat::kInt4) return (head_dim + kKvInt4Group - 1) / kKvInt4Group;
     return format == KvFormat::kInt8 ? 1 : 0;
   }
-  int64_t data_bytes() const { return AlignUp(kKvBlockTokens * vector_bytes()); }
+  // The same in both orders.
+  int64_t data_bytes() const {
+    const int64_t bytes = vector_bytes();
+    return AlignUp(kKvBlockTokens * (format == KvFormat::kInt8 ? AlignUp(bytes, 4) : bytes));
+  }
   int64_t scale_bytes() const { return AlignUp(kKvBlockTokens * scale_groups() * 2 * 2); }
   int64_t head_bytes() const { return 2 * data_bytes() + 2 * scale_bytes(); }
   int64_t block_bytes() const { return kv_heads * head_bytes(); }
@@ -63,6 +76,11 @@ struct KvLayout {
 // Whether a cache of this format can hold vectors of this many values.
 constexpr bool KvFormatHolds(KvFormat format, int64_t head_dim) {
   return format != KvFormat::kInt4 || head_dim % kKvInt4DimMultiple == 0;
+}
+
+// Whether what appends, a device or the CPU, can write this order.
+constexpr bool KvOrderSuits(const KvLayout& layout, bool on_device) {
+  return layout.order == KvOrder::kRows || (!on_device && layout.head_dim <= kKvInt8DimMax);
 }
 
 // The scalar definition of int8: `values` [head_dim] f32 -> `codes` [head_dim], scale and zero as

@@ -15,6 +15,7 @@ void AppendKv(const AppendKvArgs& args, Stream& stream) {
   OCTET_CHECK(args.cache != nullptr && args.k != nullptr && args.v != nullptr);
   OCTET_CHECK(args.slots != nullptr);
   OCTET_CHECK(args.static_pairs == nullptr || layout.format == KvFormat::kInt8);
+  OCTET_CHECK(KvOrderSuits(layout, stream.device() == Device::kCuda));
   Dispatch(cpu::AppendKv, cuda::AppendKv, args, stream);
 }
 

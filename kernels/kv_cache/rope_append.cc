@@ -19,6 +19,7 @@ void RopeAppendKv(const RopeAppendKvArgs& args, Stream& stream) {
   OCTET_CHECK(args.qkv != nullptr);
   OCTET_CHECK(args.rotary_dim == 0 || (args.cos != nullptr && args.sin != nullptr));
   OCTET_CHECK(args.slots != nullptr && (args.cache != nullptr || layout.kv_heads == 0));
+  OCTET_CHECK(KvOrderSuits(layout, stream.device() == Device::kCuda));
   OCTET_CHECK(args.static_pairs == nullptr || layout.format == KvFormat::kInt8);
   Dispatch(cpu::RopeAppendKv, cuda::RopeAppendKv, args, stream);
 }

@@ -12,7 +12,10 @@ namespace octet::worker {
 using kernels::kKvBlockTokens;
 
 kernels::KvLayout EngineConfig::kv_layout() const {
-  return {.format = kv, .kv_heads = shard.kv_heads(), .head_dim = spec.head_dim};
+  return {.format = kv,
+          .kv_heads = shard.kv_heads(),
+          .head_dim = spec.head_dim,
+          .order = device == Device::kCpu ? kernels::KvOrder::kFours : kernels::KvOrder::kRows};
 }
 
 int64_t EngineConfig::blocks_per_sequence() const {

@@ -1,6 +1,6 @@
 // A paged cache filled with random keys and values for the tests of attention: several sequences
 // whose blocks are scattered and interleaved, and a double-precision reference that reads the same
-// bytes.
+// bytes. It is there in rows, which devices and the reference read, and in the CPU's order.
 #pragma once
 
 #include <algorithm>
@@ -31,8 +31,12 @@ class PagedContext {
     layout_ = {shape.format, shape.kv_heads, shape.head_dim};
     int64_t blocks = 0;
     for (int64_t length : shape.lengths) blocks += BlocksOf(length);
-    cache_ = Buffer(std::max<int64_t>(blocks, 1) * layout_.block_bytes());
-    std::fill_n(cache_.data(), cache_.bytes(), std::byte{stale});
+    cpu_layout_ = layout_;
+    cpu_layout_.order = KvOrder::kFours;
+    for (Buffer* cache : {&cache_, &cpu_cache_}) {
+      *cache = Buffer(std::max<int64_t>(blocks, 1) * layout_.block_bytes());
+      std::fill_n(cache->data(), cache->bytes(), std::byte{stale});
+    }
     // Blocks are dealt round robin and from the last to the first.
     tables_.resize(shape.lengths.size());
     int64_t next = blocks;
@@ -152,8 +156,8 @@ class PagedContext {
     Buffer workspace(AttentionWorkspaceBytes(shape_.heads, dim, threads));
     std::vector<float> out(static_cast<size_t>(rows * width), -1.0f);
     AttentionArgs args;
-    args.layout = layout_;
-    args.cache = cache_.data();
+    args.layout = cpu_layout_;
+    args.cache = cpu_cache_.data();
     args.q = q.data();
     args.q_stride = width;
     args.out = out.data();
@@ -298,10 +302,17 @@ class PagedContext {
   void Append(const Tokens& tokens) {
     ThreadPool pool(1);
     Stream stream(&pool);
-    AppendKv({layout_, cache_.data(), tokens.k.data(), tokens.v.data(),
-              shape_.kv_heads * shape_.head_dim, static_cast<int64_t>(tokens.slots.size()),
-              tokens.slots.data()},
-             stream);
+    AppendKvArgs args{layout_,
+                      cache_.data(),
+                      tokens.k.data(),
+                      tokens.v.data(),
+                      shape_.kv_heads * shape_.head_dim,
+                      static_cast<int64_t>(tokens.slots.size()),
+                      tokens.slots.data()};
+    AppendKv(args, stream);
+    args.layout = cpu_layout_;
+    args.cache = cpu_cache_.data();
+    AppendKv(args, stream);
   }
 
   struct Element {
@@ -350,8 +361,8 @@ class PagedContext {
   int64_t poisoned_position_ = -1;
   int64_t poisoned_value_ = 0;
   float poison_ = 0;
-  KvLayout layout_;
-  Buffer cache_;
+  KvLayout layout_, cpu_layout_;
+  Buffer cache_, cpu_cache_;
   std::vector<std::vector<int32_t>> tables_;
   std::vector<std::vector<Element>> keys_, values_;  // [sequence] see ReadBack
 };

@@ -50,6 +50,15 @@ inline std::vector<StaticPair> StaticPairs() {
           {0x0001, 0x8001}};
 }
 
+// A code of an int8 cache: `data` is a head's keys or values in a block.
+inline int8_t CodeAt(const KvLayout& layout, bool is_key, const std::byte* data, int64_t token,
+                     int64_t c) {
+  if (layout.order == KvOrder::kRows) return static_cast<int8_t>(data[token * layout.head_dim + c]);
+  if (is_key)
+    return static_cast<int8_t>(static_cast<int>(data[c / 4 * 256 + token * 4 + c % 4]) - 128);
+  return static_cast<int8_t>(data[(token / 4 * layout.head_dim + c) * 4 + token % 4]);
+}
+
 struct Int4Vector {
   std::vector<uint8_t> codes;
   std::vector<uint16_t> pairs;  // [groups, 2]

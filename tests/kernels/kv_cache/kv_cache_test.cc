@@ -15,10 +15,11 @@ namespace octet::kernels::test {
 namespace {
 
 // The same through AppendKv: one row, one head, slot 64 * 1 + 5. `given`: static scales, or null.
-Vector Appended(const std::vector<float>& values, Isa isa, const StaticPair* given = nullptr) {
+Vector Appended(const std::vector<float>& values, Isa isa, const StaticPair* given = nullptr,
+                KvOrder order = KvOrder::kRows) {
   IsaScope scope(isa);
   const auto dim = static_cast<int64_t>(values.size());
-  const KvLayout layout{KvFormat::kInt8, 1, dim};
+  const KvLayout layout{KvFormat::kInt8, 1, dim, order};
   Buffer cache(2 * layout.block_bytes());
   const int64_t slot = kKvBlockTokens + 5;
   ThreadPool pool(1);
@@ -34,10 +35,12 @@ Vector Appended(const std::vector<float>& values, Isa isa, const StaticPair* giv
   const std::byte* block = cache.data() + layout.block_bytes();
   Vector v;
   v.codes.resize(values.size());
-  std::memcpy(v.codes.data(), block + layout.v_data(0) + 5 * dim, values.size());
+  for (int64_t c = 0; c < dim; ++c) {
+    v.codes[c] = CodeAt(layout, false, block + layout.v_data(0), 5, c);
+    EXPECT_EQ(CodeAt(layout, true, block + layout.k_data(0), 5, c), v.codes[c]) << c;
+  }
   std::memcpy(&v.scale, block + layout.v_scale(0) + 20, 2);
   std::memcpy(&v.zero, block + layout.v_scale(0) + 22, 2);
-  EXPECT_EQ(0, std::memcmp(block + layout.k_data(0) + 5 * dim, v.codes.data(), values.size()));
   return v;
 }
 
@@ -141,7 +144,10 @@ TEST(KvCacheTest, StepIsHalvedAtWorst) {
 TEST(KvCacheTest, LanesHaveTheBitsOfTheScalarDefinition) {
   for (Isa isa : AvailableIsas()) {
     for (const std::vector<float>& values : Vectors()) {
-      EXPECT_EQ(Scalar(values), Appended(values, isa)) << IsaName(isa) << " " << values.size();
+      for (KvOrder order : {KvOrder::kRows, KvOrder::kFours}) {
+        EXPECT_EQ(Scalar(values), Appended(values, isa, nullptr, order))
+            << IsaName(isa) << " " << values.size();
+      }
     }
   }
 }
@@ -191,11 +197,20 @@ TEST(KvCacheTest, HugeValuesSaturate) {
   EXPECT_EQ(w.codes, (std::vector<int8_t>{127, -128}));
 }
 
+struct Placed {
+  KvFormat format;
+  KvOrder order;
+  int64_t head_dim;
+};
+
 TEST(KvCacheTest, RowsGoToTheirSlots) {
-  for (KvFormat format : {KvFormat::kInt8, KvFormat::kBF16, KvFormat::kInt4}) {
-    const int64_t heads = 3, dim = format == KvFormat::kInt4 ? 48 : 24, rows = 50,
-                  stride = heads * dim + 5;
-    const KvLayout layout{format, heads, dim};
+  for (const auto& [format, order, dim] : {Placed{KvFormat::kInt8, KvOrder::kRows, 24},
+                                           {KvFormat::kInt8, KvOrder::kFours, 24},
+                                           {KvFormat::kInt8, KvOrder::kFours, 30},
+                                           {KvFormat::kBF16, KvOrder::kRows, 24},
+                                           {KvFormat::kInt4, KvOrder::kRows, 48}}) {
+    const int64_t heads = 3, rows = 50, stride = heads * dim + 5;
+    const KvLayout layout{format, heads, dim, order};
     const std::vector<float> k = Normal(rows * stride, 1);
     const std::vector<float> v = Normal(rows * stride, 2);
     std::vector<int64_t> slots;
@@ -237,10 +252,15 @@ TEST(KvCacheTest, RowsGoToTheirSlots) {
             EXPECT_EQ(reinterpret_cast<const uint16_t*>(data)[token * dim + d],
                       FloatToBF16(expected));
           } else {
-            const float got =
-                F16ToFloat(pair[0]) * reinterpret_cast<const int8_t*>(data)[token * dim + d] +
-                F16ToFloat(pair[1]);
-            EXPECT_NEAR(got, expected, 0.51 * F16ToFloat(pair[0]) + 1e-6);
+            const auto near = [&](const uint16_t* step, bool is_key, const std::byte* codes,
+                                  float value) {
+              const float scale = F16ToFloat(step[0]);
+              EXPECT_NEAR(scale * CodeAt(layout, is_key, codes, token, d) + F16ToFloat(step[1]),
+                          value, 0.51 * scale + 1e-6);
+            };
+            near(pair, false, data, expected);
+            near(reinterpret_cast<const uint16_t*>(block + layout.k_scale(h)) + 2 * token, true,
+                 block + layout.k_data(h), k[r * stride + h * dim + d]);
           }
         }
       }
