@@ -65,6 +65,30 @@ class LeafWalk {
   bool fresh_ = true;
 };
 
+[[maybe_unused]] inline void PrefetchToWrite(const float* p) {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" : : "m"(*p));  // GCC would only ask to read
+#else
+  __builtin_prefetch(p, 1);
+#endif
+}
+
+// Asks for the lines that StoreRoots will write, for some rows beside each of the last segments:
+// the rows of an output are far apart, and stores that all miss would hold up what comes next.
+[[maybe_unused]] inline void PrefetchRoots(const PanelArgs& args, int64_t index) {
+  constexpr int64_t kRowsMin = 8, kSegments = 8, kLine = 16;
+  const int64_t rows = args.block.rows;
+  const int64_t parts = args.segment_count < kSegments ? args.segment_count : kSegments;
+  const int64_t part = index - (args.segment_count - parts);
+  if (rows < kRowsMin || part < 0) return;
+  for (int64_t root = 0; root < args.roots; ++root) {
+    for (int64_t row = part * rows / parts; row < (part + 1) * rows / parts; ++row) {
+      const float* to = args.out + root * args.out_root_stride + row * args.out_row_stride;
+      for (int64_t i = 0; i < args.outputs; i += kLine) PrefetchToWrite(to + i);
+    }
+  }
+}
+
 // accumulate(segment, index, step) does one step. Only outputs [first, first + width) are touched.
 template <typename Accumulate>
 inline void SumLeaves(const PanelArgs& args, int64_t first, int64_t width, float* slots,
@@ -73,6 +97,7 @@ inline void SumLeaves(const PanelArgs& args, int64_t first, int64_t width, float
   for (int64_t index = 0; index < args.segment_count; ++index) {
     const Segment& segment = args.segments[index];
     const LeafStep step = walk.Next(segment);
+    PrefetchRoots(args, index);
     accumulate(segment, index, step);
     float* to = step.left;
     for (int32_t join = 0; join < step.joins; ++join, to -= args.slot_floats) {
