@@ -1,4 +1,5 @@
 #include "kernels/rounding/rounding_clamped.h"
+#include "kernels/rounding/rounding_estimate.h"
 
 namespace octet::kernels {
 namespace {
@@ -16,18 +17,6 @@ OCTET_INLINE __m256 NarrowEight(__m256 scales) {
   return _mm256_and_ps(_mm256_or_ps(narrow, sign), finite);
 }
 
-// Estimates fuse products and sums, which the definition does not: six operations for a value and
-// candidate in the place of nine. How far an estimate can lie from the error it stands for, of at
-// most kEstimated values whose error is at least kLeastEstimated:
-// - a code may differ where v / scale lies within 2^-19 of a tie, where either code's error is half
-//   a scale; squared, they differ by less than 2^-15;
-// - differences round once in either form, as code times scale is exact; squares and their sums,
-//   none of them negative, by 2^-24 an addition in either form, of which a lane has at most 512;
-// - squares too small for a float are lost, less than 2^-126 each.
-// Together less than 2^-13 of the error, for the least candidate and for the one compared with it.
-constexpr int64_t kEstimated = 4096;
-constexpr float kLeastEstimated = 0x1p-80f;
-constexpr float kMargin = 1.0f + 0x1p-12f;
 constexpr int kEstimatesTogether = 3;
 
 // errors[i], of kEstimatesTogether candidates; whole eights of values.

@@ -1,3 +1,6 @@
+#include <iterator>
+
+#include "kernels/rounding/rounding_estimate.h"
 #include "kernels/rounding/rounding_lanes.h"
 
 namespace octet::kernels {
@@ -19,8 +22,17 @@ struct TableSteps {
     return {_mm512_permutex2var_ps(from_zero_, _mm512_castps_si512(sum.v), below_zero_)};
   }
 
-  static OCTET_INLINE uint32_t Likely(const float*, int64_t, const float*, const float*) {
-    return kAllLikely;
+  static OCTET_INLINE uint32_t Likely(const float* values, int64_t count, const float* scales,
+                                      const float* inverses) {
+    if (count > kEstimated || count % kLanes != 0) return kAllLikely;
+    F32x16 errors[kCandidates];
+    for (int c = 0; c < kCandidates; c += kTogether) {
+      EstimateErrors(values, count, scales + c, inverses + c, errors + c);
+    }
+    const __m512 totals = Totals(errors).v;
+    const float least = -ReduceMax(Splat(0.0f) - F32x16{totals});
+    if (!(least >= kLeastEstimated)) return kAllLikely;
+    return _mm512_cmp_ps_mask(totals, _mm512_set1_ps(least * kMargin), _CMP_LE_OQ);
   }
 
   // Rounding up gives the least unit that f16 has for what is smaller, and whole units up to 2^-14.
@@ -52,6 +64,31 @@ struct TableSteps {
   }
 
  private:
+  // errors[i], of kTogether candidates; whole lanes of values. Four operations for a value and
+  // candidate in the place of six.
+  static OCTET_INLINE void EstimateErrors(const float* values, int64_t count, const float* scales,
+                                          const float* inverses, F32x16* errors) {
+    const TableSteps steps[] = {TableSteps(scales[0]), TableSteps(scales[1]), TableSteps(scales[2]),
+                                TableSteps(scales[3])};
+    static_assert(std::size(steps) == kTogether);
+    __m512 inverse[kTogether], sum[kTogether];
+#pragma GCC unroll 4
+    for (int c = 0; c < kTogether; ++c) {
+      inverse[c] = _mm512_set1_ps(inverses[c]);
+      sum[c] = _mm512_setzero_ps();
+    }
+    for (int64_t i = 0; i < count; i += kLanes) {
+      const __m512 v = _mm512_loadu_ps(values + i);
+#pragma GCC unroll 4
+      for (int c = 0; c < kTogether; ++c) {
+        const __m512 rounded = _mm512_fmadd_ps(v, inverse[c], _mm512_set1_ps(kRounder));
+        const __m512 error = _mm512_sub_ps(v, steps[c].Back({rounded}).v);
+        sum[c] = _mm512_fmadd_ps(error, error, sum[c]);
+      }
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < kTogether; ++c) errors[c] = {sum[c]};
+  }
   // All lanes of block i are the total of sums[i].
   static OCTET_INLINE __m512 AddFour(const F32x16* sums) {
     const __m512 ab = AddHalves(sums[0].v, sums[1].v);
