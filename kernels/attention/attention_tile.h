@@ -51,7 +51,7 @@ struct AttentionTile {
   float* q = nullptr;       // [vectors, padded_dim] scaled
   float* q_sum = nullptr;   // [vectors] of what stands for the query: q, or in int8 its codes
   float* scores = nullptr;  // [kTileVectors, 64] scores, then weights
-  float* wide = nullptr;    // [64, padded_dim] keys, then values, widened
+  float* wide = nullptr;    // [64, padded_dim] keys, then values, widened; int8: attention_tiles.h
   float* scales = nullptr;  // [4, 64] K scale, K zero, V scale, V zero
   float* groups = nullptr;  // int4: [2, 64 * groups of a vector] scales, zeros of keys or values
   // int8 (attention_int8.h).
