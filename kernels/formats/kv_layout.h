@@ -80,7 +80,8 @@ constexpr bool KvFormatHolds(KvFormat format, int64_t head_dim) {
 
 // Whether what appends, a device or the CPU, can write this order.
 constexpr bool KvOrderSuits(const KvLayout& layout, bool on_device) {
-  return layout.order == KvOrder::kRows || (!on_device && layout.head_dim <= kKvInt8DimMax);
+  if (layout.order == KvOrder::kRows) return true;
+  return layout.format == KvFormat::kInt8 && !on_device && layout.head_dim <= kKvInt8DimMax;
 }
 
 // The scalar definition of int8: `values` [head_dim] f32 -> `codes` [head_dim], scale and zero as

@@ -9,11 +9,11 @@
 namespace octet::kernels {
 namespace {
 
-// Outputs [first, first + width) of the rows of a partial sum.
 constexpr int64_t ChunksOf(const Segment& segment) {
   return (segment.inputs + kChunkInputs - 1) / kChunkInputs;
 }
 
+// Outputs [first, first + width) of the rows of a partial sum.
 [[maybe_unused]] inline void ClearSum(float* sum, int64_t rows, int64_t first, int64_t width) {
   for (int64_t row = 0; row < rows; ++row) {
     float* to = sum + row * kPanelOutputs + first;

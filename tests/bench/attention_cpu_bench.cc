@@ -75,7 +75,8 @@ class Bench {
  public:
   Bench(const Case& what, KvFormat format, Blocks blocks, Stream& stream)
       : what_(what), stream_(stream) {
-    layout_ = {format, what.kv_heads, what.head_dim, KvOrder::kFours};
+    layout_ = {format, what.kv_heads, what.head_dim,
+               format == KvFormat::kInt8 ? KvOrder::kFours : KvOrder::kRows};
     blocks_ = what.sequences * (what.context / kKvBlockTokens);
     // Few layers are enough where the time does not go to memory.
     const int64_t bytes = what.rows > 1 || blocks == Blocks::kHot ? 1 : kRotatedBytes;

@@ -12,10 +12,12 @@ namespace octet::worker {
 using kernels::kKvBlockTokens;
 
 kernels::KvLayout EngineConfig::kv_layout() const {
+  using kernels::KvOrder;
+  const bool in_fours = device == Device::kCpu && kv == kernels::KvFormat::kInt8;
   return {.format = kv,
           .kv_heads = shard.kv_heads(),
           .head_dim = spec.head_dim,
-          .order = device == Device::kCpu ? kernels::KvOrder::kFours : kernels::KvOrder::kRows};
+          .order = in_fours ? KvOrder::kFours : KvOrder::kRows};
 }
 
 int64_t EngineConfig::blocks_per_sequence() const {

@@ -32,7 +32,7 @@ class PagedContext {
     int64_t blocks = 0;
     for (int64_t length : shape.lengths) blocks += BlocksOf(length);
     cpu_layout_ = layout_;
-    cpu_layout_.order = KvOrder::kFours;
+    if (shape.format == KvFormat::kInt8) cpu_layout_.order = KvOrder::kFours;
     for (Buffer* cache : {&cache_, &cpu_cache_}) {
       *cache = Buffer(std::max<int64_t>(blocks, 1) * layout_.block_bytes());
       std::fill_n(cache->data(), cache->bytes(), std::byte{stale});
